@@ -1,0 +1,229 @@
+"""The base of every actor: a `pykka.ThreadingActor` fed from its durable mailbox.
+
+Two threads share an actor's process. The main thread pumps (`process.py`): it turns wakes, polls and
+signals into `Wake` messages and sets the interrupt. The actor's thread does all the work here:
+claim, decode, handle, and one transaction with the acknowledgement and every effect.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Any
+
+import pykka
+
+from actors import log, mailbox, messages
+from actors.errors import Interrupted, MessageUndecodable, MessageUnexpected
+from actors.home import Home
+from actors.messages import HUMAN, AnyMessage, DeadLetter, Priority
+from actors.settings import Config
+from actors.wake import Waker
+from store import inbox, incidents
+from store.engine import Fence, Store, Transaction
+from store.errors import StaleGeneration, StoreUnwritable
+from store.inbox import Row
+from store.states import MessageState
+
+Effects = Callable[[Transaction], None]
+POLL_S = 10.0  # the fallback for a lost wake; 100 idle agents cost 0.2 % of a core at this rate
+UNWRITABLE_PAUSE_S = 2.0
+EXIT_CRASHED = 70
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """For the actor's thread: look into the mailbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recover:
+    """For the actor's thread, asked once before it counts as ready."""
+
+
+@dataclass(slots=True)
+class Coupling:
+    """What the two threads of an actor's process share: the pump's ways to reach a running step."""
+
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    look_again_at: float = 0.0  # UTC seconds; written by the actor, the pump's longest patience
+
+    def stop(self) -> None:
+        """Ask for the end; stays set. A second stop is harmless."""
+        self.stopping.set()
+        self.cancelled.set()
+
+    def rearm(self) -> None:
+        """Before a look at the mailbox: what was urgent is about to be seen."""
+        self.cancelled.clear()
+        if self.stopping.is_set():
+            self.cancelled.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What an actor is given by its process: identity, store, configuration and ways out."""
+
+    name: str
+    generation: int
+    home: Home
+    config: Config
+    store: Store
+    waker: Waker
+    coupling: Coupling = field(default_factory=Coupling)
+    clock: Callable[[], float] = time.time
+
+    @property
+    def fence(self) -> Fence:
+        return Fence(self.name, self.generation)
+
+
+class Actor(pykka.ThreadingActor):
+    """Claim, decode, handle, commit. Subclasses write `handle`, and `tick` if they work by the clock."""
+
+    use_daemon_thread = True
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__()
+        self.runtime = runtime
+        self.store = runtime.store
+        self.coupling = runtime.coupling
+
+    # -- for subclasses ------------------------------------------------------------------------
+
+    def recover(self) -> None:
+        """Before the first message, on the actor's thread: settle what an older incarnation left."""
+
+    def handle(self, message: AnyMessage, row: Row) -> Effects:
+        """Do the work and return its effects; they commit together with the acknowledgement.
+
+        May run twice for one message (after a kill), so what it does outside the store must be
+        idempotent. Raises to have the message tried again; the third time makes it a dead letter.
+        """
+        raise MessageUnexpected(f"{self.runtime.name} does not handle {message.kind}")
+
+    def tick(self) -> float:
+        """Work by the clock, after each drained mailbox; returns when to look again, in UTC seconds."""
+        return self.now() + POLL_S
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    def on_receive(self, message: Any) -> Any:
+        """Runs on the actor's thread: `Recover` once, then `Wake`s."""
+        if isinstance(message, Recover):
+            with self.write() as tx:
+                inbox.take_over(tx, self.runtime.name, self.runtime.generation)
+            self.recover()
+            return
+        try:
+            self.drain()
+            self.coupling.look_again_at = self.tick()
+        except StaleGeneration as error:
+            log.warning("stale_generation", reason=str(error))
+            self.coupling.stop()
+        except StoreUnwritable as error:
+            # A full disk is nobody's fault here: wait it out, nothing is acknowledged meanwhile.
+            log.error("store_unwritable", reason=str(error))
+            self.coupling.look_again_at = self.now() + UNWRITABLE_PAUSE_S
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Nothing in here can go on: end the process, its supervisor starts a new one."""
+        log.error("actor_crashed", reason=f"{exception_value!r}")
+        os._exit(EXIT_CRASHED)
+
+    def drain(self) -> None:
+        """Work until the mailbox is empty or the process is asked to stop."""
+        for row in inbox.claimed(self.store, self.runtime.name):
+            self.process(row)
+        while not self.coupling.stopping.is_set():
+            self.coupling.rearm()
+            row = inbox.peek(self.store, self.runtime.name, now=self.now())
+            if row is None:
+                return
+            with self.write() as tx:
+                taken = inbox.claim(tx, row.id, generation=self.runtime.generation, now=self.now())
+            if taken:
+                self.process(row)
+
+    def process(self, row: Row) -> None:
+        """One claimed message: its effects and its acknowledgement commit together, or it has failed."""
+        try:
+            effects = self.handle(messages.decode(row.body), row)
+            with self.write() as tx:
+                effects(tx)
+                inbox.acknowledge(tx, row.id, now=self.now())
+        except (StaleGeneration, StoreUnwritable):
+            raise
+        except Interrupted:
+            return
+        except Exception as error:  # noqa: BLE001 - the actor's boundary: recorded, retried, then a dead letter
+            self.record_failure(row, error)
+
+    def record_failure(self, row: Row, error: Exception) -> None:
+        """Count the failure; the third makes a dead letter, and sender and human are told."""
+        reason = f"{type(error).__name__}: {error}"
+        log.error("message_failed", exception=error, message=row.id, kind=row.kind, attempts=row.attempts + 1)
+        final = isinstance(error, MessageUndecodable)
+        counted = row if not final else _on_last_attempt(row)
+        with self.write() as tx:
+            state = inbox.record_failure(tx, counted, error=reason, now=self.now())
+            if state is MessageState.DEAD:
+                self.tell_of_dead_letter(tx, row, reason)
+
+    def tell_of_dead_letter(self, tx: Transaction, row: Row, reason: str) -> None:
+        """Nothing dies silently: an incident, and a message to the sender and to the human."""
+        now = self.now()
+        incidents.record(
+            tx,
+            "dead_letter",
+            now=now,
+            agent=self.runtime.name,
+            needs_human=True,
+            message=row.id,
+            error=reason,
+        )
+        letter = DeadLetter(message=row.id, recipient=row.recipient, error=reason)
+        # A dead letter about a dead letter would go round for ever.
+        for recipient in {row.sender, HUMAN} if row.kind != "dead_letter" else {HUMAN}:
+            mailbox.post(
+                tx,
+                self.runtime.name,
+                recipient,
+                letter,
+                now=now,
+                priority=Priority.HIGH,
+                key=f"dead:{row.id}:{recipient}",
+                in_reply_to=row.id,
+            )
+
+    # -- small helpers -------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """UTC seconds, from the runtime's clock."""
+        return self.runtime.clock()
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """A transaction under this incarnation's fence."""
+        with self.store.write(self.runtime.fence) as tx:
+            yield tx
+
+
+def nothing(_tx: Transaction) -> None:
+    """The effects of a message that needs none."""
+
+
+def _on_last_attempt(row: Row) -> Row:
+    """A body that cannot be decoded today cannot be tomorrow: no use in trying thrice."""
+    return replace(row, attempts=inbox.ATTEMPTS - 1)

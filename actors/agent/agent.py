@@ -1,0 +1,289 @@
+"""An agent: takes a message, works on it step by step, each step committed before the next begins.
+
+Where it is stands in the store alone: the claimed message is the turn, the history's tail says what
+comes next (`turn.next_step`). So a kill between any two instructions loses at most the tokens in
+flight, and a new incarnation goes on as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+from actors import log, mailbox, messages, work
+from actors.actor import Actor, Effects, Runtime, nothing
+from actors.agent import briefing, duties, guard
+from actors.agent.memory import Memory
+from actors.agent.opening import Opening, opening
+from actors.agent.steps import Steps
+from actors.agent.turn import AskModel, Correct, EndTurn, RunTool, last_reply, next_step, unanswered
+from actors.errors import MessageUndecodable
+from actors.messages import HUMAN, AnyMessage, CancelTurn, Pause, Priority, Resume, Text
+from store import crew, history, inbox, tasks
+from store.engine import Transaction
+from store.errors import StaleGeneration, StoreUnwritable
+from store.history import Entry
+from store.inbox import Row
+from store.states import Activity, EntryKind, TaskState
+
+STEP_FAILURES = 3
+
+
+class Agent(Actor):
+    """Orchestrator, manager, engineer, QA and the others: one class, told apart by their role files."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
+        self.steps: Steps
+        self.memory = Memory(runtime.store, runtime.fence)
+        self.turn: Row | None = None
+        self.paused = False
+        self.failures = 0
+
+    def recover(self) -> None:
+        """Load the context and the claimed message: where the older incarnation was."""
+        row = crew.agent(self.store, self.runtime.name)
+        self.memory.load(row["context_from"])
+        self.steps = Steps(self.runtime, self.memory, row)
+        self.paused = row["paused"]
+        claimed = inbox.claimed(self.store, self.runtime.name)
+        if claimed:
+            self.turn = claimed[0]
+            log.info("turn_resumed", message=self.turn.id, kind=self.turn.kind)
+
+    # -- choosing what to do -------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Messages and steps until there is nothing to do, or the process is to stop."""
+        while not self.coupling.stopping.is_set():
+            self.coupling.rearm()
+            row = inbox.peek(
+                self.store, self.runtime.name, now=self.now(), least_priority=self._least_priority()
+            )
+            if row is not None:
+                self.take(row)
+            elif self.turn is None or self.paused:
+                return
+            else:
+                self.guarded_step(self.turn)
+
+    def _least_priority(self) -> int:
+        """Which messages may come in now: all between turns, only pressing ones within one."""
+        if self.paused:
+            return Priority.CONTROL
+        if self.turn is None:
+            return 0
+        reply = last_reply(self.memory.entries)
+        if reply is not None and unanswered(reply, self.memory.entries) is not None:
+            # Results must follow their calls: a message in between would break the template.
+            return Priority.URGENT
+        return Priority.HIGH
+
+    def take(self, row: Row) -> None:
+        """One message: control it obeys, others begin a turn or are put into the running one."""
+        try:
+            message = messages.decode(row.body)
+            match message:
+                case Pause():
+                    self._set_paused(row, paused=True)
+                case Resume():
+                    self._set_paused(row, paused=False)
+                case CancelTurn(reason=reason):
+                    self._cancel(row, reason)
+                case _ if self.turn is None:
+                    self.begin(row, message)
+                case _:
+                    self.interject(row, message)
+        except (StaleGeneration, StoreUnwritable):
+            raise
+        except Exception as error:  # noqa: BLE001 - the actor's boundary: recorded, retried, then a dead letter
+            self.record_failure(row, error)
+
+    # -- turns ---------------------------------------------------------------------------------
+
+    def begin(self, row: Row, message: AnyMessage) -> None:
+        """Open a turn: claim, context and first entry in one transaction."""
+        start = opening(self.steps, message)
+        text = start.text or briefing.text_of(self.runtime, message, row.sender)
+        now = self.now()
+        with self.write() as tx:
+            inbox.claim(tx, row.id, generation=self.runtime.generation, now=now)
+            start.effects(tx)
+            entries: list[Entry] = []
+            if start.fresh or self.memory.is_empty:
+                entries += self.memory.begin(tx, self.steps.system_text(), now=now, task=start.task)
+            entries.append(self._message_entry(tx, row, message, text))
+            if start.informational:
+                inbox.acknowledge(tx, row.id, now=now)
+            else:
+                self.steps.set_activity(tx, Activity.MODEL)
+        self.memory.add(entries)
+        self.steps.task = start.task
+        self.turn = None if start.informational else row
+
+    def interject(self, row: Row, message: AnyMessage) -> None:
+        """Put a pressing message into the running turn; calls that still wait are not run."""
+        text = briefing.text_of(self.runtime, message, row.sender)
+        now = self.now()
+        with self.write() as tx:
+            inbox.claim(tx, row.id, generation=self.runtime.generation, now=now)
+            entries = self.steps.skip_calls(tx, f"not run: a message from {row.sender} came first")
+            entries.append(self._message_entry(tx, row, message, text))
+            inbox.acknowledge(tx, row.id, now=now)
+        self.memory.add(entries)
+
+    def _message_entry(self, tx: Transaction, row: Row, message: AnyMessage, text: str) -> Entry:
+        body = {"sender": row.sender, "kind": message.kind, "text": text}
+        return history.append(
+            tx,
+            self.runtime.fence,
+            EntryKind.MESSAGE,
+            body,
+            now=self.now(),
+            message=row.id,
+            task=self.steps.task,
+        )
+
+    def _set_paused(self, row: Row, *, paused: bool) -> None:
+        with self.write() as tx:
+            self._take_in(tx, row)
+            activity = Activity.PAUSED if paused else Activity.MODEL if self.turn else Activity.IDLE
+            crew.change_agent(tx, self.runtime.name, paused=paused)
+            self.steps.set_activity(tx, activity)
+            note = "paused" if paused else "resumed"
+            history.append(tx, self.runtime.fence, EntryKind.NOTE, {"text": note}, now=self.now())
+        self.paused = paused
+
+    def _cancel(self, row: Row, reason: str) -> None:
+        """Drop the turn; a task in hand is parked, with what was done kept on its branch."""
+        ending = self._parking(reason) if self.turn is not None else nothing
+        with self.write() as tx:
+            self._take_in(tx, row)
+            entries = self.steps.skip_calls(tx, f"not run: cancelled ({reason})")
+            if self.turn is not None:
+                inbox.withdraw(tx, self.turn.id, reason=f"cancelled: {reason}", now=self.now())
+            ending(tx)
+            self.steps.set_activity(tx, Activity.IDLE)
+            note = {"text": f"turn cancelled: {reason}"}
+            history.append(tx, self.runtime.fence, EntryKind.NOTE, note, now=self.now())
+        self.memory.add(entries)
+        self.turn = None
+
+    def _parking(self, reason: str) -> Effects:
+        task_id = self.steps.task
+        if task_id is None:
+            return nothing
+        self.steps.keep_work("Work when the task was cancelled")
+
+        def effects(tx: Transaction) -> None:
+            task = tasks.current(tx, task_id)
+            if task["state"] in (TaskState.ASSIGNED, TaskState.IN_PROGRESS):
+                work.park(tx, task, reason=reason, by=HUMAN, now=self.now())
+
+        return effects
+
+    def _take_in(self, tx: Transaction, row: Row) -> None:
+        inbox.claim(tx, row.id, generation=self.runtime.generation, now=self.now())
+        inbox.acknowledge(tx, row.id, now=self.now())
+
+    # -- steps ---------------------------------------------------------------------------------
+
+    def guarded_step(self, turn: Row) -> None:
+        """One step; one that fails is tried again, and the third failure in a row ends the turn."""
+        try:
+            self.step(turn)
+            self.failures = 0
+        except (StaleGeneration, StoreUnwritable):
+            raise
+        except Exception as error:  # noqa: BLE001 - the actor's boundary: recorded, retried, then a dead letter
+            self.failures += 1
+            log.error("step_failed", exception=error, message=turn.id, failures=self.failures)
+            if self.failures >= STEP_FAILURES:
+                self._abandon(turn, error)
+
+    def step(self, turn: Row) -> None:
+        """Decide purely, act, commit."""
+        entries = self.memory.entries
+        match next_step(entries):
+            case AskModel():
+                self._ask(turn)
+            case RunTool() as call:
+                if self.steps.run_tool(turn, call):
+                    self.turn = None
+            case Correct(problems):
+                if guard.format_errors(entries) >= self.runtime.config.budgets.format_errors:
+                    self._climb(turn, f"{guard.format_errors(entries)} unusable replies in a row")
+                else:
+                    self.steps.nudge("\n".join(problems), "format")
+            case EndTurn(text):
+                self._end_or_remind(turn, text)
+
+    def _ask(self, turn: Row) -> None:
+        entries = self.memory.entries
+        if entries[-1].kind is EntryKind.TOOL_RESULT:
+            match guard.check_loops(entries):
+                case guard.Nudge(text, reason):
+                    self.steps.nudge(text, reason)
+                    return
+                case guard.Exhausted(reason):
+                    self._climb(turn, reason)
+                    return
+                case None:
+                    pass
+        spent = self.steps.spent_budget()
+        if spent is not None:
+            self._climb(turn, spent)
+            return
+        stuck = self.steps.ask_model(turn, self._may_end)
+        if stuck is not None:
+            self._climb(turn, stuck)
+        elif self.steps.ended:
+            self.steps.ended = False
+            self.turn = None
+
+    def _may_end(self, turn: Row) -> bool:
+        return self._owed(turn) is None
+
+    def _owed(self, turn: Row) -> str | None:
+        return duties.unfinished(
+            self.runtime, self.steps.role, self.steps.project, self.steps.task, turn, self.memory.entries
+        )
+
+    def _end_or_remind(self, turn: Row, text: str) -> None:
+        owed = self._owed(turn)
+        if owed is None:
+            self.steps.end_turn(turn, text, nothing)
+            self.turn = None
+        elif guard.nudges(self.memory.entries, duties.REASON) < duties.NUDGES:
+            self.steps.nudge(owed, duties.REASON)
+        elif self.steps.task is not None:
+            self._climb(turn, "it stopped without submitting")
+        else:
+            effects = duties.give_up(self.runtime, self.steps.role, self.steps.project, turn)
+            self.steps.end_turn(turn, text, effects)
+            self.turn = None
+
+    def _climb(self, turn: Row, reason: str) -> None:
+        """The recovery ladder; an agent without a task ends its turn and lets code do its duty."""
+        if self.steps.task is None:
+            effects = duties.give_up(self.runtime, self.steps.role, self.steps.project, turn)
+            self.steps.end_turn(turn, "", effects, note=f"turn ended: {reason}")
+            self.turn = None
+        elif self.steps.climb(turn, reason):
+            self.turn = None
+
+    def _abandon(self, turn: Row, error: Exception) -> None:
+        """The turn cannot go on: its message is a dead letter, its task is parked."""
+        self.failures = 0
+        self.turn = None
+        self.record_failure(turn, MessageUndecodable(f"{type(error).__name__}: {error}"))
+
+    def tell_of_dead_letter(self, tx: Transaction, row: Row, reason: str) -> None:
+        """As for every actor; and a task whose message died must not look as if it were worked on."""
+        super().tell_of_dead_letter(tx, row, reason)
+        self.steps.set_activity(tx, Activity.IDLE)
+        task_id = row.body.get("task")
+        if row.kind in ("task_assigned", "task_returned") and task_id is not None:
+            task = tasks.current(tx, task_id)
+            if task["state"] in (TaskState.ASSIGNED, TaskState.IN_PROGRESS):
+                work.park(tx, task, reason=reason, by=self.runtime.name, now=self.now())
+
+
+__all__ = ["Agent", "Opening", "Text", "mailbox"]

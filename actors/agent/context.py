@@ -1,0 +1,138 @@
+"""The prompt: built from committed history alone, so a restart sends the identical bytes.
+
+The tail begins at a `system` entry (a fresh context). A `summary` entry in it compacts what came
+before: the prompt is then the system text, the pinned entries, the summary, and the entries from
+`keep_from` on. Old tool output is masked in batches: `summary` entries with an empty text only move
+`mask_to`. The prefix therefore changes only at a compaction, never from step to step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from actors.model.protocol import ChatMessage, ToolCall
+from store.history import Entry
+from store.states import EntryKind
+
+CHARACTERS_PER_TOKEN = 3.2  # code in Qwen's tokenizer; a low guess, replaced by the server's own counts
+MASK_AT = 0.60  # share of the window at which old tool output is masked
+SUMMARISE_AT = 0.75  # share at which the rest is summarised; checklists advise to compact before 0.8
+KEPT_RESULTS = 6
+KEPT_ENTRIES = 8
+MASKED = "[output left out to save space; run the tool again if you need it]"
+LONGEST_KEPT = 400  # characters of a tool output that masking leaves as it is
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """Where a context was cut: what the newest `summary` entries say."""
+
+    text: str
+    pinned: tuple[int, ...]
+    keep_from: int
+    mask_to: int
+
+
+def compaction(tail: Sequence[Entry]) -> Compaction:
+    """The compaction in force: the newest text, and the furthest mask."""
+    found = Compaction("", (), 0, 0)
+    for entry in tail:
+        if entry.kind is EntryKind.SUMMARY:
+            body = entry.body
+            if body["text"]:
+                found = Compaction(body["text"], tuple(body["pinned"]), body["keep_from"], body["mask_to"])
+            else:
+                found = Compaction(found.text, found.pinned, found.keep_from, body["mask_to"])
+    return found
+
+
+def prompt(tail: Sequence[Entry]) -> list[ChatMessage]:
+    """The messages to send; equal histories give equal messages."""
+    cut = compaction(tail)
+    messages: list[ChatMessage] = []
+    summary_due = bool(cut.text)
+    for entry in tail:
+        if entry.kind in (EntryKind.NOTE, EntryKind.SUMMARY):
+            continue
+        if cut.text and entry.id < cut.keep_from and entry.kind is not EntryKind.SYSTEM:
+            if entry.id in cut.pinned:
+                messages.append(_message(entry, 0))
+            continue
+        if summary_due and entry.kind is not EntryKind.SYSTEM:
+            messages.append(ChatMessage("user", f"What was done so far, in short:\n{cut.text}"))
+            summary_due = False
+        messages.append(_message(entry, cut.mask_to))
+    if summary_due:
+        messages.append(ChatMessage("user", f"What was done so far, in short:\n{cut.text}"))
+    return messages
+
+
+def _message(entry: Entry, mask_to: int) -> ChatMessage:
+    body = entry.body
+    match entry.kind:
+        case EntryKind.SYSTEM:
+            return ChatMessage("system", body["text"])
+        case EntryKind.REPLY:
+            calls = tuple(ToolCall(call["name"], call["arguments"]) for call in body["calls"])
+            return ChatMessage("assistant", body["text"], calls)
+        case EntryKind.TOOL_RESULT:
+            masked = entry.id < mask_to and len(body["text"]) > LONGEST_KEPT
+            return ChatMessage("tool", MASKED if masked else body["text"])
+        case _:
+            return ChatMessage("user", body["text"])
+
+
+def tokens(tail: Sequence[Entry], tools_characters: int) -> int:
+    """How long the prompt is, from the server's last count where there is one, else by its characters.
+
+    The count of the newest reply covers everything before it exactly; only what came after is guessed.
+    """
+    cut = compaction(tail)
+    for index in range(len(tail) - 1, -1, -1):
+        entry = tail[index]
+        if entry.kind is EntryKind.SUMMARY:
+            break
+        cost = entry.body.get("cost", {}) if entry.kind is EntryKind.REPLY else {}
+        if cost.get("prompt_tokens"):
+            rest = [later for later in tail[index + 1 :] if later.kind is not EntryKind.NOTE]
+            new = sum(_characters(_message(later, cut.mask_to)) for later in rest) / CHARACTERS_PER_TOKEN
+            counted = cost["prompt_tokens"] + (cost.get("generated_tokens") or 0) + int(new)
+            # A count that was cut silently, or made up, must not talk us into an over-long request.
+            return max(counted, _estimate(tail, tools_characters) // 2)
+    return _estimate(tail, tools_characters)
+
+
+def _estimate(tail: Sequence[Entry], tools_characters: int) -> int:
+    characters = tools_characters + sum(_characters(message) for message in prompt(tail))
+    return int(characters / CHARACTERS_PER_TOKEN)
+
+
+def _characters(message: ChatMessage) -> int:
+    calls = sum(len(call.name) + len(str(call.arguments)) + 40 for call in message.tool_calls)
+    return len(message.content) + calls + 8
+
+
+def next_mask(tail: Sequence[Entry]) -> int | None:
+    """The new `mask_to`, if masking would still save something: all but the last results."""
+    cut = compaction(tail)
+    results = [e for e in tail if e.kind is EntryKind.TOOL_RESULT and e.id >= max(cut.keep_from, cut.mask_to)]
+    old = [e for e in results[:-KEPT_RESULTS] if len(e.body["text"]) > LONGEST_KEPT]
+    # A batch, not one at a time: each masking changes the prefix and costs a prefill.
+    if len(old) < 3:
+        return None
+    return results[-KEPT_RESULTS].id
+
+
+def next_keep(tail: Sequence[Entry]) -> int | None:
+    """Where a summary would cut: before the last entries, and never between a reply and its results."""
+    cut = compaction(tail)
+    kept = [
+        e
+        for e in tail
+        if e.kind not in (EntryKind.NOTE, EntryKind.SUMMARY, EntryKind.SYSTEM) and e.id >= cut.keep_from
+    ]
+    for entry in reversed(kept[: -KEPT_ENTRIES or None]):
+        if entry.kind is EntryKind.REPLY and entry.id > cut.keep_from:
+            return entry.id
+    return None

@@ -1,0 +1,126 @@
+"""What each role owes before its turn may end, and what code does when the model will not do it.
+
+| role            | owes                                                    | then code              |
+|-----------------|---------------------------------------------------------|------------------------|
+| project_manager | a task per deliverable; `finish_project` when all ended | plans, or finishes     |
+| qa              | a verdict on the candidate it was asked about           | lets the checks decide |
+| with a task     | `submit_task`, or one question to the manager           | climbs the ladder      |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from actors import work
+from actors.actor import Effects, Runtime
+from actors.tools.crew import post_verdict
+from store import crew, incidents, tasks, timers
+from store.engine import Transaction
+from store.history import Entry
+from store.inbox import Row
+from store.states import EntryKind, ProjectState, Role, TaskState
+
+NUDGES = 3
+REASON = "unfinished"
+ANSWER_PATIENCE_S = 900.0
+
+
+def unfinished(
+    runtime: Runtime, role: Role, project: str | None, task: int | None, turn: Row, tail: Sequence[Entry]
+) -> str | None:
+    """What to remind the model of, None if its turn may end."""
+    if role is Role.PROJECT_MANAGER and project is not None:
+        return _manager_owes(runtime, project)
+    if role is Role.QA and turn.kind == "review_requested":
+        return _verdict_owed(runtime, turn)
+    if task is not None and not asked_for_help(tail):
+        state = tasks.get(runtime.store, task)["state"]
+        if state == TaskState.IN_PROGRESS:
+            return (
+                f"Task {task} is not submitted yet. Go on with it: if the checks pass, call submit_task; "
+                "if you cannot go on, send your manager one message that says what you need."
+            )
+    return None
+
+
+def _manager_owes(runtime: Runtime, name: str) -> str | None:
+    project = crew.project(runtime.store, name)
+    if project["state"] != ProjectState.ACTIVE:
+        return None
+    rows = tasks.of_project(runtime.store, name)
+    missing = work.uncovered(project, rows)
+    if missing:
+        listed = "\n".join(f"{n}. {project['spec']['deliverables'][n - 1]}" for n in missing)
+        return f"No task covers these deliverables yet. Call assign_task for each:\n{listed}"
+    if all(row["state"] in tasks.ENDED for row in rows):
+        return "Every task has ended. Call finish_project with a summary."
+    return None
+
+
+def _verdict_owed(runtime: Runtime, turn: Row) -> str | None:
+    task = tasks.get(runtime.store, turn.body["task"])
+    if task["state"] == TaskState.CHECKING and task["candidate_commit"] == turn.body["candidate"]:
+        return f"You have given no verdict yet. Call report_verdict for task {task['id']} now."
+    return None
+
+
+def asked_for_help(tail: Sequence[Entry]) -> bool:
+    """The last thing it did was to write to somebody: it may wait for the answer."""
+    for entry in reversed(tail):
+        if entry.kind is EntryKind.TOOL_RESULT:
+            return bool(entry.body["tool"] == "send_message" and entry.body["ok"])
+        if entry.kind is EntryKind.MESSAGE:
+            return False
+    return False
+
+
+def waiting_effects(runtime: Runtime, task: int) -> Effects:
+    """Nothing waits without a deadline: woken to decide by itself if no answer comes."""
+
+    def effects(tx: Transaction) -> None:
+        now = runtime.clock()
+        timers.add(
+            tx,
+            recipient=runtime.name,
+            note=f"No answer came for task {task}. Choose the simpler way yourself and go on with it.",
+            due_at=now + ANSWER_PATIENCE_S,
+            created_by="crew",
+            now=now,
+            key=f"answer:{runtime.name}:{task}:{int(now)}",
+        )
+
+    return effects
+
+
+def give_up(runtime: Runtime, role: Role, project: str | None, turn: Row) -> Effects:
+    """What code does instead of a manager or tester that will not; its effects end the turn."""
+
+    def effects(tx: Transaction) -> None:
+        now = runtime.clock()
+        incidents.record(
+            tx, "duty_done_by_code", now=now, agent=runtime.name, project=project, role=role.value
+        )
+        if role is Role.PROJECT_MANAGER and project is not None:
+            _manage(tx, runtime.name, crew.project(tx, project), now=now)
+        elif role is Role.QA and turn.kind == "review_requested":
+            task = tasks.current(tx, turn.body["task"])
+            if task["state"] == TaskState.CHECKING:
+                words = "The tester gave no verdict; the checks alone decided."
+                post_verdict(tx, runtime.name, task, passed=True, findings=words, now=now)
+
+    return effects
+
+
+def _manage(tx: Transaction, by: str, project: dict[str, Any], *, now: float) -> None:
+    deliverables = project["spec"]["deliverables"]
+    rows = tasks.of_project(tx, project["name"])
+    for number in work.uncovered(project, rows):
+        text = deliverables[number - 1]
+        title = text.splitlines()[0][:80]
+        work.plan(tx, project, title=title, description=text, role=Role.ENGINEER, by=by, now=now)
+    rows = tasks.of_project(tx, project["name"])
+    if all(row["state"] in tasks.ENDED for row in rows):
+        merged = sum(row["state"] == TaskState.MERGED for row in rows)
+        words = f"{merged} of {len(rows)} tasks were merged. (Ended by code: the manager did not.)"
+        work.finish_project(tx, project, summary=words, by="crew", now=now)

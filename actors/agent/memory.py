@@ -1,0 +1,81 @@
+"""An agent's context as rows: loaded from where it begins, and grown only by what was committed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.agent import context
+from store import crew, history
+from store.engine import Fence, Store, Transaction
+from store.history import Entry
+from store.states import EntryKind
+
+
+@dataclass(slots=True)
+class Memory:
+    """The entries that the next prompt is built from. `begins_at`: the row where the context begins."""
+
+    store: Store
+    fence: Fence
+    entries: list[Entry] = field(default_factory=list)
+
+    def load(self, begins_at: int) -> None:
+        """Read the context that begins at a `system` or `summary` row; 0 when there is none yet.
+
+        However long the history is, only this part of it is read.
+        """
+        self.entries = []
+        if begins_at == 0:
+            return
+        first = history.by_ids(self.store, [begins_at])[0]
+        if first.kind is EntryKind.SUMMARY:
+            kept = [first.body["system"], *first.body["pinned"]]
+            rest = history.tail(self.store, self.fence.agent, first.body["keep_from"])
+            self.entries = [*history.by_ids(self.store, kept), *rest]
+        else:
+            self.entries = history.tail(self.store, self.fence.agent, begins_at)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.entries
+
+    def begin(self, tx: Transaction, text: str, *, now: float, task: int | None) -> list[Entry]:
+        """A fresh context: only what is added from here on counts. Returns the new rows."""
+        entry = history.append(tx, self.fence, EntryKind.SYSTEM, {"text": text}, now=now, task=task)
+        crew.change_agent(tx, self.fence.agent, context_from=entry.id)
+        return [entry]
+
+    def summarise(self, tx: Transaction, text: str, keep_from: int, *, now: float) -> list[Entry]:
+        """Cut the context: what lies before `keep_from` is from now on only its summary and the pins."""
+        cut = context.compaction(self.entries)
+        system = next(entry.id for entry in self.entries if entry.kind is EntryKind.SYSTEM)
+        told = [e.id for e in self.entries if e.kind is EntryKind.MESSAGE and e.id < keep_from]
+        body: dict[str, Any] = {
+            "text": text,
+            "system": system,
+            "pinned": sorted({*told[:1], *told[-2:]}),
+            "keep_from": keep_from,
+            "mask_to": max(cut.mask_to, keep_from),
+        }
+        entry = history.append(tx, self.fence, EntryKind.SUMMARY, body, now=now)
+        crew.change_agent(tx, self.fence.agent, context_from=entry.id)
+        return [entry]
+
+    def mask(self, tx: Transaction, mask_to: int, *, now: float) -> list[Entry]:
+        """Leave out old tool output from now on."""
+        body = {"text": "", "mask_to": mask_to}
+        return [history.append(tx, self.fence, EntryKind.SUMMARY, body, now=now)]
+
+    def add(self, entries: list[Entry]) -> None:
+        """After their commit: the rows are part of the next prompt."""
+        for entry in entries:
+            if entry.kind is EntryKind.SYSTEM:
+                self.entries = []
+            self.entries.append(entry)
+            if entry.kind is EntryKind.SUMMARY and entry.body["text"]:
+                self._prune(entry)
+
+    def _prune(self, cut: Entry) -> None:
+        kept = {cut.body["system"], *cut.body["pinned"]}
+        self.entries = [e for e in self.entries if e.id in kept or e.id >= cut.body["keep_from"]]

@@ -1,0 +1,163 @@
+"""From what is wished to what this machine can keep, or a refusal that names the fix."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from actors.sandbox import bubblewrap
+from actors.sandbox.environment import PRIVATE_HOME, command_environment, search_path
+from actors.sandbox.errors import SandboxUnavailable
+from actors.sandbox.policy import Sandbox, SandboxPolicy, View
+
+_PROBE_TIMEOUT_S = 10.0
+_APPARMOR_PROFILE = (
+    r"abi <abi/4.0>,\ninclude <tunables/global>\n"
+    r"profile bwrap /usr/bin/bwrap flags=(unconfined) {\n  userns,\n}\n"
+)
+_INSTALL = (
+    "Install it: `sudo apt install bubblewrap` (Debian, Ubuntu), `sudo dnf install bubblewrap` (Fedora), "
+    "`sudo pacman -S bubblewrap` (Arch)."
+)
+_UNSAFE_HINT = "`--unsafe` runs commands without any sandbox, with all your rights."
+
+
+def choose(
+    policy: SandboxPolicy,
+    *,
+    unsafe: bool = False,
+    probe: bool = True,
+    environ: Mapping[str, str] | None = None,
+) -> Sandbox:
+    """The sandbox for a policy. Raises SandboxUnavailable with the fix.
+
+    `unsafe` is the human's explicit wish to run without one. `probe=False` skips the trial run (about 10 ms)
+    for processes whose supervisor has already made it. `environ` is the host's environment.
+    """
+    host = dict(os.environ if environ is None else environ)
+    home = Path(host.get("HOME") or Path.home())
+    if unsafe:
+        return _unconfined(policy, host, home)
+    if policy.mode == "unsafe":
+        raise SandboxUnavailable(
+            f"The configuration asks for no sandbox, but only `--unsafe` allows it. {_UNSAFE_HINT}"
+        )
+    _check(policy, home)
+    launcher = _find_launcher(host)
+    version = _version(launcher)
+    prefixes = [prefix / "bin" for prefix in bubblewrap.interpreter_prefixes()]
+    path = search_path(host.get("PATH", ""), [p.expanduser() for p in policy.read_only_paths], prefixes)
+    sandbox = Sandbox(
+        policy=policy,
+        launcher=launcher,
+        arguments=bubblewrap.fixed_arguments(policy, version),
+        covered=bubblewrap.covered_paths(policy, home),
+        toolchains=tuple(str(path) for path in bubblewrap.toolchains(policy)),
+        environment=tuple(command_environment(host, policy.environment, path, PRIVATE_HOME).items()),
+        shell=_shell("/usr/bin:/bin:/usr/local/bin"),
+    )
+    if probe:
+        _try(sandbox)
+    return sandbox
+
+
+def _unconfined(policy: SandboxPolicy, host: Mapping[str, str], home: Path) -> Sandbox:
+    # The real HOME: nothing is hidden anyway, and toolchains live there.
+    environment = command_environment(host, policy.environment, host.get("PATH", os.defpath), str(home))
+    environment["TMPDIR"] = host.get("TMPDIR", "/tmp")
+    return Sandbox(policy, None, (), (), (), tuple(environment.items()), _shell(host.get("PATH", os.defpath)))
+
+
+def _check(policy: SandboxPolicy, home: Path) -> None:
+    for path in policy.read_only_paths:
+        real = path.expanduser().resolve()
+        if home.resolve().is_relative_to(real) or str(real) in ("/tmp", "/run", "/home", "/proc", "/dev"):
+            raise SandboxUnavailable(
+                f"The sandbox's read-only path {path} would show commands everything in it, "
+                "your home's secrets or sockets included. Name the toolchains below it instead."
+            )
+    if policy.network and policy.unix_sockets:
+        raise SandboxUnavailable(
+            "The sandbox can't allow the network and Unix sockets together: commands would reach the host's "
+            "abstract sockets. Turn one of them off."
+        )
+
+
+def _find_launcher(host: Mapping[str, str]) -> str:
+    if not sys.platform.startswith("linux"):
+        raise SandboxUnavailable(f"There is no sandbox for {sys.platform} yet. {_UNSAFE_HINT}")
+    launcher = shutil.which("bwrap", path=host.get("PATH")) or shutil.which(
+        "bwrap", path="/usr/bin:/usr/local/bin"
+    )
+    if launcher is None:
+        raise SandboxUnavailable(
+            f"bubblewrap is missing, so commands can't be confined. {_INSTALL} {_UNSAFE_HINT}"
+        )
+    return launcher
+
+
+def _version(launcher: str) -> tuple[int, int]:
+    answer = _run([launcher, "--version"])
+    found = re.search(r"(\d+)\.(\d+)", answer.stdout)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _try(sandbox: Sandbox) -> None:
+    """One command that does nothing, with all the real arguments."""
+    nothing = bubblewrap.view_arguments(sandbox, View(None))
+    assert sandbox.launcher is not None
+    answer = _run([sandbox.launcher, *sandbox.arguments, *nothing, sandbox.shell, "-c", ":"])
+    if answer.returncode != 0:
+        raise SandboxUnavailable(_explain(answer.stderr.strip() or f"exit code {answer.returncode}"))
+
+
+def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PROBE_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SandboxUnavailable(f"bubblewrap could not be run: {error}. {_INSTALL}") from error
+
+
+def _setting(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _explain(complaint: str) -> str:
+    """What bubblewrap said, and the fix for the settings that are known to forbid it."""
+    said = f"bubblewrap can't make a sandbox here: {complaint}."
+    if _setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1":
+        return (
+            f"{said} Ubuntu's AppArmor setting blocks it. Allow bubblewrap by a profile: `printf "
+            f"'{_APPARMOR_PROFILE}' | sudo tee /etc/apparmor.d/bwrap && sudo systemctl reload apparmor`, or "
+            f"all programs: `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`. {_UNSAFE_HINT}"
+        )
+    if _setting("/proc/sys/kernel/unprivileged_userns_clone") == "0":
+        return (
+            f"{said} Allow user namespaces: `sudo sysctl kernel.unprivileged_userns_clone=1`. {_UNSAFE_HINT}"
+        )
+    if _setting("/proc/sys/user/max_user_namespaces") == "0":
+        return f"{said} Allow user namespaces: `sudo sysctl user.max_user_namespaces=10000`. {_UNSAFE_HINT}"
+    options = " ".join(f"--security-opt {name}=unconfined" for name in ("seccomp", "apparmor", "systempaths"))
+    return (
+        f"{said} In a container, start it with user namespaces allowed (Docker: `{options}`). {_UNSAFE_HINT}"
+    )
+
+
+def _shell(path: str) -> str:
+    return shutil.which("bash", path=path) or "/bin/sh"

@@ -1,0 +1,252 @@
+"""Starting one command and being able to end all of it: with bubblewrap, or without any sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from actors.sandbox.bubblewrap import view_arguments
+from actors.sandbox.errors import SandboxFailed
+from actors.sandbox.policy import Sandbox, View
+from actors.sandbox.record import note
+from actors.sandbox.seccomp import socket_filter
+from actors.sandbox.usage import UsageMeter
+
+_SETUP_TIMEOUT_S = 20.0
+_MARK = "NIGHTCREW_COMMAND"
+_NICENESS = 5
+_OOM_SCORE = 500
+
+
+def readable(descriptors: list[int], timeout_s: float) -> list[int]:
+    """Those with something to read or at their end. Not select(), which fails on descriptors past 1023."""
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poll.poll(max(0.0, timeout_s) * 1000)]
+
+
+@dataclass(slots=True)
+class Launched:
+    """A running command: the read end of its output, and the process that all of its processes descend from.
+
+    `go_fd` is the read end of the pipe by which a sandbox that is set up was told to begin.
+    """
+
+    process: subprocess.Popen[bytes]
+    output_fd: int
+    root_pid: int
+    root_pidfd: int | None
+    meter: UsageMeter
+    mark: str | None = None
+    go_fd: int | None = None
+    _closed: bool = field(default=False)
+
+    def kill(self) -> None:
+        """End everything that belongs to it, now. Harmless when it is over."""
+        if self.root_pidfd is not None:
+            # The first process of the process namespace: the kernel ends all others with it, atomically.
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.root_pidfd, signal.SIGKILL)
+        if self.mark is not None:
+            _kill_marked(self.process.pid, self.mark)
+        self.process.kill()
+
+    def finish(self, deadline_s: float = 5.0) -> int:
+        """Wait until nothing of it is left; gives the launcher's own exit code."""
+        if self.mark is not None:
+            _kill_marked(self.process.pid, self.mark)
+        code = self.process.wait(timeout=deadline_s)
+        if self.root_pidfd is not None:
+            readable([self.root_pidfd], deadline_s)
+        return code
+
+    def never_began(self) -> bool:
+        """After the end: whether the launcher gave up before the command; it then left our go unread."""
+        return self.go_fd is not None and os.read(self.go_fd, 1) != b""
+
+    def close(self) -> None:
+        """Give back the descriptors; idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        for descriptor in (self.output_fd, self.root_pidfd, self.go_fd):
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+def launch(sandbox: Sandbox, words: list[str], view: View, status_fd: int | None, mark: str) -> Launched:
+    """Start `words` in the sandbox. `status_fd` takes the exit record's facts. Raises SandboxFailed."""
+    if sandbox.launcher is None:
+        return _launch_unconfined(sandbox, words, view, status_fd, mark)
+    return _launch_bubblewrap(sandbox, words, view, status_fd)
+
+
+def _launch_bubblewrap(sandbox: Sandbox, words: list[str], view: View, status_fd: int | None) -> Launched:
+    policy = sandbox.policy
+    output_read, output_write = os.pipe()
+    info_read, info_write = os.pipe()
+    go_read, go_write = os.pipe()
+    inherited = [info_write, go_read]
+    arguments = [
+        *sandbox.arguments,
+        *view_arguments(sandbox, view),
+        "--info-fd",
+        str(info_write),
+        "--block-fd",
+        str(go_read),
+    ]
+    if status_fd is not None:
+        inherited.append(status_fd)
+        arguments += ["--json-status-fd", str(status_fd)]
+    rules = socket_filter(unix_sockets=policy.unix_sockets and not policy.network)
+    rules_fd = _filled_pipe(rules) if rules is not None else None
+    if rules_fd is not None:
+        inherited.append(rules_fd)
+        arguments += ["--seccomp", str(rules_fd)]
+    assert sandbox.launcher is not None
+    try:
+        process = _popen(
+            [sandbox.launcher, *arguments, *words], output_write, inherited, dict(sandbox.environment), "/"
+        )
+    except OSError as error:
+        for descriptor in (output_read, info_read, go_write, go_read):
+            os.close(descriptor)
+        raise SandboxFailed(f"bubblewrap could not be started: {error}") from error
+    finally:
+        for descriptor in (output_write, info_write, *([] if rules_fd is None else [rules_fd])):
+            os.close(descriptor)
+    try:
+        pid = _first_pid(process, info_read, output_read)
+        pidfd = _limit(pid, sandbox)
+        if status_fd is not None:
+            # Before it may run: a record without this line belongs to a command that never did.
+            note(status_fd, {"started": time.time()})
+        os.write(go_write, b"g")
+    except BaseException:
+        process.kill()
+        process.wait()
+        os.close(output_read)
+        os.close(go_read)
+        raise
+    finally:
+        os.close(info_read)
+        os.close(go_write)
+    return Launched(process, output_read, pid, pidfd, UsageMeter(pid, namespaced=True), go_fd=go_read)
+
+
+def _popen(
+    words: list[str], output: int, inherited: list[int], environment: dict[str, str], folder: str
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        pass_fds=inherited,
+        env=environment,
+        cwd=folder,
+        start_new_session=True,
+    )
+
+
+def _filled_pipe(content: bytes) -> int:
+    read_end, write_end = os.pipe()
+    os.write(write_end, content)
+    os.close(write_end)
+    return read_end
+
+
+def _first_pid(process: subprocess.Popen[bytes], info_fd: int, output_fd: int) -> int:
+    """The pid (as seen here) of the sandbox's first process. It waits for our go before the command."""
+    text, deadline = b"", time.monotonic() + _SETUP_TIMEOUT_S
+    while (left := deadline - time.monotonic()) > 0 and readable([info_fd], left):
+        chunk = os.read(info_fd, 4096)
+        text += chunk
+        if not chunk:
+            break
+    try:
+        return int(json.loads(text)["child-pid"])
+    except (ValueError, KeyError, TypeError):
+        process.kill()
+        process.wait()
+        ready = readable([output_fd], 0)
+        said = os.read(output_fd, 4096).decode("utf-8", "replace").strip() if ready else "no message"
+        raise SandboxFailed(f"bubblewrap could not set up the sandbox: {said or 'no message'}") from None
+
+
+def _limit(pid: int, sandbox: Sandbox) -> int:
+    """Limits of the command-to-be, inherited by all it starts; gives a pidfd of its first process."""
+    policy = sandbox.policy
+    try:
+        pidfd = os.pidfd_open(pid)
+        # Threads count here, processes in the watcher; root is not bound by it at all, hence the watcher.
+        _lower(pid, resource.RLIMIT_NPROC, policy.max_processes * 4)
+        _lower(pid, resource.RLIMIT_FSIZE, policy.max_file_bytes)
+        _lower(pid, resource.RLIMIT_CORE, 0)
+        os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
+    except (ProcessLookupError, PermissionError) as error:
+        raise SandboxFailed(
+            f"The sandbox's first process ended before its limits were set: {error}"
+        ) from error
+    with suppress(OSError):
+        Path(f"/proc/{pid}/oom_score_adj").write_text(str(_OOM_SCORE))
+    return pidfd
+
+
+def _lower(pid: int, kind: int, limit: int) -> None:
+    _, hard = resource.prlimit(pid, kind)
+    value = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.prlimit(pid, kind, (value, value))
+
+
+def _launch_unconfined(
+    sandbox: Sandbox, words: list[str], view: View, status_fd: int | None, mark: str
+) -> Launched:
+    output_read, output_write = os.pipe()
+    environment = {**dict(sandbox.environment), _MARK: mark}
+    if status_fd is not None:
+        note(status_fd, {"started": time.time()})
+    try:
+        process = _popen(words, output_write, [], environment, str(view.worktree or "/"))
+    except OSError as error:
+        os.close(output_read)
+        raise SandboxFailed(f"The command could not be started in {view.worktree}: {error}") from error
+    finally:
+        os.close(output_write)
+    return Launched(process, output_read, process.pid, None, UsageMeter(process.pid, namespaced=False), mark)
+
+
+def _kill_marked(group: int, mark: str) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
+    end_unconfined(mark)
+
+
+def end_unconfined(mark: str) -> None:
+    """End what carries the mark of an unconfined command: daemons that left group and tree inherit it."""
+    # Twice at least: what was just being forked is seen in the next round.
+    for _ in range(10):
+        victims = [p for p in psutil.process_iter() if _carries(p, mark)]
+        for victim in victims:
+            with suppress(psutil.Error):
+                victim.kill()
+        if not victims:
+            return
+
+
+def _carries(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(_MARK) == mark
+    except (psutil.Error, OSError):
+        return False

@@ -1,0 +1,85 @@
+"""A small seccomp filter as classic BPF for `bwrap --seccomp`: no sockets that lead past the namespaces.
+
+Pathname Unix sockets are not held by a network namespace, VSOCK not by any, and io_uring makes sockets that
+no filter sees. Datagram socket pairs are denied because either end can send to any Unix address afterwards.
+"""
+
+from __future__ import annotations
+
+import errno
+import platform
+import socket
+import struct
+from dataclasses import dataclass
+
+_LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
+_JUMP_EQUAL, _JUMP_AT_LEAST = 0x15, 0x35
+_ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
+# Offsets in struct seccomp_data; the low halves of 64-bit arguments on little-endian machines.
+_NUMBER, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24
+_X32_BIT = 0x40000000
+_AF_NETLINK = 16
+
+_Instruction = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    audit_arch: int
+    socket: int
+    socketpair: int
+    denied: tuple[int, ...]  # add_key, request_key, keyctl, bpf, perf_event_open, userfaultfd
+
+
+_MACHINES = {
+    "x86_64": _Machine(0xC000003E, 41, 53, (248, 249, 250, 321, 298, 323)),
+    "aarch64": _Machine(0xC00000B7, 198, 199, (217, 218, 219, 280, 241, 282)),
+}
+_IO_URING_SETUP = 425
+
+
+def _refuse(code: int) -> _Instruction:
+    return (_RETURN, 0, 0, _ERRNO | code)
+
+
+def _on_syscall(number: int, block: list[_Instruction]) -> list[_Instruction]:
+    """Run `block`, which must end in a return, for one system call; the number is in the accumulator."""
+    return [(_JUMP_EQUAL, 0, len(block), number), *block]
+
+
+def socket_filter(*, unix_sockets: bool, machine: str | None = None) -> bytes | None:
+    """The filter for this machine, or None where its numbers are not known (then there is none)."""
+    numbers = _MACHINES.get(machine or platform.machine())
+    if numbers is None:
+        return None
+    allow: _Instruction = (_RETURN, 0, 0, _ALLOW)
+    families = [int(socket.AF_INET), int(socket.AF_INET6), _AF_NETLINK]
+    if unix_sockets:
+        families.append(int(socket.AF_UNIX))
+    program: list[_Instruction] = [
+        (_LOAD, 0, 0, _ARCH),
+        # 32-bit calls have other numbers and socketcall(), so they are refused as a whole; x32 likewise.
+        (_JUMP_EQUAL, 1, 0, numbers.audit_arch),
+        _refuse(errno.ENOSYS),
+        (_LOAD, 0, 0, _NUMBER),
+        (_JUMP_AT_LEAST, 0, 1, _X32_BIT),
+        _refuse(errno.ENOSYS),
+    ]
+    program += _on_syscall(_IO_URING_SETUP, [_refuse(errno.ENOSYS)])
+    for number in numbers.denied:
+        program += _on_syscall(number, [_refuse(errno.EPERM)])
+    by_family: list[_Instruction] = [(_LOAD, 0, 0, _ARG0)]
+    for family in families:
+        by_family += [(_JUMP_EQUAL, 0, 1, family), allow]
+    program += _on_syscall(numbers.socket, [*by_family, _refuse(errno.EAFNOSUPPORT)])
+    if not unix_sockets:
+        pair: list[_Instruction] = [
+            (_LOAD, 0, 0, _ARG1),
+            (_AND, 0, 0, 0xF),
+            (_JUMP_EQUAL, 0, 1, int(socket.SOCK_DGRAM)),
+            _refuse(errno.EPERM),
+            allow,
+        ]
+        program += _on_syscall(numbers.socketpair, pair)
+    program.append(allow)
+    return b"".join(struct.pack("<HBBI", *instruction) for instruction in program)

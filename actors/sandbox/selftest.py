@@ -1,0 +1,239 @@
+"""Proof instead of belief: a program inside the sandbox tries every demonstrated way out, and we look."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from actors.sandbox.environment import FIXED, INHERITED
+from actors.sandbox.errors import SandboxFailed
+from actors.sandbox.policy import Sandbox
+from actors.sandbox.run import run_command
+
+_TIMEOUT_S = 20.0
+_WRITES = frozenset({"write_home", "write_outside", "write_system"})
+
+# Runs inside; gets its targets as JSON in argv[1], prints what it could do. No imports that cost time.
+_PROBE = r"""
+import json, os, socket, sys, time
+t = json.loads(sys.argv[1])
+seen = {}
+def attempt(name, act):
+    try:
+        seen[name] = {"done": True, "detail": str(act())[:200]}
+    except Exception as error:
+        seen[name] = {"done": False, "detail": type(error).__name__ + ": " + str(error)[:200]}
+def connect(family, address):
+    with socket.socket(family, socket.SOCK_STREAM) as s:
+        s.settimeout(2)
+        s.connect(address)
+        s.sendall(b"out")
+    return address
+def write(path):
+    with open(path, "w") as f:
+        f.write("out")
+    return path
+def survive():
+    if os.fork():
+        return "forked"
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    import signal
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    null = os.open("/dev/null", os.O_RDWR)
+    os.dup2(null, 1), os.dup2(null, 2)
+    os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)", t["token"]])
+attempt("write_worktree", lambda: write("inside"))
+attempt("read_home", lambda: open(t["canary"]).read(40))
+attempt("write_home", lambda: write(t["home_target"]))
+attempt("write_outside", lambda: write(t["outside_target"]))
+attempt("write_system", lambda: write("/usr/" + t["token"]))
+attempt("write_git", lambda: write(".git/config"))
+attempt("swap_git", lambda: os.rename(".git", ".git-old"))
+attempt("see_socket", lambda: os.stat(t["socket"]).st_ino)
+attempt("unix_socket", lambda: connect(socket.AF_UNIX, t["socket"]))
+attempt("abstract_socket", lambda: connect(socket.AF_UNIX, "\0" + t["token"]))
+if t["tmux"]:
+    attempt("tmux", lambda: connect(socket.AF_UNIX, t["tmux"]))
+attempt("localhost_tcp", lambda: connect(socket.AF_INET, ("127.0.0.1", t["port"])))
+# Opened, not written: as root an open one could give a command the whole machine.
+attempt("kernel_settings", lambda: os.close(os.open("/proc/sys/kernel/core_pattern", os.O_WRONLY)))
+if t["pid"] > 20:  # below, the namespace has processes of its own with these numbers
+    attempt("see_processes", lambda: open("/proc/%d/cmdline" % t["pid"]).read())
+attempt("survivor", survive)
+print(json.dumps({"seen": seen, "environment": sorted(os.environ)}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One way out that was tried: `blocked` is what was observed, `required` what the policy demands."""
+
+    name: str
+    blocked: bool
+    required: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTestReport:
+    """What was observed. `holds` is True only if commands run at all and every required probe was blocked."""
+
+    mode: str
+    at: str
+    duration_ms: float
+    holds: bool
+    probes: tuple[Probe, ...]
+    error: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For the store, `status --json` and the report."""
+        return {**asdict(self), "probes": [asdict(probe) for probe in self.probes]}
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        if self.error is not None:
+            return f"sandbox self-test failed: {self.error}"
+        open_ones = [probe.name for probe in self.probes if not probe.blocked]
+        held = f"{len(self.probes) - len(open_ones)} of {len(self.probes)} ways out blocked"
+        return f"{self.mode}: {held}" + (f", open: {', '.join(open_ones)}" if open_ones else "")
+
+
+def self_test(
+    sandbox: Sandbox, *, home: Path | None = None, tmux_socket: Path | None = None
+) -> SelfTestReport:
+    """Try to get out, from inside, and report what happened. Under a second; leaves nothing behind.
+
+    `home` (default: the user's) gets a canary for the moment; `tmux_socket` is the crew's, tried if there.
+    """
+    started = time.monotonic()
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        probes, error = _observe(sandbox, home or Path.home(), tmux_socket), None
+    except (OSError, SandboxFailed, ValueError, KeyError) as failure:
+        probes, error = (), f"{type(failure).__name__}: {failure}"
+    holds = error is None and all(probe.blocked for probe in probes if probe.required)
+    duration_ms = round((time.monotonic() - started) * 1000, 1)
+    mode = "bubblewrap" if sandbox.confines else "unsafe"
+    return SelfTestReport(mode, at, duration_ms, holds and sandbox.confines, probes, error)
+
+
+def _observe(sandbox: Sandbox, home: Path, tmux_socket: Path | None) -> tuple[Probe, ...]:
+    token = f"nightcrew-{secrets.token_hex(8)}"
+    with ExitStack() as stack:
+        worktree = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nightcrew-selftest-")))
+        outside = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nightcrew-selftest-")))
+        for part in (".git/objects", ".git/refs"):
+            (worktree / part).mkdir(parents=True)
+        (worktree / ".git/HEAD").write_text("ref: refs/heads/main\n")
+        canary = stack.enter_context(_canary(home, outside, token))
+        pathname = stack.enter_context(_listener(socket.AF_UNIX, str(outside / "socket")))
+        stack.enter_context(_listener(socket.AF_UNIX, f"\0{token}"))
+        tcp = stack.enter_context(_listener(socket.AF_INET, ("127.0.0.1", 0)))
+        targets = {
+            "token": token,
+            "canary": str(canary),
+            "home_target": str(canary.parent / f".{token}-written"),
+            "outside_target": str(outside / "written"),
+            "socket": pathname.getsockname(),
+            "port": tcp.getsockname()[1],
+            "tmux": str(tmux_socket) if tmux_socket is not None and tmux_socket.exists() else "",
+            "pid": os.getpid(),
+        }
+        words = [_python(), "-I", "-S", "-c", _PROBE, json.dumps(targets)]
+        result = run_command(sandbox, words, worktree=worktree, timeout_s=_TIMEOUT_S, shown_chars=100_000)
+        survivors = _end_survivors(token)
+        # What counts is whether it came out: the sandbox's own home and /tmp may be written.
+        targets_written = {
+            "write_home": Path(str(targets["home_target"])),
+            "write_outside": outside / "written",
+            "write_system": Path("/usr") / token,
+        }
+        arrived = {name for name, path in targets_written.items() if path.exists()}
+        for path in targets_written.values():
+            with suppress(OSError):
+                path.unlink()
+        if not (worktree / "inside").is_file():
+            raise ValueError(
+                f"the probe did not run (exit {result.exit_code}): {result.output.strip()[-500:]}"
+            )
+    return _judge(sandbox, json.loads(result.output), survivors, arrived)
+
+
+def _judge(sandbox: Sandbox, answer: dict[str, Any], survivors: int, arrived: set[str]) -> tuple[Probe, ...]:
+    """`arrived` are the writes that were found on the host, `survivors` the processes."""
+    seen: dict[str, dict[str, Any]] = answer["seen"]
+    del seen["write_worktree"]
+    lasted = seen.pop("survivor")
+    for name in _WRITES & set(seen):
+        seen[name]["done"] = name in arrived
+    reachable = {"localhost_tcp"} if sandbox.policy.network else set()
+    probes = [
+        Probe(name, not fact["done"], name not in reachable, fact["detail"]) for name, fact in seen.items()
+    ]
+    probes.append(
+        Probe("survivor", survivors == 0, True, f"{lasted['detail']}, {survivors} alive after the command")
+    )
+    allowed = {*INHERITED, *FIXED, *sandbox.policy.environment, "PATH", "HOME", "TMPDIR"}
+    # What the shell or the launcher sets by itself is theirs to tell.
+    leaked = sorted(set(answer["environment"]) - allowed - {"PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE"})
+    probes.append(
+        Probe("environment", not leaked, True, f"not on the allow-list: {', '.join(leaked) or 'none'}")
+    )
+    return tuple(probes)
+
+
+def _python() -> str:
+    """The interpreter under the virtualenv: it starts without reading site-packages."""
+    base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return str(base.resolve()) if base.exists() else sys.executable
+
+
+@contextmanager
+def _canary(home: Path, fallback: Path, token: str) -> Iterator[Path]:
+    """A file in the user's home that no command may read; elsewhere if the home can't be written."""
+    path = home / f".{token}"
+    try:
+        path.touch(mode=0o600, exist_ok=False)
+    except OSError:
+        path = fallback / f".{token}"
+    try:
+        path.write_text("a secret")
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _listener(family: int, address: str | tuple[str, int]) -> Iterator[socket.socket]:
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.bind(address)
+        listener.listen()
+        yield listener
+
+
+def _end_survivors(token: str) -> int:
+    """How many processes of the probe are alive after it; they are ended."""
+    alive = 0
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if token in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+                alive += 1
+                process.kill()
+    return alive

@@ -1,0 +1,114 @@
+"""How other processes find, enter and end the crew's windows, from any working directory and without libtmux.
+
+libtmux takes 75 ms to import, a third of what a command of the CLI may take.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.screen.errors import NoSuchWindow, TmuxFailed, TmuxMissing
+from actors.screen.plan import ROW_FORMAT, Row, parse_rows, tmux_name
+from actors.screen.tmux_config import SOCKET_NAME
+
+QUERY_TIMEOUT_S = 5.0
+KILL_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """What the CLI must exec: `os.chdir(cwd)`, then `os.execvpe(argv[0], argv, environment)`."""
+
+    argv: list[str]
+    cwd: Path
+    environment: dict[str, str]
+
+
+def find_target(run_dir: Path, target: str) -> str | None:
+    """The agent whose window is `session:window` (name or index); None if there is none, or no server."""
+    session, _, window = target.partition(":")
+    if not window:
+        return None
+    for row in _rows(run_dir):
+        in_session = bool(row.agent) and row.session_name == tmux_name(session)
+        if in_session and (row.window_index == window or row.window_name == tmux_name(window)):
+            return row.agent
+    return None
+
+
+def attach_argv(run_dir: Path, agent: str | None, environ: Mapping[str, str] = os.environ) -> Attach:
+    """The command that shows an agent's window, or (None) the session last used.
+
+    Raises `NoSuchWindow` if there is nothing to show. Works inside another tmux: its variables are dropped.
+    """
+    rows = _rows(run_dir)
+    if not rows:
+        raise NoSuchWindow(
+            "no window is open: the crew is not running, or it runs without tmux. See `nightcrew status`"
+        )
+    select: list[str] = []
+    if agent is not None:
+        row = next((row for row in rows if row.mark and row.agent == agent), None)
+        if row is None:
+            raise NoSuchWindow(f"{agent} has no window. See `nightcrew status` for the agents there are")
+        select = ["select-window", "-t", row.window_id, ";", "attach-session", "-t", row.session_id]
+    # -u: what is shown is UTF-8, whatever the locale of this shell says.
+    argv = ["tmux", "-u", "-S", SOCKET_NAME, *(select or ["attach-session"])]
+    return Attach(argv, run_dir, _environment(environ))
+
+
+def kill_server(run_dir: Path) -> None:
+    """End the crew's tmux server and wait until it is gone; harmless if there is none."""
+    pid = _tmux(run_dir, "display-message", "-p", "#{pid}").strip()
+    server = _pidfd(pid)
+    _tmux(run_dir, "kill-server")
+    if server is not None:
+        # A pidfd: the server is not our child, and as a zombie it would still answer to kill(pid, 0).
+        select.select([server], [], [], KILL_TIMEOUT_S)
+        os.close(server)
+    (run_dir / SOCKET_NAME).unlink(missing_ok=True)
+
+
+def _rows(run_dir: Path) -> list[Row]:
+    """The panes of the crew's server; none if there is no server."""
+    return parse_rows(_tmux(run_dir, "list-panes", "-a", "-F", ROW_FORMAT).splitlines())
+
+
+def _tmux(run_dir: Path, *arguments: str) -> str:
+    """What tmux prints; nothing if it fails, as it does without a server."""
+    try:
+        result = subprocess.run(
+            ["tmux", "-S", SOCKET_NAME, *arguments],
+            cwd=run_dir,
+            env=_environment(os.environ) | {"LC_ALL": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=QUERY_TIMEOUT_S,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        if not run_dir.is_dir():
+            return ""
+        raise TmuxMissing from error
+    except subprocess.TimeoutExpired as error:
+        raise TmuxFailed(
+            f"tmux did not answer on {run_dir / SOCKET_NAME} in {QUERY_TIMEOUT_S:.0f} s"
+        ) from error
+    return result.stdout.decode("utf-8", "replace") if result.returncode == 0 else ""
+
+
+def _pidfd(pid: str) -> int | None:
+    """A descriptor that is readable once the process has ended; None if it has, or without such things."""
+    try:
+        return os.pidfd_open(int(pid))
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name not in ("TMUX", "TMUX_PANE")}

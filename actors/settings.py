@@ -1,0 +1,213 @@
+"""The values a crew runs by: what they are called, their units, their bounds and their defaults.
+
+The supervisor reads them once (`supervisor/config.py`) and hands them to every child as JSON
+(`Config.to_json`, `Config.from_json`), so that no child ever reads a file or the environment for one.
+A name here is the key in `nightcrew.toml`, a class its section.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from actors.model.hosts import normalise_host
+from actors.model.protocol import Limits, ModelOptions
+from store.states import Role
+
+_MODEL = ModelOptions(model="qwen3-coder:30b")
+_LIMITS = Limits()
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Minutes = Annotated[float, Field(gt=0, le=7 * 24 * 60, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Temperature = Annotated[float, Field(ge=0, le=2)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+HOST_WIDE = (
+    "every agent of a host must send the same runner options: a change makes the server load the model anew"
+)
+
+
+class _Section(BaseModel):
+    """Frozen, and strict: a string is no number, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+
+class LimitSettings(_Section):
+    """Seconds until one model request counts as failed; see `actors.model.protocol.Limits`."""
+
+    connect_s: Seconds = _LIMITS.connect_s
+    first_token_s: Seconds = _LIMITS.first_token_s
+    idle_s: Seconds = _LIMITS.idle_s
+    total_s: Seconds = _LIMITS.total_s
+
+
+class RoleModel(_Section):
+    """`[model.roles.<role>]`: what one role may have differently. None keeps the value of `[model]`."""
+
+    name: Name | None = None
+    max_tokens: Annotated[int, Field(ge=64)] | None = None
+    temperature: Temperature | None = None
+    top_p: Share | None = None
+    top_k: Annotated[int, Field(ge=1)] | None = None
+    repeat_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
+    seed: int | None = None
+
+
+class ModelSettings(_Section):
+    """`[model]`: hosts, the default model, its window and sampling. `slots` is requests at once per host."""
+
+    hosts: Annotated[tuple[str, ...], Field(min_length=1)] = ("http://127.0.0.1:11434",)
+    name: Name = _MODEL.model
+    context_window: Annotated[int, Field(ge=2048)] = _MODEL.context_window
+    max_tokens: Annotated[int, Field(ge=64)] = _MODEL.max_tokens
+    temperature: Temperature = _MODEL.temperature
+    top_p: Share = _MODEL.top_p
+    top_k: Annotated[int, Field(ge=1)] = _MODEL.top_k
+    repeat_penalty: Annotated[float, Field(gt=0, le=2)] = _MODEL.repeat_penalty
+    seed: int | None = None
+    keep_alive: Name = _MODEL.keep_alive
+    slots: Annotated[int, Field(ge=1, le=64)] = 1
+    limits: LimitSettings = LimitSettings()
+    roles: dict[str, RoleModel] = {}
+
+    @field_validator("hosts")
+    @classmethod
+    def _hosts_are_addresses(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(normalise_host(host) for host in hosts))
+
+    @model_validator(mode="after")
+    def _answers_fit_the_window(self) -> ModelSettings:
+        for max_tokens in (self.max_tokens, *(role.max_tokens for role in self.roles.values())):
+            if max_tokens is not None and max_tokens > self.context_window // 2:
+                raise ValueError(
+                    f"max_tokens {max_tokens} takes more than half of context_window {self.context_window}; "
+                    "lower max_tokens or raise context_window"
+                )
+        return self
+
+    def options(self, role: Role) -> ModelOptions:
+        """What an agent of `role` sends with each request. The runner's options are equal for all roles."""
+        values: dict[str, Any] = {
+            name: getattr(self, name) for name in ("max_tokens", "temperature", "top_p", "top_k", "seed")
+        }
+        values |= {"model": self.name, "repeat_penalty": self.repeat_penalty}
+        override = self.roles.get(role.value, RoleModel()).model_dump(exclude_none=True)
+        if "name" in override:
+            override["model"] = override.pop("name")
+        return ModelOptions(
+            context_window=self.context_window, keep_alive=self.keep_alive, **(values | override)
+        )
+
+    def request_limits(self) -> Limits:
+        return Limits(**self.limits.model_dump())
+
+    def names(self) -> tuple[str, ...]:
+        """Every model some role uses, the default first: what a preflight has to find on the hosts."""
+        return tuple(dict.fromkeys([self.name, *(role.name for role in self.roles.values() if role.name)]))
+
+
+class BudgetSettings(_Section):
+    """`[budgets]`: what a task may cost before the recovery ladder is climbed. Tokens are generated ones."""
+
+    steps_per_task: Count = 200
+    minutes_per_task: Minutes = 180
+    tokens_per_task: Count = 400_000
+    format_errors: Count = 5
+    attempts_per_task: Count = 5
+
+
+class CheckInSettings(_Section):
+    """`[check_ins]`: how often code wakes a manager and the orchestrator to look around."""
+
+    manager_minutes: Minutes = 30
+    orchestrator_minutes: Minutes = 60
+
+
+class WorkSettings(_Section):
+    """`[work]`: the longest time between an engineer's commits, hiring limits and command timeouts."""
+
+    commit_minutes: Minutes = 30
+    engineers: Annotated[int, Field(ge=1, le=100)] = 2
+    qa: bool = False
+    check_timeout_s: Seconds = 1800
+    shell_timeout_s: Seconds = 120
+
+
+class SandboxSettings(_Section):
+    """`[sandbox]`: `off` is what `--unsafe` sets; `auto` takes what the platform has, or refuses."""
+
+    mode: Literal["auto", "off"] = "auto"
+    network: bool = False
+    read_only_paths: tuple[str, ...] = ()
+    memory_mb: Annotated[int, Field(ge=64)] = 4096
+    max_processes: Annotated[int, Field(ge=8)] = 512
+    max_output_mb: Count = 500
+
+    @field_validator("read_only_paths")
+    @classmethod
+    def _paths_are_absolute(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        for path in paths:
+            if not path.startswith(("/", "~/")):
+                raise ValueError(f"{path!r} is not absolute; write /whole/path or ~/path")
+        return paths
+
+
+class SupervisorSettings(_Section):
+    """`[supervisor]`: more than `intensity` restarts of a child within the window quarantine it.
+
+    The first restart in a window is immediate; `backoff_first_s` is the wait before the second, then doubles.
+    """
+
+    intensity: Annotated[int, Field(ge=0)] = 5
+    intensity_window_s: Seconds = 900
+    backoff_first_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.2
+    backoff_max_s: Seconds = 60
+    grace_s: Seconds = 5
+
+    @model_validator(mode="after")
+    def _backoff_grows(self) -> SupervisorSettings:
+        if self.backoff_first_s > self.backoff_max_s:
+            raise ValueError(
+                f"backoff_first_s {self.backoff_first_s} exceeds backoff_max_s {self.backoff_max_s}"
+            )
+        return self
+
+
+class TmuxSettings(_Section):
+    """`[tmux]`: windows to watch the crew in; the crew itself never needs them."""
+
+    enabled: bool = True
+    scrollback_lines: Annotated[int, Field(ge=100, le=1_000_000)] = 1000
+
+
+class RetentionSettings(_Section):
+    """`[retention]`: days that archived projects and logs are kept; the size at which a log rotates."""
+
+    days: Count = 30
+    log_days: Count = 14
+    log_mb: Count = 10
+
+
+class Config(_Section):
+    """Everything in force, read once by the supervisor."""
+
+    model: ModelSettings = ModelSettings()
+    budgets: BudgetSettings = BudgetSettings()
+    check_ins: CheckInSettings = CheckInSettings()
+    work: WorkSettings = WorkSettings()
+    sandbox: SandboxSettings = SandboxSettings()
+    supervisor: SupervisorSettings = SupervisorSettings()
+    tmux: TmuxSettings = TmuxSettings()
+    retention: RetentionSettings = RetentionSettings()
+
+    def to_json(self) -> str:
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str) -> Config:
+        """The inverse of `to_json`, called in each child."""
+        return cls.model_validate_json(text)

@@ -1,0 +1,124 @@
+"""shell: one command line in the sandbox, and what is known about it after a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from actors.model.protocol import Parameter, ToolSpec
+from actors.sandbox.launch import end_unconfined
+from actors.sandbox.output import read_spilled
+from actors.sandbox.policy import GIB, SandboxPolicy
+from actors.sandbox.record import ExitRecord, RecordFiles, prune, read_record, read_status
+from actors.sandbox.run import run_command
+from actors.sandbox.usage import boot_id
+from actors.tools.base import ToolContext, ToolRefused, ToolResult, text_argument, whole_number
+
+_WORTH_TELLING_S = 2.0
+
+
+class Shell:
+    """Runs a command to its end. Nothing that it starts in the background is left."""
+
+    spec = ToolSpec(
+        "shell",
+        "Run a shell command in the worktree and get its output and exit code. It can't ask questions, and "
+        "what it starts in the background ends with it. Git is read-only: commits are made for you.",
+        (
+            Parameter("command", "string", "The command line, for bash."),
+            Parameter("timeout_s", "integer", "Seconds until it is stopped (default 180).", required=False),
+        ),
+    )
+
+    def intend(self, arguments: Mapping[str, Any], context: ToolContext) -> dict[str, Any]:
+        prune(context.spill_dir)
+        files = RecordFiles.of(context.spill_dir, context.call_id)
+        return {"exit_record": str(files.final), "boot_id": boot_id()}
+
+    def run(self, arguments: Mapping[str, Any], context: ToolContext) -> ToolResult:
+        limits = context.limits
+        try:
+            command = text_argument(arguments, "command")
+            if not command.strip() or "\0" in command:
+                raise ToolRefused(
+                    "The command is empty or holds a NUL character. Give a command line for bash."
+                )
+            default, most = int(limits.default_timeout_s), int(limits.max_timeout_s)
+            timeout_s = whole_number(arguments, "timeout_s", default, 1, most)
+        except ToolRefused as refused:
+            return ToolResult(str(refused), ok=False)
+        result = run_command(
+            context.sandbox,
+            command,
+            worktree=context.worktree,
+            writable=context.writable,
+            timeout_s=timeout_s,
+            cancelled=context.cancelled,
+            on_output=context.on_output,
+            spill_dir=context.spill_dir,
+            call_id=context.call_id,
+            shown_chars=limits.max_output_chars,
+        )
+        record = ExitRecord(result.exit_code, result.killed_for, result.duration_s, result.total_bytes)
+        return _told(record, result.output, context, f"the limit of {timeout_s} s")
+
+    def settle(
+        self, arguments: Mapping[str, Any], intent: Mapping[str, Any], context: ToolContext
+    ) -> ToolResult | None:
+        """The real result if the end was seen; None if it surely never began; else "outcome unknown"."""
+        files = RecordFiles.of(context.spill_dir, context.call_id)
+        if not context.sandbox.confines:
+            # Nothing ended it with its agent, so it may even be running still.
+            end_unconfined(str(files.status))
+        record = read_record(files)
+        output = read_spilled(files.output, context.limits.max_output_chars)
+        if record is not None and record.total_bytes is not None:
+            return _told(record, output, context, "its time limit")
+        if record is not None:
+            told = _told(record, output, context, "its time limit")
+            return replace(
+                told, text=f"{told.text}\n[the agent was restarted meanwhile; output may be missing]"
+            )
+        if "started" not in read_status(files) and intent.get("boot_id") == boot_id():
+            # Within one boot a missing line proves it; after a power loss it may just not have been synced.
+            return None
+        text = (
+            "Outcome unknown: the command was interrupted after it may have started, and has ended. "
+            "Check what it did before you repeat it."
+        )
+        seen = f"\nIts output until then:\n{output}" if output else ""
+        return ToolResult(text + seen, ok=False, evidence={"outcome": "unknown", "settled": True})
+
+
+def _told(record: ExitRecord, output: str, context: ToolContext, limit: str) -> ToolResult:
+    """The result as the model reads it: the output, then one line on how it ended."""
+    body = output.rstrip("\n") or "(no output)"
+    took = f" after {record.duration_s:.0f} s" if (record.duration_s or 0) >= _WORTH_TELLING_S else ""
+    if record.killed_for is not None:
+        ending = _why(record.killed_for, context.sandbox.policy, limit)
+    elif record.signal is not None:
+        ending = f"exit code {record.exit_code}{took}: ended by signal {record.signal}"
+    else:
+        ending = f"exit code {record.exit_code}{took}"
+    files = RecordFiles.of(context.spill_dir, context.call_id)
+    evidence = {
+        "exit_code": record.exit_code,
+        "signal": record.signal,
+        "killed_for": record.killed_for,
+        "duration_s": None if record.duration_s is None else round(record.duration_s, 3),
+        "total_bytes": record.total_bytes,
+        "output_file": str(files.output),
+    }
+    return ToolResult(f"{body}\n[{ending}]", ok=record.exit_code == 0, evidence=evidence)
+
+
+def _why(killed_for: str, policy: SandboxPolicy, limit: str) -> str:
+    reasons = {
+        "timeout": f"stopped: it ran into {limit}. If it needs longer, give a larger timeout_s",
+        "cancelled": "stopped: the call was cancelled",
+        "memory": f"stopped: it used more than {policy.memory_bytes / GIB:.1f} GiB of memory",
+        "processes": f"stopped: it had more than {policy.max_processes} processes",
+        "output": f"stopped: it wrote more than {policy.max_output_bytes:,} bytes. Filter its output",
+    }
+    return reasons.get(killed_for, f"stopped: {killed_for}")

@@ -1,0 +1,236 @@
+"""One process's way into the store: plain reads, and short writes behind a fair lock and the fence.
+
+What is SQLite's alone stays here (and in `insights.py`). Measured rules that shaped it:
+
+- One connection kept open: `engine.begin()` for each transaction costs twice as much.
+- Reads are deferred and take no lock; only writers queue. SQLite's busy handler starves some of
+  several writers, so they queue on a flock first, which the kernel hands on in order of arrival.
+- synchronous=FULL: a commit survives power loss.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Executable, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from store import errors
+from store.schema import APPLICATION_ID, SCHEMA_VERSION
+
+Notify = Callable[[frozenset[str]], None]
+BUSY_TIMEOUT_MS = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """An agent's name and its incarnation's generation: the fencing token of each of its writes."""
+
+    agent: str
+    generation: int
+
+
+@dataclass(slots=True)
+class Transaction:
+    """A write in progress. `notify` names mailboxes to wake once it has committed."""
+
+    connection: Connection
+    recipients: set[str] = field(default_factory=set)
+
+    def execute(
+        self, statement: Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
+    ) -> CursorResult[Any]:
+        """Run one Core statement inside this transaction."""
+        return self.connection.execute(statement, values)
+
+    def add(self, statement: Executable, values: Mapping[str, Any]) -> int:
+        """Run one INSERT of one row and return the row's id."""
+        return int(self.connection.execute(statement, values).lastrowid or 0)
+
+    def notify(self, recipient: str) -> None:
+        """Wake `recipient` after the commit; never before it, or it would find nothing."""
+        self.recipients.add(recipient)
+
+
+class Store:
+    """The open store of one process; make it after a fork, never before. Threads may share it."""
+
+    def __init__(self, path: Path, *, notify: Notify | None = None) -> None:
+        """Open the store at `path`. Raises a `StoreError`; a file that is not ours is left untouched."""
+        check_file(path)
+        self.path = path
+        self._notify = notify
+        self._engine = create_engine(
+            "sqlite://",
+            creator=lambda: _connect(path),
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            skip_autocommit_rollback=True,
+        )
+        event.listen(self._engine, "connect", _prepare)
+        self._mutex = threading.RLock()
+        self._readers = threading.local()
+        self._opened: list[Connection] = []
+        with translated(path):
+            self._writer = self._engine.connect()
+        self._lock_file = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def read(self) -> Connection:
+        """This thread's reading connection: deferred, in autocommit, takes no lock."""
+        connection: Connection | None = getattr(self._readers, "connection", None)
+        if connection is None:
+            with translated(self.path):
+                connection = self._engine.connect()
+            self._readers.connection = connection
+            with self._mutex:
+                self._opened.append(connection)
+        return connection
+
+    def rows(self, statement: Executable, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """All rows of a query, as plain dictionaries."""
+        with translated(self.path):
+            return [dict(row) for row in self.read().execute(statement, values).mappings()]
+
+    def row(self, statement: Executable, values: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+        """The first row of a query, or None."""
+        with translated(self.path):
+            found = self.read().execute(statement, values).mappings().first()
+        return None if found is None else dict(found)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Several reads of one instant: what `status` and a prompt are built from."""
+        connection = self.read()
+        connection.exec_driver_sql("BEGIN DEFERRED")
+        try:
+            yield connection
+        finally:
+            connection.exec_driver_sql("COMMIT")
+
+    @contextmanager
+    def write(self, fence: Fence | None = None) -> Iterator[Transaction]:
+        """One transaction: all of it or nothing. Raises `StaleGeneration` if `fence` was overtaken."""
+        with self._mutex, translated(self.path):
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+            try:
+                self._writer.exec_driver_sql("BEGIN IMMEDIATE")
+                transaction = Transaction(self._writer)
+                try:
+                    if fence is not None:
+                        self._check_fence(fence)
+                    yield transaction
+                    self._writer.exec_driver_sql("COMMIT")
+                except BaseException:
+                    self._rollback()
+                    raise
+            finally:
+                fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+        if self._notify is not None and transaction.recipients:
+            self._notify(frozenset(transaction.recipients))
+
+    def _check_fence(self, fence: Fence) -> None:
+        row = self._writer.exec_driver_sql(
+            "SELECT generation FROM agents WHERE name = ?", (fence.agent,)
+        ).first()
+        if row is None or row[0] != fence.generation:
+            newest = "none" if row is None else row[0]
+            raise errors.StaleGeneration(
+                f"{fence.agent}: generation {fence.generation} was replaced by {newest}; its write is refused"
+            )
+
+    def _rollback(self) -> None:
+        raw = self._writer.connection.driver_connection
+        # After a full disk SQLite has rolled back by itself; a second ROLLBACK would hide the cause.
+        if raw is not None and raw.in_transaction:
+            self._writer.exec_driver_sql("ROLLBACK")
+
+    def close(self) -> None:
+        """Close every connection; a second close is harmless."""
+        with self._mutex:
+            for connection in [self._writer, *self._opened]:
+                connection.close()
+            self._opened.clear()
+            if self._lock_file >= 0:
+                os.close(self._lock_file)
+                self._lock_file = -1
+        self._engine.dispose()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Our own BEGIN and COMMIT only: with isolation_level None the driver adds none.
+    return sqlite3.connect(
+        f"file:{_quoted(path)}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
+    )
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "temp_store=MEMORY",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def check_file(path: Path) -> None:
+    """Raise the `StoreError` that says why `path` is no store of this version; writes nothing."""
+    if not path.exists():
+        raise errors.StoreMissing(f"no store at {path}; `nightcrew up` makes one")
+    with translated(path):
+        connection = _connect(path)
+        try:
+            application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+        finally:
+            connection.close()
+    if application_id != APPLICATION_ID:
+        raise errors.StoreForeign(
+            f"{path} is not a Nightcrew store and was left untouched; move it away or choose another "
+            "home with NIGHTCREW_HOME"
+        )
+    if version != SCHEMA_VERSION:
+        newer = version > SCHEMA_VERSION
+        raise errors.StoreVersionMismatch(
+            f"{path} has schema {version}, this Nightcrew knows {SCHEMA_VERSION}; "
+            + ("update Nightcrew" if newer else "`nightcrew up` migrates it")
+        )
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn the driver's errors into ours, with cause."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise _translate(path, error.orig or error) from error
+    except sqlite3.Error as error:
+        raise _translate(path, error) from error
+
+
+def _translate(path: Path, error: BaseException) -> Exception:
+    text = str(error)
+    if "full" in text:
+        return errors.StoreUnwritable(f"{path}: {text}; free some disk space, nothing committed is lost")
+    if any(word in text for word in ("readonly", "unable to open", "disk I/O")):
+        return errors.StoreUnwritable(f"{path}: {text}; make the crew's home writable")
+    if "not a database" in text:
+        return errors.StoreForeign(f"{path} is not a Nightcrew store and was left untouched")
+    if "malformed" in text:
+        return errors.StoreCorrupt(
+            f"{path} is damaged ({text}) and was left untouched; restore a backup from its folder"
+        )
+    return errors.StoreError(f"{path}: {text}")

@@ -1,0 +1,111 @@
+"""An agent's conversation, append-only. Only the tail since its last fresh context is ever loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, func, insert, select, update
+
+from store.engine import Fence, Store, Transaction
+from store.schema import agents, history
+from store.states import EntryKind
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row; what `body` holds for each kind stands in `actors/agent/turn.py`."""
+
+    id: int
+    agent: str
+    kind: EntryKind
+    body: dict[str, Any]
+    message: int | None
+    task: int | None
+    created_at: float
+
+
+_COLUMNS = (
+    history.c.id,
+    history.c.agent,
+    history.c.kind,
+    history.c.body,
+    history.c.message,
+    history.c.task,
+    history.c.created_at,
+)
+_TAIL = (
+    select(*_COLUMNS)
+    .where(history.c.agent == bindparam("agent"), history.c.id >= bindparam("first_id"))
+    .order_by(history.c.id)
+)
+_INSERT = insert(history)
+_PROGRESS = (
+    update(agents).where(agents.c.name == bindparam("agent_name")).values(last_progress_at=bindparam("now"))
+)
+
+
+def append(
+    tx: Transaction,
+    fence: Fence,
+    kind: EntryKind,
+    body: dict[str, Any],
+    *,
+    now: float,
+    message: int | None = None,
+    task: int | None = None,
+) -> Entry:
+    """Add one row under `fence`'s agent and return it; the screen is woken after the commit."""
+    added = tx.add(
+        _INSERT,
+        {
+            "agent": fence.agent,
+            "kind": kind.value,
+            "body": body,
+            "message": message,
+            "task": task,
+            "generation": fence.generation,
+            "created_at": now,
+        },
+    )
+    tx.notify("tmux")
+    return Entry(added, fence.agent, kind, body, message, task, now)
+
+
+def touch(tx: Transaction, agent: str, *, now: float) -> None:
+    """Note durable progress: what hang detection judges by."""
+    tx.execute(_PROGRESS, {"agent_name": agent, "now": now})
+
+
+def tail(store: Store, agent: str, first_id: int) -> list[Entry]:
+    """The rows from `first_id` on, oldest first."""
+    return [_entry(row) for row in store.rows(_TAIL, {"agent": agent, "first_id": first_id})]
+
+
+def by_ids(store: Store, ids: Iterable[int]) -> list[Entry]:
+    """The rows with these ids, oldest first."""
+    query = select(*_COLUMNS).where(history.c.id.in_(list(ids))).order_by(history.c.id)
+    return [_entry(row) for row in store.rows(query)]
+
+
+def since(store: Store, last_id: int, *, most: int = 500) -> list[Entry]:
+    """Rows of all agents after `last_id`: what the screen has not drawn yet."""
+    query = select(*_COLUMNS).where(history.c.id > last_id).order_by(history.c.id).limit(most)
+    return [_entry(row) for row in store.rows(query)]
+
+
+def newest(store: Store, agent: str, *, most: int) -> list[Entry]:
+    """The last `most` rows of an agent, oldest first."""
+    query = select(*_COLUMNS).where(history.c.agent == agent).order_by(history.c.id.desc()).limit(most)
+    return [_entry(row) for row in reversed(store.rows(query))]
+
+
+def last_id(store: Store) -> int:
+    """The newest row's id, 0 when there is none."""
+    row = store.row(select(func.max(history.c.id).label("id")))
+    return int((row or {}).get("id") or 0)
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    return Entry(**{**row, "kind": EntryKind(row["kind"])})

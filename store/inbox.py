@@ -1,0 +1,243 @@
+"""Mailboxes: a message is a row, delivered at least once, its effects once.
+
+    READY   + claim                     -> CLAIMED   (by one incarnation: its generation)
+    CLAIMED + acknowledge               -> HANDLED   (in the transaction of its last effects)
+    CLAIMED + failed, attempts left     -> READY     (after a pause)
+    CLAIMED + failed, none left         -> DEAD      (sender and human are told by the caller)
+    CLAIMED + claimant replaced         -> CLAIMED   (the next incarnation takes the claim over)
+    READY | CLAIMED + withdrawn         -> CANCELLED
+
+Order: highest priority first, then oldest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, bindparam, func, insert, literal, select, update
+
+from store.engine import Store, Transaction
+from store.errors import MailboxFull
+from store.schema import messages
+from store.states import MessageState
+
+ATTEMPTS = 3
+MAILBOX_LIMIT = 10_000
+RETRY_PAUSE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One message as stored; `body` is the JSON that `actors.messages.decode` reads."""
+
+    id: int
+    sender: str
+    recipient: str
+    kind: str
+    body: dict[str, Any]
+    priority: int
+    state: str
+    attempts: int
+    key: str | None
+    in_reply_to: int | None
+    created_at: float
+
+
+_COLUMNS = (
+    messages.c.id,
+    messages.c.sender,
+    messages.c.recipient,
+    messages.c.kind,
+    messages.c.body,
+    messages.c.priority,
+    messages.c.state,
+    messages.c.attempts,
+    messages.c.key,
+    messages.c.in_reply_to,
+    messages.c.created_at,
+)
+
+# Built once: compiling a statement costs more than running it.
+_NEXT = (
+    select(*_COLUMNS)
+    .where(
+        messages.c.recipient == bindparam("recipient"),
+        messages.c.state == literal(MessageState.READY.value, literal_execute=True),
+        messages.c.ready_at <= bindparam("now"),
+        messages.c.priority >= bindparam("least_priority"),
+    )
+    .order_by(messages.c.priority.desc(), messages.c.id)
+    .limit(1)
+)
+_CLAIM = (
+    update(messages)
+    .where(messages.c.id == bindparam("message_id"), messages.c.state == MessageState.READY.value)
+    .values(
+        state=MessageState.CLAIMED.value,
+        claim_generation=bindparam("generation"),
+        claimed_at=bindparam("now"),
+    )
+)
+_ACKNOWLEDGE = (
+    update(messages)
+    .where(messages.c.id == bindparam("message_id"), messages.c.state == MessageState.CLAIMED.value)
+    .values(state=MessageState.HANDLED.value, handled_at=bindparam("now"))
+)
+_INSERT = insert(messages)
+
+
+def append(
+    tx: Transaction,
+    *,
+    sender: str,
+    recipient: str,
+    kind: str,
+    body: dict[str, Any],
+    priority: int,
+    now: float,
+    key: str | None = None,
+    in_reply_to: int | None = None,
+    limit: int | None = None,
+) -> int:
+    """Put a message into `recipient`'s mailbox and return its id.
+
+    The same (sender, key) again returns the first one's id and adds nothing. Raises `MailboxFull`
+    when `limit` messages wait there already.
+    """
+    if key is not None:
+        known = tx.execute(
+            select(messages.c.id).where(messages.c.sender == sender, messages.c.key == key)
+        ).scalar()
+        if known is not None:
+            return int(known)
+    if limit is not None and waiting(tx, recipient) >= limit:
+        raise MailboxFull(
+            f"{recipient} has {limit} unread messages; wait until it has worked some off, "
+            f"see `nightcrew info {recipient}`"
+        )
+    added = tx.add(
+        _INSERT,
+        {
+            "sender": sender,
+            "recipient": recipient,
+            "kind": kind,
+            "body": body,
+            "priority": priority,
+            "state": MessageState.READY.value,
+            "attempts": 0,
+            "key": key,
+            "in_reply_to": in_reply_to,
+            "ready_at": now,
+            "created_at": now,
+        },
+    )
+    tx.notify(recipient)
+    return added
+
+
+def waiting(tx: Transaction, recipient: str) -> int:
+    """How many messages are unread in `recipient`'s mailbox."""
+    query = (
+        select(func.count())
+        .select_from(messages)
+        .where(messages.c.recipient == recipient, messages.c.state == MessageState.READY.value)
+    )
+    return int(tx.execute(query).scalar_one())
+
+
+def peek(store: Store, recipient: str, *, now: float, least_priority: int = 0) -> Row | None:
+    """The next message due for `recipient`, unclaimed: a plain read that takes no lock."""
+    found = store.row(_NEXT, {"recipient": recipient, "now": now, "least_priority": least_priority})
+    return None if found is None else Row(**found)
+
+
+def claim(tx: Transaction, message_id: int, *, generation: int, now: float) -> bool:
+    """Take a READY message for this incarnation; False if it is no longer there to take."""
+    result = tx.execute(_CLAIM, {"message_id": message_id, "generation": generation, "now": now})
+    return result.rowcount == 1
+
+
+def claimed(store: Store, recipient: str) -> list[Row]:
+    """What `recipient` had claimed and not finished, oldest first: where a new incarnation resumes."""
+    query: Select[Any] = (
+        select(*_COLUMNS)
+        .where(messages.c.recipient == recipient, messages.c.state == MessageState.CLAIMED.value)
+        .order_by(messages.c.id)
+    )
+    return [Row(**row) for row in store.rows(query)]
+
+
+def take_over(tx: Transaction, recipient: str, generation: int) -> None:
+    """Make every claim of `recipient`'s older incarnations this one's."""
+    tx.execute(
+        update(messages)
+        .where(messages.c.recipient == recipient, messages.c.state == MessageState.CLAIMED.value)
+        .values(claim_generation=generation)
+    )
+
+
+def acknowledge(tx: Transaction, message_id: int, *, now: float) -> None:
+    """The message's effects are in this same transaction; it is handled."""
+    tx.execute(_ACKNOWLEDGE, {"message_id": message_id, "now": now})
+
+
+def record_failure(tx: Transaction, message: Row, *, error: str, now: float) -> MessageState:
+    """Count a failed attempt: READY again after a pause that doubles, or DEAD after the third."""
+    attempts = message.attempts + 1
+    dead = attempts >= ATTEMPTS
+    values: dict[str, Any] = {
+        "attempts": attempts,
+        "error": error,
+        "state": (MessageState.DEAD if dead else MessageState.READY).value,
+        "ready_at": now + RETRY_PAUSE_S * 2 ** (attempts - 1),
+    }
+    if dead:
+        values["handled_at"] = now
+    tx.execute(update(messages).where(messages.c.id == message.id).values(**values))
+    return MessageState.DEAD if dead else MessageState.READY
+
+
+def withdraw(tx: Transaction, message_id: int, *, reason: str, now: float) -> None:
+    """Cancel a message that is not handled yet."""
+    tx.execute(
+        update(messages)
+        .where(
+            messages.c.id == message_id,
+            messages.c.state.in_([MessageState.READY.value, MessageState.CLAIMED.value]),
+        )
+        .values(state=MessageState.CANCELLED.value, error=reason, handled_at=now)
+    )
+
+
+def replies(store: Store, message_id: int) -> list[Row]:
+    """Answers to a message, oldest first."""
+    query = select(*_COLUMNS).where(messages.c.in_reply_to == message_id).order_by(messages.c.id)
+    return [Row(**row) for row in store.rows(query)]
+
+
+def get(store: Store, message_id: int) -> dict[str, Any] | None:
+    """One message with every column, or None."""
+    return store.row(select(messages).where(messages.c.id == message_id))
+
+
+def listed(
+    store: Store, *, recipient: str | None = None, state: MessageState | None = None, most: int = 100
+) -> list[dict[str, Any]]:
+    """The newest messages of a mailbox, a state, or both; newest first."""
+    query = select(messages).order_by(messages.c.id.desc()).limit(most)
+    if recipient is not None:
+        query = query.where(messages.c.recipient == recipient)
+    if state is not None:
+        query = query.where(messages.c.state == state.value)
+    return store.rows(query)
+
+
+def revive(tx: Transaction, message_id: int, *, now: float) -> bool:
+    """Give a dead letter three fresh attempts; False if it is not dead."""
+    result = tx.execute(
+        update(messages)
+        .where(messages.c.id == message_id, messages.c.state == MessageState.DEAD.value)
+        .values(state=MessageState.READY.value, attempts=0, ready_at=now, handled_at=None)
+    )
+    return result.rowcount == 1

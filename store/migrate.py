@@ -1,0 +1,75 @@
+"""Making and upgrading the store's file; only the supervisor and the CLI's first command call it.
+
+Alembic costs 0.4 s to import, so it is loaded only when there is something to do.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from store import errors
+from store.engine import check_file, translated
+from store.schema import APPLICATION_ID, SCHEMA_VERSION
+
+
+def ensure(path: Path) -> None:
+    """Make the store at `path`, or bring it to this version. Raises a `StoreError`, then it is untouched."""
+    try:
+        check_file(path)
+    except errors.StoreMissing:
+        _create(path)
+    except errors.StoreVersionMismatch:
+        if _version(path) > SCHEMA_VERSION:
+            raise
+        _upgrade(path)
+
+
+def _create(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.chmod(0o700)
+        partial = path.with_suffix(f".new-{os.getpid()}")
+        partial.unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise errors.StoreUnwritable(
+            f"{path.parent}: {error.strerror}; make the crew's home writable"
+        ) from error
+    try:
+        _upgrade(partial)
+        # A rename, so that a kill half-way leaves no half-made store behind. No WAL exists yet.
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    with translated(path):
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.close()
+
+
+def _upgrade(path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+    with translated(path), engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
+        connection.commit()
+
+
+def _version(path: Path) -> int:
+    with translated(path):
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            return int(connection.execute("PRAGMA user_version").fetchone()[0])
+        finally:
+            connection.close()

@@ -1,0 +1,339 @@
+"""The supervisor: an actor that receives exits, readiness, ticks and messages, and keeps its children alive.
+
+Decisions are pure (`strategy.py`, `intensity.py`, `tree.py`); here they are carried out and written
+down. It runs on one thread, told by `watch.py`; it never waits for a child.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import pykka
+
+from actors import log, messages, work
+from actors.actor import EXIT_CRASHED
+from actors.home import Home
+from actors.messages import SUPERVISOR, ProjectChanged, RestartAgent
+from actors.settings import Config
+from store import crew, inbox, incidents
+from store.engine import Store
+from store.errors import StoreUnwritable
+from store.states import Activity, AgentState
+from supervisor import tree
+from supervisor.child import Child, Idle, Quarantined, Running, Starting, Stopping, Waiting
+from supervisor.clock import SleepGap
+from supervisor.errors import LaunchFailed
+from supervisor.intensity import Backoff, Intensity
+from supervisor.launch import Launcher, reap_strangers
+from supervisor.spec import Exit
+from supervisor.strategy import Start, Strategy, decide
+from supervisor.watch import ChildExited, ChildReady, MailboxChanged, StopAll, Tick, Watch
+
+START_PATIENCE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reconcile:
+    """Make the children what the store wants; told once at the start."""
+
+
+class Supervisor(pykka.ThreadingActor):
+    """One per home. Told `watch.Event`s; everything it must remember is in the store."""
+
+    use_daemon_thread = True
+
+    def __init__(self, home: Home, config: Config, store: Store, launcher: Launcher, watch: Watch) -> None:
+        super().__init__()
+        self.config = config.supervisor
+        self.tmux = config.tmux.enabled
+        self.store = store
+        self.launcher = launcher
+        self.watch = watch
+        self.children: dict[str, Child] = {}
+        self.backoff = Backoff(self.config.backoff_first_s, self.config.backoff_max_s)
+        self.gap = SleepGap()
+        self.stopping = False
+
+    # -- events --------------------------------------------------------------------------------
+
+    def on_receive(self, message: Any) -> Any:
+        """Runs on the supervisor's thread."""
+        try:
+            self._receive(message)
+        except StoreUnwritable as error:
+            # Children live on; what could not be written down is tried again at the next tick.
+            log.error("store_unwritable", reason=str(error))
+
+    def _receive(self, message: Any) -> None:
+        match message:
+            case ChildReady(name, pid):
+                self.on_ready(name, pid)
+            case ChildExited(name, pid):
+                self.on_exit(name, pid)
+            case MailboxChanged():
+                self.read_mailbox()
+            case Tick():
+                self.on_tick()
+            case Reconcile():
+                self.reconcile()
+            case StopAll():
+                self.stop_all()
+
+    def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:
+        """A supervisor that cannot decide must not linger: its successor resumes from the store."""
+        log.error("supervisor_crashed", reason=f"{exception_value!r}")
+        os._exit(EXIT_CRASHED)
+
+    def on_ready(self, name: str, pid: int) -> None:
+        child = self.children.get(name)
+        if child is None or not isinstance(child.status, Starting) or child.status.process.pid != pid:
+            return
+        process = child.status.process
+        child.status = Running(process, time.monotonic())
+        with self.store.write() as tx:
+            crew.change_agent(tx, name, state=AgentState.RUNNING.value, ready_at=time.time(), reason=None)
+        log.info("child_ready", actor=name, pid=pid, incarnation=process.generation)
+
+    def on_exit(self, name: str, pid: int) -> None:
+        child = self.children[name]
+        process = child.process
+        if process is None or process.pid != pid:
+            return
+        reason = process.reap()
+        match child.status:
+            case Stopping(_, _, again):
+                child.status = Idle()
+                self._note_stopped(name, reason)
+                if again and not self.stopping:
+                    self.begin(child)
+            case _:
+                self._restart(child, reason)
+        if self.stopping:
+            self.stop_all()
+
+    def _restart(self, child: Child, reason: str) -> None:
+        """One for one: the strategy says whether, the intensity how soon."""
+        how = Exit.NORMAL if reason == "exit:0" else Exit.ABNORMAL
+        child.status = Idle()
+        actions = decide(Strategy.ONE_FOR_ONE, [child.spec], child.spec.name, how)
+        if self.stopping or Start(child.spec.name) not in actions:
+            self._note_stopped(child.spec.name, reason)
+            return
+        now = time.monotonic()
+        child.intensity = child.intensity.record(now)
+        if child.intensity.is_exhausted(now):
+            self.quarantine(child, reason, now)
+            return
+        delay_s = self.backoff.delay_s(len(child.intensity.crashes), random.random())
+        log.warning("child_restarted", actor=child.spec.name, reason=reason, delay_ms=round(delay_s * 1000))
+        if delay_s == 0:
+            self.begin(child, crashed=reason)
+            return
+        child.status = Waiting(now + delay_s)
+        self.watch.hurry(now + delay_s)
+        with self.store.write() as tx:
+            crew.change_agent(tx, child.spec.name, state=AgentState.BACKOFF.value, reason=reason, pid=None)
+
+    def on_tick(self) -> None:
+        now = time.monotonic()
+        self.read_mailbox()
+        for child in list(self.children.values()):
+            match child.status:
+                case Waiting(until) | Quarantined(until) if now >= until and not self.stopping:
+                    self.begin(child, crashed="crashed")
+                case Stopping(process, kill_at, _) if now >= kill_at:
+                    process.signal(signal.SIGKILL)
+                case Starting(process, since) if now - since > START_PATIENCE_S:
+                    log.error("child_not_ready", actor=child.spec.name, patience_s=START_PATIENCE_S)
+                    process.signal(signal.SIGKILL)
+                case Waiting(until) | Quarantined(until):
+                    self.watch.hurry(until)
+                case _:
+                    pass
+        self._stretch_deadlines()
+        self._end_hung()
+        self._reap()
+        if not self.stopping:
+            self.launcher.ensure_zygote()
+
+    # -- children ------------------------------------------------------------------------------
+
+    def reconcile(self) -> None:
+        """Start what the store wants and stop what it does not."""
+        rows = crew.all_agents(self.store)
+        wanted = {row["name"]: tree.spec_of(row, self.config.grace_s) for row in rows if row["wanted"]}
+        for name, child in self.children.items():
+            if name not in wanted:
+                self.end(child, again=False)
+        for spec in tree.in_start_order(list(wanted.values())):
+            child = self.children.setdefault(spec.name, Child(spec, self._new_intensity()))
+            match child.status:
+                case Idle():
+                    self.begin(child)
+                case Stopping(process, kill_at, _):
+                    child.status = Stopping(process, kill_at, again=True)
+                case _:
+                    pass
+
+    def begin(self, child: Child, *, crashed: str | None = None) -> None:
+        """Fork a new incarnation under the next generation; what cannot start is tried again later."""
+        name = child.spec.name
+        now = time.time()
+        with self.store.write() as tx:
+            generation = crew.next_generation(tx, name)
+            row = crew.agent(tx, name)
+            crew.change_agent(
+                tx,
+                name,
+                state=AgentState.STARTING.value,
+                reason=crashed,
+                restarts=row["restarts"] + (crashed is not None),
+                deadline_at=None,
+                activity=Activity.IDLE.value,
+            )
+            if crashed is not None:
+                incidents.record(
+                    tx, "agent_restarted", now=now, agent=name, project=row["project"], reason=crashed
+                )
+        try:
+            process = self.launcher.start(name, child.spec.kind, generation)
+        except LaunchFailed as error:
+            log.error("child_not_started", actor=name, reason=str(error))
+            self._restart(child, "exit:not-started")
+            return
+        child.status = Starting(process, time.monotonic())
+        self.watch.add(process)
+        with self.store.write() as tx:
+            crew.change_agent(tx, name, pid=process.pid, process_started_at=_started_at(process.pid))
+
+    def end(self, child: Child, *, again: bool) -> None:
+        """Ask a child to end; KILL follows after its grace. A second stop is harmless."""
+        match child.status:
+            case Starting(process) | Running(process):
+                process.signal(signal.SIGTERM)
+                child.status = Stopping(process, time.monotonic() + child.spec.grace_s, again)
+                self.watch.hurry(time.monotonic() + child.spec.grace_s)
+            case Stopping(process, kill_at, _):
+                child.status = Stopping(process, kill_at, again)
+            case Waiting() | Quarantined():
+                child.status = Idle()
+                self._note_stopped(child.spec.name, "stopped")
+                if again:
+                    self.begin(child)
+            case Idle():
+                if again:
+                    self.begin(child)
+
+    def quarantine(self, child: Child, reason: str, now: float) -> None:
+        """Past the limit: rest for a window, tell the manager and the human, let others do its work."""
+        name = child.spec.name
+        child.status = Quarantined(now + self.config.intensity_window_s)
+        crashes = len(child.intensity.crashes)
+        why = f"crashed {crashes} times in {self.config.intensity_window_s:.0f} s, last by {reason}"
+        log.error("child_quarantined", actor=name, reason=why)
+        with self.store.write() as tx:
+            crew.change_agent(tx, name, state=AgentState.QUARANTINED.value, reason=why, pid=None)
+            work.on_quarantine(tx, name, why, now=time.time())
+
+    def _new_intensity(self) -> Intensity:
+        return Intensity(self.config.intensity, self.config.intensity_window_s)
+
+    def _note_stopped(self, name: str, reason: str) -> None:
+        log.info("child_stopped", actor=name, reason=reason)
+        with self.store.write() as tx:
+            crew.change_agent(
+                tx, name, state=AgentState.STOPPED.value, reason=reason, pid=None, deadline_at=None
+            )
+
+    # -- the mailbox ---------------------------------------------------------------------------
+
+    def read_mailbox(self) -> None:
+        """Handle what the CLI and the agents ask of the supervisor."""
+        while (row := inbox.peek(self.store, SUPERVISOR, now=time.time())) is not None:
+            with self.store.write() as tx:
+                inbox.claim(tx, row.id, generation=0, now=time.time())
+                inbox.acknowledge(tx, row.id, now=time.time())
+            match messages.decode(row.body):
+                case RestartAgent(agent=name) if name in self.children:
+                    child = self.children[name]
+                    child.intensity = child.intensity.cleared()
+                    self.end(child, again=True)
+                case ProjectChanged() | RestartAgent():
+                    pass
+                case other:
+                    log.warning("message_unexpected", kind=other.kind, sender=row.sender)
+            if not self.stopping:
+                self.reconcile()
+
+    # -- time and hygiene ----------------------------------------------------------------------
+
+    def _stretch_deadlines(self) -> None:
+        """After the machine slept: nobody is late for the time it was away."""
+        gap_s = self.gap.measure()
+        if gap_s:
+            log.info("woke_from_sleep", gap_s=round(gap_s))
+            with self.store.write() as tx:
+                work.stretch_deadlines(tx, gap_s, now=time.time())
+
+    def _end_hung(self) -> None:
+        """Kill who has made no durable progress by its deadline; it resumes where it was."""
+        now = time.time()
+        for row in work.past_deadline(self.store, now):
+            child = self.children.get(row["name"])
+            if child is None or not isinstance(child.status, Running):
+                continue
+            log.warning("child_hung", actor=row["name"], activity=row["activity"])
+            child.status.process.signal(signal.SIGKILL)
+            with self.store.write() as tx:
+                crew.change_agent(tx, row["name"], deadline_at=None)
+                incidents.record(
+                    tx,
+                    "agent_hung",
+                    now=now,
+                    agent=row["name"],
+                    project=row["project"],
+                    activity=row["activity"],
+                    since=row["activity_since"],
+                )
+
+    def _reap(self) -> None:
+        known = {child.process.pid for child in self.children.values() if child.process is not None}
+        zygote_pid = self.launcher.zygote_pid()
+        reap_strangers(known | ({zygote_pid} if zygote_pid else set()))
+
+    # -- shutdown ------------------------------------------------------------------------------
+
+    def stop_all(self) -> None:
+        """Stop the lowest tier that still runs; called again at each exit until nothing does."""
+        self.stopping = True
+        live = [child for child in self.children.values() if child.process is not None]
+        for child in self.children.values():
+            if isinstance(child.status, Waiting | Quarantined):
+                child.status = Idle()
+        if not live:
+            self.launcher.end_zygote()
+            self.watch.end()
+            return
+        lowest = max(tree.ORDER.index(child.spec.tier) for child in live)
+        for child in live:
+            if tree.ORDER.index(child.spec.tier) == lowest:
+                self.end(child, again=False)
+
+
+def _started_at(pid: int) -> float | None:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return None
+
+
+def add_services(store: Store, *, tmux: bool) -> None:
+    """Called once per start, before the first `reconcile`."""
+    with store.write() as tx:
+        tree.add_services(tx, now=time.time(), tmux=tmux)

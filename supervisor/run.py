@@ -1,0 +1,121 @@
+"""`nightcrew up --foreground`: one supervisor for a home, from its lock to its last child's exit."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from setproctitle import setproctitle
+
+from actors import log
+from actors.home import Home
+from actors.messages import SUPERVISOR
+from actors.settings import Config
+from actors.wake import Waker, WakeSocket
+from store import incidents, migrate
+from store.engine import Store
+from supervisor import loop, preflight, recovery
+from supervisor.errors import AlreadyRunning
+from supervisor.launch import Launcher, become_subreaper
+from supervisor.watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a home: read from the lock's file, true only while the lock is held."""
+
+    pid: int
+    since: float
+    generation: int
+    ready: bool
+
+
+def serve(home: Home, config: Config, *, stderr: bool) -> None:
+    """Run until told to stop. Raises `AlreadyRunning`, or a `StoreError` before anything was started."""
+    home.make()
+    lock = _take_lock(home)
+    try:
+        setproctitle(f"nightcrew: supervisor {home.path}")
+        log.configure(SUPERVISOR, home.logs, level="INFO", stderr=stderr)
+        migrate.ensure(home.store)
+        become_subreaper()
+        killed = recovery.end_leftovers(home)
+        waker = Waker(home.run)
+        store = Store(home.store, notify=waker)
+        wake = WakeSocket(home.run, SUPERVISOR)
+        try:
+            _supervise(home, config, store, wake, lock, killed)
+        finally:
+            wake.close()
+            store.close()
+    finally:
+        os.ftruncate(lock, 0)
+        os.close(lock)
+
+
+def _supervise(
+    home: Home, config: Config, store: Store, wake: WakeSocket, lock: int, killed: list[int]
+) -> None:
+    generation = _next_generation(store)
+    log.info("supervisor_started", generation=generation, home=str(home.path), leftovers=len(killed))
+    preflight.observe_sandbox(store, config, home)
+    loop.add_services(store, tmux=config.tmux.enabled)
+    launcher = Launcher(home, config.to_json())
+    watch = Watch(wake)
+    watch.open()
+    reference = loop.Supervisor.start(home, config, store, launcher, watch)
+    watch.tell = reference.tell
+    try:
+        launcher.ensure_zygote()
+        reference.tell(loop.Reconcile())
+        _write_lock(lock, generation, ready=True)
+        watch.run()
+    finally:
+        launcher.end_zygote()
+        reference.stop(block=False)
+        log.info("supervisor_stopped", generation=generation)
+
+
+def _take_lock(home: Home) -> int:
+    descriptor = os.open(home.supervisor_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        found = holder(home)
+        who = f"process {found.pid}" if found else "another process"
+        raise AlreadyRunning(
+            f"a supervisor already runs for {home.path}: {who}; `nightcrew status` shows it, "
+            "`nightcrew down` ends it"
+        ) from None
+    _write_lock(descriptor, 0, ready=False)
+    return descriptor
+
+
+def _write_lock(descriptor: int, generation: int, *, ready: bool) -> None:
+    content = {"pid": os.getpid(), "since": time.time(), "generation": generation, "ready": ready}
+    data = json.dumps(content).encode()
+    os.pwrite(descriptor, data, 0)
+    os.ftruncate(descriptor, len(data))
+
+
+def holder(home: Home) -> Holder | None:
+    """The running supervisor of a home, None if there is none."""
+    if not recovery.is_held(home.supervisor_lock):
+        return None
+    with suppress(ValueError, OSError, KeyError, TypeError):
+        content: dict[str, Any] = json.loads(home.supervisor_lock.read_text())
+        return Holder(content["pid"], content["since"], content["generation"], content["ready"])
+    return Holder(0, time.time(), 0, False)
+
+
+def _next_generation(store: Store) -> int:
+    generation = int(incidents.fact(store, "supervisor_generation") or 0) + 1
+    with store.write() as tx:
+        incidents.set_fact(tx, "supervisor_generation", generation, now=time.time())
+    return generation

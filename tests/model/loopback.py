@@ -1,0 +1,172 @@
+"""A real HTTP server on loopback that answers with whatever bytes a test gives it, right or wrong."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Answering = Callable[["Exchange"], None]
+
+
+class Exchange:
+    """One request on one connection."""
+
+    def __init__(self, connection: socket.socket, path: str, body: bytes, server: BadServer) -> None:
+        self.connection = connection
+        self.path = path
+        self.body = body
+        self._server = server
+
+    def json(self) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(self.body)
+        return told
+
+    def send(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            self.connection.sendall(piece)
+
+    def begin(self, status: int = 200) -> None:
+        self.send(f"HTTP/1.1 {status} X\r\nContent-Type: application/x-ndjson\r\n".encode())
+        self.send(b"Transfer-Encoding: chunked\r\n\r\n")
+
+    def line(self, line: object) -> None:
+        data = line if isinstance(line, bytes) else json.dumps(line, ensure_ascii=False).encode() + b"\n"
+        self.send(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def end(self) -> None:
+        self.send(b"0\r\n\r\n")
+
+    def answer(self, status: int, body: object) -> None:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(data)}\r\nConnection: close\r\n\r\n"
+        self.send(head.encode() + data)
+
+    def wait_for_hang_up(self) -> None:
+        """Returns when the client has closed the connection, and tells the test so."""
+        self.connection.settimeout(20)
+        while self.connection.recv(4096):
+            pass
+        self._server.saw_hang_up.set()
+
+
+class BadServer:
+    """Serves each request with the next of `answers`, the last one again and again."""
+
+    def __init__(self, *answers: Answering) -> None:
+        self._answers: Sequence[Answering] = answers
+        self.requests: list[Exchange] = []
+        self.saw_request = threading.Event()
+        self.saw_hang_up = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads: list[threading.Thread] = []
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> BadServer:
+        self._accepting.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in (self._accepting, *self._threads):
+            thread.join(20)
+            assert not thread.is_alive()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            exchange = self._read(connection)
+            if exchange is None:
+                return
+            answer = self._answers[min(len(self.requests), len(self._answers) - 1)]
+            self.requests.append(exchange)
+            self.saw_request.set()
+            try:
+                answer(exchange)
+            except (ConnectionError, TimeoutError):
+                return  # the client has left, as many of these tests want
+
+    def _read(self, connection: socket.socket) -> Exchange | None:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            piece = connection.recv(65536)
+            if not piece:
+                return None
+            data += piece
+        head, body = data.split(b"\r\n\r\n", 1)
+        length = 0
+        for row in head.split(b"\r\n")[1:]:
+            name, value = row.split(b":", 1)
+            if name.lower() == b"content-length":
+                length = int(value)
+        while len(body) < length:
+            body += connection.recv(65536)
+        return Exchange(connection, head.split(b" ")[1].decode(), body, self)
+
+
+def text_line(text: str, **more: object) -> dict[str, object]:
+    return {"model": "m", "message": {"role": "assistant", "content": text}, "done": False, **more}
+
+
+DONE = text_line("", done=True, done_reason="stop", prompt_eval_count=11, eval_count=3)
+
+
+def streaming(*lines: object) -> Answering:
+    """A 200 stream of these lines (bytes as they are, the rest as JSON), well ended."""
+
+    def answer(exchange: Exchange) -> None:
+        exchange.begin()
+        for line in lines:
+            exchange.line(line)
+        exchange.end()
+
+    return answer
+
+
+def refusing(status: int, body: object) -> Answering:
+    return lambda exchange: exchange.answer(status, body)
+
+
+def silent(exchange: Exchange) -> None:
+    """Takes the request and never answers."""
+    exchange.wait_for_hang_up()
+
+
+def stalling(*lines: object) -> Answering:
+    """Begins to answer and falls silent."""
+
+    def answer(exchange: Exchange) -> None:
+        exchange.begin()
+        for line in lines:
+            exchange.line(line)
+        exchange.wait_for_hang_up()
+
+    return answer
+
+
+def dying(*lines: object) -> Answering:
+    """Begins to answer and drops the connection inside a chunk."""
+
+    def answer(exchange: Exchange) -> None:
+        exchange.begin()
+        for line in lines:
+            exchange.line(line)
+        exchange.send(b"40\r\n{")
+
+    return answer

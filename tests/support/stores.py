@@ -1,0 +1,91 @@
+"""Real stores for tests: migrated once per test process, then copied, as alembic costs half a second."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from store import crew, inbox, migrate
+from store.engine import Fence, Notify, Store, Transaction
+from store.inbox import Row
+
+NOW = 1_800_000_000.0
+
+
+@functools.cache
+def _template() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "crew.db"
+        migrate.ensure(path)
+        # The last connection's close has checkpointed and removed the WAL: the one file is all.
+        return path.read_bytes()
+
+
+def make_file(path: Path) -> Path:
+    """A migrated, empty store's file at `path`."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_bytes(_template())
+    return path
+
+
+def open_store(path: Path, *, notify: Notify | None = None) -> Store:
+    """A store at `path`, made if it is not there yet. The caller closes it."""
+    if not path.exists():
+        make_file(path)
+    return Store(path, notify=notify)
+
+
+def add_agent(store: Store, name: str, *, role: str | None = None, project: str | None = None) -> None:
+    """An agent's row that the supervisor would want to run."""
+    with store.write() as tx:
+        crew.add_agent(tx, name=name, kind="agent", role=role, project=project, now=NOW)
+
+
+def new_incarnation(store: Store, name: str) -> Fence:
+    """What a start does in the store: the next generation, and the older one's claims."""
+    with store.write() as tx:
+        generation = crew.next_generation(tx, name)
+        inbox.take_over(tx, name, generation)
+    return Fence(name, generation)
+
+
+def add_project(store: Store, name: str, **values: Any) -> None:
+    """A project's row; `values` win over these."""
+    columns: dict[str, Any] = {
+        "name": name,
+        "title": name,
+        "repository": "/nowhere",
+        "branch": f"nightcrew/{name}/integration",
+        "base_commit": "0" * 40,
+        "goal": "a goal",
+        "spec": {"deliverables": ["one", "two"]},
+        "checks": [],
+        "checks_source": "spec",
+        "engineers": 2,
+        "with_qa": False,
+    }
+    with store.write() as tx:
+        crew.add_project(tx, now=NOW, **(columns | values))
+
+
+def put(tx: Transaction, recipient: str, *, sender: str = "human", **values: Any) -> int:
+    """A plain text message in a mailbox; `values` win over these."""
+    columns: dict[str, Any] = {
+        "kind": "text",
+        "body": {"kind": "text", "v": 1, "text": "hello"},
+        "priority": 50,
+        "now": NOW,
+    }
+    return inbox.append(tx, sender=sender, recipient=recipient, **(columns | values))
+
+
+def claim_next(store: Store, fence: Fence, *, now: float = NOW) -> Row | None:
+    """What an actor does: peek without a lock, then claim under its fence."""
+    row = inbox.peek(store, fence.agent, now=now)
+    if row is None:
+        return None
+    with store.write(fence) as tx:
+        return row if inbox.claim(tx, row.id, generation=fence.generation, now=now) else None
