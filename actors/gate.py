@@ -86,7 +86,8 @@ class GateResult:
     """What `evaluate` found. `dataclasses.asdict` of it is JSON.
 
     `candidate` and `parent` are None unless there is something to land. `report` is the text for the
-    engineer. `checks` is of the candidate: once landed, it is the base of the next evaluation.
+    engineer; that of a conflict speaks of markers, so call `workspace.sync_worktree` before handing it on.
+    `checks` is of the candidate: once landed, it is the base of the next evaluation.
     """
 
     verdict: GateVerdict
@@ -147,12 +148,14 @@ def evaluate(
     locks: Path,
     base: CheckReport | None = None,
     timeout_s: float = DEFAULT_CHECK_TIMEOUT_S,
+    needs_progress: bool = True,
 ) -> GateResult:
     """Judge a submitted commit: merge it, run `commands` on the merge, compare with the branch's state.
 
     `scratch` is a folder for this evaluation alone. `base` is the report on the branch's head, if the
     caller still has it (an earlier result's `checks`); otherwise the checks are run there too.
-    `timeout_s` is for one command. Raises `WorkspaceError` or `GitError` when git itself fails.
+    `timeout_s` is for one command; `needs_progress` is explained in `verdict.py`. Raises `WorkspaceError`
+    or `GitError` when git itself fails.
     """
     started = time.monotonic()
     merged = merge_candidate(repository, integration, commit, message)
@@ -165,20 +168,8 @@ def evaluate(
     if base is None or base.commit != merged.parent or base.commands != tuple(commands):
         base = _check(repository, merged.parent, commands, run, scratch / "base", locks, timeout_s)
     report = _check(repository, merged.commit, commands, run, scratch / "candidate", locks, timeout_s)
-    verdict = compare(base, report, changes)
-    return GateResult(
-        verdict="passed" if verdict.passed else "failed",
-        commit=commit,
-        candidate=merged.commit if verdict.passed else None,
-        parent=merged.parent if verdict.passed else None,
-        report=_text(verdict, report),
-        checks=report,
-        base_checks=base,
-        blocks=verdict.blocks,
-        notes=verdict.notes,
-        made_progress=verdict.made_progress,
-        duration_s=round(time.monotonic() - started, 3),
-    )
+    verdict = compare(base, report, changes, needs_progress=needs_progress)
+    return _judged(commit, merged, base, report, verdict, started)
 
 
 def advance(repository: Repository, branch: str, new: str, old: str, *, locks: Path) -> bool:
@@ -264,5 +255,19 @@ def _unchecked(merged: Conflict | AlreadyMerged | NothingToMerge, commit: str) -
     return GateResult("nothing", commit, None, None, text)
 
 
-def _text(verdict: Verdict, report: CheckReport) -> str:
-    return passed_text(verdict, report) if verdict.passed else failed_text(verdict, report)
+def _judged(
+    commit: str, merged: Candidate, base: CheckReport, report: CheckReport, verdict: Verdict, started: float
+) -> GateResult:
+    return GateResult(
+        verdict="passed" if verdict.passed else "failed",
+        commit=commit,
+        candidate=merged.commit if verdict.passed else None,
+        parent=merged.parent if verdict.passed else None,
+        report=passed_text(verdict, report) if verdict.passed else failed_text(verdict, report),
+        checks=report,
+        base_checks=base,
+        blocks=verdict.blocks,
+        notes=verdict.notes,
+        made_progress=verdict.made_progress,
+        duration_s=round(time.monotonic() - started, 3),
+    )

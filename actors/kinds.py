@@ -1,28 +1,27 @@
-"""Which class an actor's kind is. The tmux actor is loaded late: its library stays out of the agents."""
+"""Which class an actor's kind is: one of ours by its short name, or any by `module:Class`."""
 
 from __future__ import annotations
 
+import importlib
+
 from actors.actor import Actor
+
+# Imported when asked for: the tmux actor's library, for one, must stay out of the other processes.
+KINDS = {
+    "agent": "actors.agent.agent:Agent",
+    "gate": "actors.merge_queue:MergeQueue",
+    "timer": "actors.timer:TimerActor",
+    "tmux": "actors.tmux:TmuxActor",
+}
 
 
 def actor_class(kind: str) -> type[Actor]:
-    """Raises `KeyError` for a kind that there is not."""
-    match kind:
-        case "agent":
-            from actors.agent.agent import Agent
-
-            return Agent
-        case "gate":
-            from actors.merge_queue import MergeQueue
-
-            return MergeQueue
-        case "timer":
-            from actors.timer import TimerActor
-
-            return TimerActor
-        case "tmux":
-            from actors.tmux import TmuxActor
-
-            return TmuxActor
-        case _:
-            raise KeyError(f"there is no actor of kind {kind!r}")
+    """Raises `LookupError` for a kind that there is not."""
+    module, _, name = KINDS.get(kind, kind).partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise LookupError(f"there is no actor of kind {kind!r}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Actor)):
+        raise LookupError(f"{kind!r} is no actor")
+    return found

@@ -99,6 +99,7 @@ class MergeQueue(Actor):
             locks=self.runtime.home.locks,
             base=self._known_base(project["name"]),
             timeout_s=self.runtime.config.work.check_timeout_s,
+            needs_progress=task["role"] not in (Role.WRITER, Role.RESEARCHER),
         )
         if self.coupling.stopping.is_set():
             # A check that was ended with us says nothing about the work.

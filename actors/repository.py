@@ -91,7 +91,10 @@ class Repository:
 
 
 def inspect(path: Path) -> Repository:
-    """Look at the repository that holds `path`. Raises a `WorkspaceError`; writes nothing."""
+    """Look at the repository that holds `path`, one of the user's. Raises a `WorkspaceError`; writes nothing.
+
+    Never for a folder that agents write to: git looks for the repository by itself here.
+    """
     require_git()
     if not path.exists():
         raise PathMissingError(f"{path} does not exist; give the path of a git repository.")

@@ -14,7 +14,8 @@ from actors.repository import Repository
 class TestChanges:
     """Between two commits: deleted test files, added marks that always skip, and ones that may skip.
 
-    Elements are sentences that name the file and, for marks, the line as it was added.
+    Elements are sentences that name the file and, for marks, the line as it was added. `changed` are the
+    paths of all files that differ and still exist.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
@@ -22,6 +23,7 @@ class TestChanges:
     deleted: tuple[str, ...] = ()
     skips: tuple[str, ...] = ()
     conditional_skips: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 _ALWAYS_SKIPS = re.compile(
@@ -57,34 +59,37 @@ def is_test_file(path: str) -> bool:
 def find_test_changes(repository: Repository, old: str, new: str) -> TestChanges:
     """Compare the tests of two commits. A test file moved to another test file's name is no deletion."""
     git = repository.git()
-    deleted, kept = _changed_files(git, old, new)
+    deleted, kept, changed = _changed_files(git, old, new)
     always: list[str] = []
     maybe: list[str] = []
     for before, after in kept:
         added, removed = _changed_lines(git, old, new, before, after)
         always += _gained(_ALWAYS_SKIPS, after, added, removed)
         maybe += _gained(_MAY_SKIP, after, added, removed)
-    return TestChanges(tuple(deleted), tuple(always), tuple(maybe))
+    return TestChanges(tuple(sorted(deleted)), tuple(always), tuple(maybe), tuple(changed))
 
 
-def _changed_files(git: Git, old: str, new: str) -> tuple[list[str], list[tuple[str, str]]]:
-    """Sentences on deleted test files, and (name before, name now) of the ones whose lines to look at."""
+def _changed_files(git: Git, old: str, new: str) -> tuple[list[str], list[tuple[str, str]], list[str]]:
+    """Sentences on deleted test files; (name before, name now) of those whose lines to look at; all names."""
     fields = git.names("diff-tree", "-r", "-M", "-z", "--name-status", "--no-ext-diff", old, new)
     deleted: list[str] = []
     kept: list[tuple[str, str]] = []
+    changed: list[str] = []
     position = 0
     while position < len(fields):
         status, before = fields[position], fields[position + 1]
         is_rename = status[0] in "RC"
         after = fields[position + 2] if is_rename else before
         position += 3 if is_rename else 2
+        if status != "D":
+            changed.append(after)
         if status == "D" and is_test_file(before):
             deleted.append(f"{before} was deleted")
         elif status[0] == "R" and is_test_file(before) and not is_test_file(after):
             deleted.append(f"{before} was renamed to {after}, which no runner takes for tests")
         elif status != "D" and _may_hold_marks(after):
             kept.append((before, after))
-    return deleted, kept
+    return deleted, kept, changed
 
 
 def _may_hold_marks(path: str) -> bool:

@@ -13,6 +13,10 @@ another task. So a check that failed before may go on failing, as long as nothin
 | failed      | failed, no worse                              | failed before, does not block      |
 | failed      | failed, worse                                 | blocks                             |
 
+Over all checks: a change that makes nothing pass that failed before, while something still fails, blocks.
+So does one that leaves tests failing which are named after a file that it changed (`test_wrap` for
+`wrap.py`): a deliverable that is half done would otherwise hide behind what the others have still to do.
+
 "No worse": where both name every failing test, each that fails now failed before (a file that could not be
 loaded before stands for all its tests). Else, with counts, no more failures than before. Else the same
 exit code. Whatever the checks say, a deleted test file or a test newly marked as skipped blocks.
@@ -20,7 +24,9 @@ exit code. Whatever the checks say, a deleted test file or a test newly marked a
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from actors.checks import CheckReport, CheckResult
 from actors.tampering import TestChanges
@@ -40,8 +46,13 @@ class Verdict:
     made_progress: bool
 
 
-def compare(base: CheckReport, candidate: CheckReport, changes: TestChanges) -> Verdict:
-    """The table above over all checks. Both reports are of the same commands."""
+def compare(
+    base: CheckReport, candidate: CheckReport, changes: TestChanges, *, needs_progress: bool = True
+) -> Verdict:
+    """The table above over all checks. Both reports are of the same commands.
+
+    `needs_progress` is False for work that no check is about, such as documentation.
+    """
     before = {result.command: result for result in base.results}
     blocks = [f"test file deleted: {text}" for text in changes.deleted]
     blocks += [f"test newly skipped: {text}" for text in changes.skips]
@@ -55,9 +66,28 @@ def compare(base: CheckReport, candidate: CheckReport, changes: TestChanges) -> 
         if not problems and now.outcome == "failed":
             notes.append(f"`{now.command}` was failing before and still is: {now.reason}")
     made_progress = _made_progress(base, candidate)
-    if not made_progress:
+    if not made_progress and not needs_progress:
         notes.append("nothing that failed before passes now")
+    elif not blocks and not candidate.passed:
+        blocks += _unfinished(candidate, changes.changed, made_progress=made_progress)
     return Verdict(not blocks, tuple(blocks), tuple(notes), made_progress)
+
+
+def _unfinished(candidate: CheckReport, changed: tuple[str, ...], *, made_progress: bool) -> list[str]:
+    """Why a change that made nothing worse is still not done."""
+    failing = [name for result in candidate.results for name in result.failing]
+    stems = {stem for path in changed if len(stem := PurePosixPath(path).stem.removeprefix("test_")) >= 3}
+    own = [name for name in failing if any(_is_about(name, stem) for stem in stems)]
+    if own:
+        return [f"tests of what was changed still fail: {', '.join(own[:10])}"]
+    if not made_progress:
+        return ["checks fail as before: nothing that failed passes now"]
+    return []
+
+
+def _is_about(name: str, stem: str) -> bool:
+    """Whether a test's name has `test_<stem>` as one of its parts: `tests.test_wrap.WrapTest.test_long`."""
+    return re.search(rf"(?:^|[^A-Za-z0-9_])test_{re.escape(stem)}(?:$|[^A-Za-z0-9_])", name) is not None
 
 
 def _problems(then: CheckResult | None, now: CheckResult) -> list[str]:
@@ -134,4 +164,5 @@ def _improved(then: CheckResult, now: CheckResult) -> bool:
         return True
     if then.counts is None or now.counts is None:
         return now.outcome == "failed" and then.outcome == "did_not_run"
-    return now.counts.passed > then.counts.passed or _failures(now) < _failures(then)
+    fewer_failures = _failures(now) < _failures(then) and now.counts.total >= then.counts.total
+    return now.counts.passed > then.counts.passed or fewer_failures

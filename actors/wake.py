@@ -18,7 +18,7 @@ _LONGEST_ADDRESS = 100  # Linux takes 107 bytes, macOS 103
 
 def socket_path(run_dir: Path, name: str) -> Path:
     """Where `name` listens; `run_dir` is private to the user."""
-    return run_dir / (re.sub(r"[^\w.-]", "_", name) + ".sock")
+    return run_dir / (re.sub(r"[^\w.-]", "_", name) + ".wake")
 
 
 class WakeSocket:

@@ -7,15 +7,18 @@ flight, and a new incarnation goes on as if nothing had happened.
 
 from __future__ import annotations
 
-from actors import log, mailbox, messages, work
+from actors import log, messages, work
 from actors.actor import Actor, Effects, Runtime, nothing
 from actors.agent import briefing, duties, guard
+from actors.agent.desk import Desk
 from actors.agent.memory import Memory
-from actors.agent.opening import Opening, opening
-from actors.agent.steps import Steps
+from actors.agent.opening import opening
+from actors.agent.questions import Questions
+from actors.agent.stuck import Stuck
+from actors.agent.tooling import Tooling
 from actors.agent.turn import AskModel, Correct, EndTurn, RunTool, last_reply, next_step, unanswered
 from actors.errors import MessageUndecodable
-from actors.messages import HUMAN, AnyMessage, CancelTurn, Pause, Priority, Resume, Text
+from actors.messages import HUMAN, AnyMessage, CancelTurn, Pause, Priority, Resume
 from store import crew, history, inbox, tasks
 from store.engine import Transaction
 from store.errors import StaleGeneration, StoreUnwritable
@@ -31,7 +34,10 @@ class Agent(Actor):
 
     def __init__(self, runtime: Runtime) -> None:
         super().__init__(runtime)
-        self.steps: Steps
+        self.desk: Desk
+        self.questions: Questions
+        self.tooling: Tooling
+        self.stuck: Stuck
         self.memory = Memory(runtime.store, runtime.fence)
         self.turn: Row | None = None
         self.paused = False
@@ -41,7 +47,10 @@ class Agent(Actor):
         """Load the context and the claimed message: where the older incarnation was."""
         row = crew.agent(self.store, self.runtime.name)
         self.memory.load(row["context_from"])
-        self.steps = Steps(self.runtime, self.memory, row)
+        self.desk = Desk(self.runtime, self.memory, row)
+        self.questions = Questions(self.desk)
+        self.tooling = Tooling(self.desk)
+        self.stuck = Stuck(self.desk)
         self.paused = row["paused"]
         claimed = inbox.claimed(self.store, self.runtime.name)
         if claimed:
@@ -100,22 +109,22 @@ class Agent(Actor):
 
     def begin(self, row: Row, message: AnyMessage) -> None:
         """Open a turn: claim, context and first entry in one transaction."""
-        start = opening(self.steps, message)
+        start = opening(self.desk, message)
         text = start.text or briefing.text_of(self.runtime, message, row.sender)
         now = self.now()
+        self.desk.task = start.task
         with self.write() as tx:
             inbox.claim(tx, row.id, generation=self.runtime.generation, now=now)
             start.effects(tx)
             entries: list[Entry] = []
             if start.fresh or self.memory.is_empty:
-                entries += self.memory.begin(tx, self.steps.system_text(), now=now, task=start.task)
+                entries += self.memory.begin(tx, self.desk.system_text(), now=now, task=start.task)
             entries.append(self._message_entry(tx, row, message, text))
             if start.informational:
                 inbox.acknowledge(tx, row.id, now=now)
             else:
-                self.steps.set_activity(tx, Activity.MODEL)
+                self.desk.set_activity(tx, Activity.MODEL)
         self.memory.add(entries)
-        self.steps.task = start.task
         self.turn = None if start.informational else row
 
     def interject(self, row: Row, message: AnyMessage) -> None:
@@ -124,7 +133,7 @@ class Agent(Actor):
         now = self.now()
         with self.write() as tx:
             inbox.claim(tx, row.id, generation=self.runtime.generation, now=now)
-            entries = self.steps.skip_calls(tx, f"not run: a message from {row.sender} came first")
+            entries = self.desk.skip_calls(tx, f"not run: a message from {row.sender} came first")
             entries.append(self._message_entry(tx, row, message, text))
             inbox.acknowledge(tx, row.id, now=now)
         self.memory.add(entries)
@@ -138,7 +147,7 @@ class Agent(Actor):
             body,
             now=self.now(),
             message=row.id,
-            task=self.steps.task,
+            task=self.desk.task,
         )
 
     def _set_paused(self, row: Row, *, paused: bool) -> None:
@@ -146,7 +155,7 @@ class Agent(Actor):
             self._take_in(tx, row)
             activity = Activity.PAUSED if paused else Activity.MODEL if self.turn else Activity.IDLE
             crew.change_agent(tx, self.runtime.name, paused=paused)
-            self.steps.set_activity(tx, activity)
+            self.desk.set_activity(tx, activity)
             note = "paused" if paused else "resumed"
             history.append(tx, self.runtime.fence, EntryKind.NOTE, {"text": note}, now=self.now())
         self.paused = paused
@@ -156,21 +165,21 @@ class Agent(Actor):
         ending = self._parking(reason) if self.turn is not None else nothing
         with self.write() as tx:
             self._take_in(tx, row)
-            entries = self.steps.skip_calls(tx, f"not run: cancelled ({reason})")
+            entries = self.desk.skip_calls(tx, f"not run: cancelled ({reason})")
             if self.turn is not None:
                 inbox.withdraw(tx, self.turn.id, reason=f"cancelled: {reason}", now=self.now())
             ending(tx)
-            self.steps.set_activity(tx, Activity.IDLE)
+            self.desk.set_activity(tx, Activity.IDLE)
             note = {"text": f"turn cancelled: {reason}"}
             history.append(tx, self.runtime.fence, EntryKind.NOTE, note, now=self.now())
         self.memory.add(entries)
         self.turn = None
 
     def _parking(self, reason: str) -> Effects:
-        task_id = self.steps.task
+        task_id = self.desk.task
         if task_id is None:
             return nothing
-        self.steps.keep_work("Work when the task was cancelled")
+        self.stuck.keep_work("Work when the task was cancelled")
 
         def effects(tx: Transaction) -> None:
             task = tasks.current(tx, task_id)
@@ -205,13 +214,13 @@ class Agent(Actor):
             case AskModel():
                 self._ask(turn)
             case RunTool() as call:
-                if self.steps.run_tool(turn, call):
+                if self.tooling.run_tool(turn, call):
                     self.turn = None
             case Correct(problems):
                 if guard.format_errors(entries) >= self.runtime.config.budgets.format_errors:
                     self._climb(turn, f"{guard.format_errors(entries)} unusable replies in a row")
                 else:
-                    self.steps.nudge("\n".join(problems), "format")
+                    self.desk.nudge("\n".join(problems), "format")
             case EndTurn(text):
                 self._end_or_remind(turn, text)
 
@@ -220,22 +229,22 @@ class Agent(Actor):
         if entries[-1].kind is EntryKind.TOOL_RESULT:
             match guard.check_loops(entries):
                 case guard.Nudge(text, reason):
-                    self.steps.nudge(text, reason)
+                    self.desk.nudge(text, reason)
                     return
                 case guard.Exhausted(reason):
                     self._climb(turn, reason)
                     return
                 case None:
                     pass
-        spent = self.steps.spent_budget()
+        spent = self.stuck.spent_budget()
         if spent is not None:
             self._climb(turn, spent)
             return
-        stuck = self.steps.ask_model(turn, self._may_end)
+        stuck = self.questions.ask_model(turn, self._may_end)
         if stuck is not None:
             self._climb(turn, stuck)
-        elif self.steps.ended:
-            self.steps.ended = False
+        elif self.questions.ended:
+            self.questions.ended = False
             self.turn = None
 
     def _may_end(self, turn: Row) -> bool:
@@ -243,30 +252,30 @@ class Agent(Actor):
 
     def _owed(self, turn: Row) -> str | None:
         return duties.unfinished(
-            self.runtime, self.steps.role, self.steps.project, self.steps.task, turn, self.memory.entries
+            self.runtime, self.desk.role, self.desk.project, self.desk.task, turn, self.memory.entries
         )
 
     def _end_or_remind(self, turn: Row, text: str) -> None:
         owed = self._owed(turn)
         if owed is None:
-            self.steps.end_turn(turn, text, nothing)
+            self.desk.end_turn(turn, text, nothing)
             self.turn = None
         elif guard.nudges(self.memory.entries, duties.REASON) < duties.NUDGES:
-            self.steps.nudge(owed, duties.REASON)
-        elif self.steps.task is not None:
+            self.desk.nudge(owed, duties.REASON)
+        elif self.desk.task is not None:
             self._climb(turn, "it stopped without submitting")
         else:
-            effects = duties.give_up(self.runtime, self.steps.role, self.steps.project, turn)
-            self.steps.end_turn(turn, text, effects)
+            effects = duties.give_up(self.runtime, self.desk.role, self.desk.project, turn)
+            self.desk.end_turn(turn, text, effects)
             self.turn = None
 
     def _climb(self, turn: Row, reason: str) -> None:
         """The recovery ladder; an agent without a task ends its turn and lets code do its duty."""
-        if self.steps.task is None:
-            effects = duties.give_up(self.runtime, self.steps.role, self.steps.project, turn)
-            self.steps.end_turn(turn, "", effects, note=f"turn ended: {reason}")
+        if self.desk.task is None:
+            effects = duties.give_up(self.runtime, self.desk.role, self.desk.project, turn)
+            self.desk.end_turn(turn, "", effects, note=f"turn ended: {reason}")
             self.turn = None
-        elif self.steps.climb(turn, reason):
+        elif self.stuck.climb(turn, reason):
             self.turn = None
 
     def _abandon(self, turn: Row, error: Exception) -> None:
@@ -278,12 +287,9 @@ class Agent(Actor):
     def tell_of_dead_letter(self, tx: Transaction, row: Row, reason: str) -> None:
         """As for every actor; and a task whose message died must not look as if it were worked on."""
         super().tell_of_dead_letter(tx, row, reason)
-        self.steps.set_activity(tx, Activity.IDLE)
+        self.desk.set_activity(tx, Activity.IDLE)
         task_id = row.body.get("task")
         if row.kind in ("task_assigned", "task_returned") and task_id is not None:
             task = tasks.current(tx, task_id)
             if task["state"] in (TaskState.ASSIGNED, TaskState.IN_PROGRESS):
                 work.park(tx, task, reason=reason, by=self.runtime.name, now=self.now())
-
-
-__all__ = ["Agent", "Opening", "Text", "mailbox"]

@@ -49,7 +49,7 @@ class Outage:
 
     def next_pause_s(self) -> float:
         self.failures += 1
-        pause_s = min(OUTAGE_MOST_S, OUTAGE_FIRST_S * 2 ** min(self.failures - 1, 10))
+        pause_s: float = min(OUTAGE_MOST_S, OUTAGE_FIRST_S * 2 ** min(self.failures - 1, 10))
         return pause_s * random.uniform(0.5, 1.0)
 
 

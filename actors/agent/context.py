@@ -97,7 +97,7 @@ def tokens(tail: Sequence[Entry], tools_characters: int) -> int:
         if cost.get("prompt_tokens"):
             rest = [later for later in tail[index + 1 :] if later.kind is not EntryKind.NOTE]
             new = sum(_characters(_message(later, cut.mask_to)) for later in rest) / CHARACTERS_PER_TOKEN
-            counted = cost["prompt_tokens"] + (cost.get("generated_tokens") or 0) + int(new)
+            counted = int(cost["prompt_tokens"] + (cost.get("generated_tokens") or 0) + new)
             # A count that was cut silently, or made up, must not talk us into an over-long request.
             return max(counted, _estimate(tail, tools_characters) // 2)
     return _estimate(tail, tools_characters)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from actors import work, workspace
 from actors.actor import Effects, nothing
 from actors.agent import briefing
-from actors.agent.steps import Steps
+from actors.agent.desk import Desk
 from actors.messages import AnyMessage, ReviewRequested, TaskAssigned, TaskMerged, TaskParked, TaskReturned
 from store import crew, tasks
 from store.engine import Transaction
@@ -25,46 +25,46 @@ class Opening:
     text: str | None = None
 
 
-def opening(steps: Steps, message: AnyMessage) -> Opening:
+def opening(desk: Desk, message: AnyMessage) -> Opening:
     """Prepare the world for the message (repeatable after a kill) and say how its turn begins."""
-    steps.view_is_open = False
+    desk.view_is_open = False
     match message:
         case TaskAssigned(task=task):
-            return _assigned(steps, task)
+            return _assigned(desk, task)
         case TaskReturned(task=task):
-            return _returned(steps, message, task)
+            return _returned(desk, message, task)
         case ReviewRequested():
             return Opening(fresh=True)
-        case TaskMerged(task=task) | TaskParked(task=task) if steps.role is not Role.PROJECT_MANAGER:
-            row = tasks.get(steps.runtime.store, task)
-            steps.bench.close_task(crew.project(steps.runtime.store, row["project"]), row)
+        case TaskMerged(task=task) | TaskParked(task=task) if desk.role is not Role.PROJECT_MANAGER:
+            row = tasks.get(desk.runtime.store, task)
+            desk.bench.close_task(crew.project(desk.runtime.store, row["project"]), row)
             return Opening(informational=True)
         case TaskMerged(task=task):
-            return Opening(informational=_others_open(steps, task))
+            return Opening(informational=_others_open(desk, task))
         case _:
-            return Opening(task=steps.task)
+            return Opening(task=desk.task)
 
 
-def _others_open(steps: Steps, task: int) -> bool:
-    row = tasks.get(steps.runtime.store, task)
-    rows = tasks.of_project(steps.runtime.store, row["project"])
+def _others_open(desk: Desk, task: int) -> bool:
+    row = tasks.get(desk.runtime.store, task)
+    rows = tasks.of_project(desk.runtime.store, row["project"])
     return any(other["state"] in work.OPEN for other in rows)
 
 
-def _assigned(steps: Steps, task: int) -> Opening:
-    row = tasks.get(steps.runtime.store, task)
-    if row["state"] != TaskState.ASSIGNED or row["assignee"] != steps.runtime.name:
+def _assigned(desk: Desk, task: int) -> Opening:
+    row = tasks.get(desk.runtime.store, task)
+    if row["state"] != TaskState.ASSIGNED or row["assignee"] != desk.runtime.name:
         # It was taken back or given to somebody else meanwhile.
         return Opening(informational=True, text=f"Task {task} is not yours any more.")
-    start = steps.bench.open_task(crew.project(steps.runtime.store, row["project"]), row)
+    start = desk.bench.open_task(crew.project(desk.runtime.store, row["project"]), row)
 
     def effects(tx: Transaction) -> None:
-        now = steps.runtime.clock()
+        now = desk.runtime.clock()
         tasks.move(
             tx,
             task,
             TaskState.IN_PROGRESS,
-            by=steps.runtime.name,
+            by=desk.runtime.name,
             reason="started",
             now=now,
             base_commit=start,
@@ -74,17 +74,17 @@ def _assigned(steps: Steps, task: int) -> Opening:
     return Opening(effects, fresh=True, task=task)
 
 
-def _returned(steps: Steps, message: TaskReturned, task: int) -> Opening:
+def _returned(desk: Desk, message: TaskReturned, task: int) -> Opening:
     """Work goes on from the newest accepted state, so that a conflict is met now and not at the merge."""
-    row = tasks.get(steps.runtime.store, task)
-    if row["state"] != TaskState.IN_PROGRESS or row["assignee"] != steps.runtime.name:
+    row = tasks.get(desk.runtime.store, task)
+    if row["state"] != TaskState.IN_PROGRESS or row["assignee"] != desk.runtime.name:
         return Opening(informational=True, text=f"Task {task} is not yours any more.")
-    project = crew.project(steps.runtime.store, row["project"])
-    steps.bench.open_task(project, row)
-    text = briefing.text_of(steps.runtime, message, "")
-    if steps.bench.worktree is not None:
+    project = crew.project(desk.runtime.store, row["project"])
+    desk.bench.open_task(project, row)
+    text = briefing.text_of(desk.runtime, message, "")
+    if desk.bench.worktree is not None:
         synced = workspace.sync_worktree(
-            steps.bench.worktree, project["branch"], locks=steps.runtime.home.locks
+            desk.bench.worktree, project["branch"], locks=desk.runtime.home.locks
         )
         if synced.state == "merged":
             text += "\n\nThe others' accepted work was merged into your folder meanwhile."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from actors.agent.turn import Entry
+from store.history import Entry
 from store.states import EntryKind
 
 MOST_LINES = 60

@@ -91,7 +91,9 @@ def toolchains(policy: SandboxPolicy) -> tuple[Path, ...]:
 
 def interpreter_prefixes() -> tuple[Path, ...]:
     """The virtualenv (if any), then the Python under it."""
-    return tuple(dict.fromkeys((Path(sys.prefix), Path(sys.base_prefix).resolve())))
+    base = Path(sys.base_prefix)
+    # Both names of the base where one is a link: the virtualenv may lead through either.
+    return tuple(dict.fromkeys((Path(sys.prefix), base, base.resolve())))
 
 
 def _is_visible(path: Path) -> bool:

@@ -9,7 +9,7 @@ import select
 import signal
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from actors.sandbox.usage import UsageMeter
 _SETUP_TIMEOUT_S = 20.0
 _MARK = "NIGHTCREW_COMMAND"
 _NICENESS = 5
+_URGENT_NICENESS = -20
 _OOM_SCORE = 500
 
 
@@ -58,15 +59,24 @@ class Launched:
             # The first process of the process namespace: the kernel ends all others with it, atomically.
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.root_pidfd, signal.SIGKILL)
+            # It must get a processor to do so: in a fork bomb it would wait in line while the bomb goes on.
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, self.root_pid, _URGENT_NICENESS)
         if self.mark is not None:
             _kill_marked(self.process.pid, self.mark)
         self.process.kill()
 
-    def finish(self, deadline_s: float = 5.0) -> int:
-        """Wait until nothing of it is left; gives the launcher's own exit code."""
+    def finish(self, deadline_s: float = 30.0) -> int:
+        """Wait until nothing of it is left; gives the launcher's own exit code. Raises SandboxFailed."""
         if self.mark is not None:
             _kill_marked(self.process.pid, self.mark)
-        code = self.process.wait(timeout=deadline_s)
+        try:
+            code = self.process.wait(timeout=deadline_s)
+        except subprocess.TimeoutExpired as error:
+            # Seen with processes that wait for a dead disk: nothing but the machine can end them.
+            raise SandboxFailed(
+                f"The command's process {self.process.pid} can't be ended by SIGKILL."
+            ) from error
         if self.root_pidfd is not None:
             readable([self.root_pidfd], deadline_s)
         return code
@@ -93,81 +103,74 @@ def launch(sandbox: Sandbox, words: list[str], view: View, status_fd: int | None
 
 
 def _launch_bubblewrap(sandbox: Sandbox, words: list[str], view: View, status_fd: int | None) -> Launched:
-    policy = sandbox.policy
-    output_read, output_write = os.pipe()
-    info_read, info_write = os.pipe()
-    go_read, go_write = os.pipe()
-    inherited = [info_write, go_read]
-    arguments = [
-        *sandbox.arguments,
-        *view_arguments(sandbox, view),
-        "--info-fd",
-        str(info_write),
-        "--block-fd",
-        str(go_read),
-    ]
-    if status_fd is not None:
-        inherited.append(status_fd)
-        arguments += ["--json-status-fd", str(status_fd)]
-    rules = socket_filter(unix_sockets=policy.unix_sockets and not policy.network)
-    rules_fd = _filled_pipe(rules) if rules is not None else None
-    if rules_fd is not None:
-        inherited.append(rules_fd)
-        arguments += ["--seccomp", str(rules_fd)]
-    assert sandbox.launcher is not None
-    try:
-        process = _popen(
-            [sandbox.launcher, *arguments, *words], output_write, inherited, dict(sandbox.environment), "/"
-        )
-    except OSError as error:
-        for descriptor in (output_read, info_read, go_write, go_read):
-            os.close(descriptor)
-        raise SandboxFailed(f"bubblewrap could not be started: {error}") from error
-    finally:
-        for descriptor in (output_write, info_write, *([] if rules_fd is None else [rules_fd])):
-            os.close(descriptor)
-    try:
-        pid = _first_pid(process, info_read, output_read)
+    with ExitStack() as setup, ExitStack() as inherited, ExitStack() as kept:
+        output_read, output_write = _pipe(kept, inherited)
+        info_read, info_write = _pipe(setup, inherited)
+        go_read, go_write = _pipe(kept, setup)
+        given = {"--info-fd": info_write, "--block-fd": go_read}
+        if status_fd is not None:
+            given["--json-status-fd"] = status_fd
+        rules = socket_filter(unix_sockets=sandbox.policy.unix_sockets and not sandbox.policy.network)
+        if rules is not None:
+            given["--seccomp"] = _filled_pipe(rules, inherited)
+        options = [word for name, number in given.items() for word in (name, str(number))]
+        arguments = [*sandbox.arguments, *view_arguments(sandbox, view), *options]
+        command = [str(sandbox.launcher), *arguments, *words]
+        process = _popen(command, output_write, list(given.values()), dict(sandbox.environment), "/")
+        kept.callback(_end, process)
+        # While we hold them too, the ends of output and of a failed setup would never be seen.
+        inherited.close()
+        pid = _first_pid(info_read, output_read)
         pidfd = _limit(pid, sandbox)
+        kept.callback(os.close, pidfd)
         if status_fd is not None:
             # Before it may run: a record without this line belongs to a command that never did.
             note(status_fd, {"started": time.time()})
         os.write(go_write, b"g")
-    except BaseException:
-        process.kill()
-        process.wait()
-        os.close(output_read)
-        os.close(go_read)
-        raise
-    finally:
-        os.close(info_read)
-        os.close(go_write)
-    return Launched(process, output_read, pid, pidfd, UsageMeter(pid, namespaced=True), go_fd=go_read)
+        # All went well: what was to be undone is now the caller's.
+        kept.pop_all()
+        return Launched(process, output_read, pid, pidfd, UsageMeter(pid, namespaced=True), go_fd=go_read)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
+    """A pipe whose ends are closed with these stacks."""
+    read_end, write_end = os.pipe()
+    reader.callback(os.close, read_end)
+    writer.callback(os.close, write_end)
+    return read_end, write_end
+
+
+def _filled_pipe(content: bytes, reader: ExitStack) -> int:
+    with ExitStack() as writer:
+        read_end, write_end = _pipe(reader, writer)
+        os.write(write_end, content)
+    return read_end
 
 
 def _popen(
     words: list[str], output: int, inherited: list[int], environment: dict[str, str], folder: str
 ) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        words,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        pass_fds=inherited,
-        env=environment,
-        cwd=folder,
-        start_new_session=True,
-    )
+    try:
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=inherited,
+            env=environment,
+            cwd=folder,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise SandboxFailed(f"The command could not be started in {folder}: {error}") from error
 
 
-def _filled_pipe(content: bytes) -> int:
-    read_end, write_end = os.pipe()
-    os.write(write_end, content)
-    os.close(write_end)
-    return read_end
-
-
-def _first_pid(process: subprocess.Popen[bytes], info_fd: int, output_fd: int) -> int:
+def _first_pid(info_fd: int, output_fd: int) -> int:
     """The pid (as seen here) of the sandbox's first process. It waits for our go before the command."""
     text, deadline = b"", time.monotonic() + _SETUP_TIMEOUT_S
     while (left := deadline - time.monotonic()) > 0 and readable([info_fd], left):
@@ -178,8 +181,6 @@ def _first_pid(process: subprocess.Popen[bytes], info_fd: int, output_fd: int) -
     try:
         return int(json.loads(text)["child-pid"])
     except (ValueError, KeyError, TypeError):
-        process.kill()
-        process.wait()
         ready = readable([output_fd], 0)
         said = os.read(output_fd, 4096).decode("utf-8", "replace").strip() if ready else "no message"
         raise SandboxFailed(f"bubblewrap could not set up the sandbox: {said or 'no message'}") from None
@@ -213,17 +214,13 @@ def _lower(pid: int, kind: int, limit: int) -> None:
 def _launch_unconfined(
     sandbox: Sandbox, words: list[str], view: View, status_fd: int | None, mark: str
 ) -> Launched:
-    output_read, output_write = os.pipe()
     environment = {**dict(sandbox.environment), _MARK: mark}
     if status_fd is not None:
         note(status_fd, {"started": time.time()})
-    try:
+    with ExitStack() as inherited, ExitStack() as kept:
+        output_read, output_write = _pipe(kept, inherited)
         process = _popen(words, output_write, [], environment, str(view.worktree or "/"))
-    except OSError as error:
-        os.close(output_read)
-        raise SandboxFailed(f"The command could not be started in {view.worktree}: {error}") from error
-    finally:
-        os.close(output_write)
+        kept.pop_all()
     return Launched(process, output_read, process.pid, None, UsageMeter(process.pid, namespaced=False), mark)
 
 

@@ -7,6 +7,7 @@ sandbox. `<call>.exit.json` is the whole result, put there in one go when everyt
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -44,7 +45,10 @@ class RecordFiles:
 
     @staticmethod
     def of(spill_dir: Path, call_id: str) -> RecordFiles:
-        name = re.sub(r"[^A-Za-z0-9._-]", "_", call_id).lstrip(".") or "call"
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", call_id).lstrip(".")[:100]
+        if name != call_id:
+            # Two ids must not share files only because they look alike when made fit for a name.
+            name = f"{name}-{hashlib.sha256(call_id.encode()).hexdigest()[:8]}"
         return RecordFiles(
             spill_dir / f"{name}.status", spill_dir / f"{name}.exit.json", spill_dir / f"{name}.out"
         )
@@ -57,7 +61,7 @@ class RecordFiles:
 
     def write_final(self, record: ExitRecord) -> None:
         """Whole or not at all."""
-        draft = self.final.with_suffix(".draft")
+        draft = self.final.with_name(f"{self.final.name}.draft")
         draft.write_text(json.dumps(asdict(record)), encoding="utf-8")
         draft.replace(self.final)
 
@@ -104,5 +108,6 @@ def prune(spill_dir: Path, keep: int = _KEPT_CALLS) -> None:
     except OSError:
         return
     for status in found[:-keep]:
-        for path in (status, status.with_suffix(".exit.json"), status.with_suffix(".out")):
+        stem = status.name.removesuffix(".status")
+        for path in (status, *(spill_dir / f"{stem}{end}" for end in (".exit.json", ".out"))):
             path.unlink(missing_ok=True)

@@ -79,44 +79,47 @@ def run_command(
     `cancelled` acts within 200 ms. With `spill_dir` the output and the exit record of `call_id` are kept
     there, readable but not writable for the command. Raises SandboxFailed if it could not be started.
     """
-    call = call_id or uuid.uuid4().hex
     words = [sandbox.shell, "-c", command] if isinstance(command, str) else list(command)
     if any("\0" in word for word in words):
         raise SandboxFailed("The command contains a NUL character, which no program can be given.")
+    call = call_id or uuid.uuid4().hex
     files = None
     if spill_dir is not None:
         spill_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         files = RecordFiles.of(spill_dir, call)
-        read_only = (*read_only, spill_dir)
+        call, read_only = str(files.status), (*read_only, spill_dir)
     view = View(worktree, writable, read_only)
+    spill_path, spill_bytes = files.output if files is not None else None, sandbox.policy.max_spill_bytes
+    started = time.monotonic()
     with ExitStack() as stack:
         status_fd = files.open_status() if files is not None else None
         if status_fd is not None:
             stack.callback(os.close, status_fd)
-        capture = OutputCapture(
-            files.output if files is not None else None,
-            shown_chars=shown_chars,
-            spill_bytes=sandbox.policy.max_spill_bytes,
-            on_output=on_output,
+        capture = stack.enter_context(
+            OutputCapture(spill_path, shown_chars=shown_chars, spill_bytes=spill_bytes, on_output=on_output)
         )
-        stack.enter_context(capture)
-        started = time.monotonic()
-        launched = launch(sandbox, words, view, status_fd, str(files.status) if files is not None else call)
+        launched = launch(sandbox, words, view, status_fd, call)
         stack.callback(launched.close)
         watch = _Watch(launched, sandbox.policy, capture, started + timeout_s, cancelled, status_fd)
-        try:
-            killed_for = watch.until_over()
-            code = launched.finish()
-            if launched.never_began() and killed_for is None:
-                raise SandboxFailed(f"bubblewrap could not set up the sandbox: {capture.text().strip()}")
-        except BaseException:
-            launched.kill()
-            launched.finish()
-            raise
-    result = _result(code, killed_for, capture, time.monotonic() - started, files)
+        code, killed_for = _to_end(launched, watch, capture)
+    result = _result(code, killed_for, capture, time.monotonic() - started, spill_path)
     if files is not None:
         files.write_final(ExitRecord(result.exit_code, killed_for, result.duration_s, result.total_bytes))
     return result
+
+
+def _to_end(launched: Launched, watch: _Watch, capture: OutputCapture) -> tuple[int, KilledFor | None]:
+    """The launcher's exit code, and why we killed the command if we did. Whatever is raised, it has ended."""
+    try:
+        killed_for = watch.until_over()
+        code = launched.finish()
+    except BaseException:
+        launched.kill()
+        launched.finish()
+        raise
+    if killed_for is None and launched.never_began():
+        raise SandboxFailed(f"bubblewrap could not set up the sandbox: {capture.text().strip()}")
+    return code, killed_for
 
 
 def _result(
@@ -124,12 +127,11 @@ def _result(
     killed_for: KilledFor | None,
     capture: OutputCapture,
     duration_s: float,
-    files: RecordFiles | None,
+    spill_path: Path | None,
 ) -> CommandResult:
+    # A program killed by signal 9 has code -9 for subprocess, 137 for a shell.
     exit_code = 128 - code if code < 0 else code
-    result = CommandResult(
-        exit_code, capture.text(), capture.total_bytes, duration_s, None, files.output if files else None
-    )
+    result = CommandResult(exit_code, capture.text(), capture.total_bytes, duration_s, None, spill_path)
     return result if killed_for is None else replace(result, exit_code=None, killed_for=killed_for)
 
 

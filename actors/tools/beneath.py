@@ -138,6 +138,10 @@ def _split(path: str) -> list[str]:
 def _parts_below(root: Path, path: str) -> list[str]:
     if not path.strip() or "\0" in path:
         raise ToolRefused("The path is empty or holds a NUL character; give a file's path in the worktree.")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise ToolRefused("The path holds characters that no file name can have.") from None
     if path.startswith("~"):
         raise ToolRefused(f"{path}: a home folder is out of reach. Use a path relative to the worktree.")
     if not path.startswith("/"):

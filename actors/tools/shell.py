@@ -14,8 +14,11 @@ from actors.sandbox.record import ExitRecord, RecordFiles, prune, read_record, r
 from actors.sandbox.run import run_command
 from actors.sandbox.usage import boot_id
 from actors.tools.base import ToolContext, ToolRefused, ToolResult, text_argument, whole_number
+from actors.tools.document import encodable
 
 _WORTH_TELLING_S = 2.0
+# Linux takes 128 KiB in one argument.
+_MAX_COMMAND_BYTES = 120_000
 
 
 class Shell:
@@ -39,11 +42,13 @@ class Shell:
     def run(self, arguments: Mapping[str, Any], context: ToolContext) -> ToolResult:
         limits = context.limits
         try:
-            command = text_argument(arguments, "command")
+            command = encodable(text_argument(arguments, "command"))
             if not command.strip() or "\0" in command:
                 raise ToolRefused(
                     "The command is empty or holds a NUL character. Give a command line for bash."
                 )
+            if len(command.encode()) > _MAX_COMMAND_BYTES:
+                raise ToolRefused("The command is too long for the system. Use write_file for long texts.")
             default, most = int(limits.default_timeout_s), int(limits.max_timeout_s)
             timeout_s = whole_number(arguments, "timeout_s", default, 1, most)
         except ToolRefused as refused:

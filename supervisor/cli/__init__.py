@@ -1,0 +1,23 @@
+"""`nightcrew`: thin commands over the store and the supervisor. One file per group of commands.
+
+`app.py` is what they share (options, output, errors), `lazy.py` imports a command when it is called,
+`names.py` finds the agent or project that is meant. A command reads or writes the store and says what
+truly happened; nothing here decides anything about the crew.
+
+    app.py      options, the way out, errors into one line    start.py    up, down, and starting a crew
+    work.py     run, deploy, tasks                            talk.py     send, prompt, inbox, letters
+    crew.py     status, info, history, incidents              control.py  pause ... restart, create, archive
+    clock.py    schedule                                      look.py     log, attach, completion
+    proof.py    doctor, report, rehearse
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """The console script's entry; ends the process with the exit status that is true."""
+    from supervisor.cli.app import run
+
+    sys.exit(run(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,20 @@ def test_nothing_of_the_user_s_changes_byte_for_byte(
     write(worktree.path, {"a.txt": "ours\n", "new.txt": "x"})
     assert commit_all(worktree, "work", locks=locks)
     assert user.belongings() == before
+
+
+def test_many_worktrees_are_made_and_committed_to_at_once(
+    user: UserRepository, repository: Repository, tmp_path: Path, locks: Path
+) -> None:
+    def work(task: str) -> None:
+        path, branch = tmp_path / "w" / task, f"nightcrew/demo/{task}"
+        worktree = ensure_worktree(repository, path, branch, repository.head_commit, locks=locks)
+        for number in range(5):
+            write(path, {f"{task}-{number}.txt": "x"})
+            assert commit_all(worktree, f"{task} {number}", locks=locks)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, [f"t{number}" for number in range(6)]))
+    for number in range(6):
+        assert user.git("rev-list", "--count", f"main..nightcrew/demo/t{number}") == "5"
+    assert user.git("fsck", "--strict", "--no-dangling") == ""

@@ -63,7 +63,9 @@ class Crew:
         commit_all(worktree, f"Work on {task}", locks=self.locks)
         return head_of(self.repository, branch)
 
-    def judge(self, commit: str, *commands: str, base: CheckReport | None = None) -> GateResult:
+    def judge(
+        self, commit: str, *commands: str, base: CheckReport | None = None, needs_progress: bool = True
+    ) -> GateResult:
         return evaluate(
             self.repository,
             integration=self.integration,
@@ -75,6 +77,7 @@ class Crew:
             locks=self.locks,
             base=base,
             timeout_s=60,
+            needs_progress=needs_progress,
         )
 
     def land(self, task: str, result: GateResult) -> str | None:
@@ -132,11 +135,23 @@ def test_new_failing_test_blocks_although_others_failed_before(crew: Crew) -> No
     assert "fails now and did not before: test_new" in result.blocks[0]
 
 
-def test_work_that_makes_nothing_pass_is_let_through_but_said(crew: Crew) -> None:
+def test_work_that_makes_nothing_pass_while_checks_fail_is_sent_back(crew: Crew) -> None:
     result = crew.judge(crew.submit("docs", {"README.md": "# Demo\n"}))
+    assert result.verdict == "failed"
+    assert not result.made_progress
+    assert "nothing that failed passes now" in result.report
+
+
+def test_work_that_no_check_is_about_need_not_make_one_pass(crew: Crew) -> None:
+    result = crew.judge(crew.submit("docs", {"README.md": "# Demo\n"}), needs_progress=False)
     assert result.verdict == "passed"
     assert not result.made_progress
-    assert "nothing that failed before passes now" in result.report
+
+
+def test_half_done_module_is_sent_back_while_its_own_tests_fail(crew: Crew) -> None:
+    half = {"one.py": "def one():\n    return 2\n", "test_extra.py": CASE + TEST.format("test_extra", "pass")}
+    result = crew.judge(crew.submit("one", half))
+    assert result.verdict == "failed", result.report
 
 
 def test_deleted_failing_test_file_is_no_way_to_pass(crew: Crew) -> None:

@@ -32,7 +32,7 @@ def _apply(text: str, old: str, new: str, newline: str = "\n") -> str:
             "if a:\n\tb()\n\tc()\n", "    b()\n    c()", "    b()\n    if x:\n        d()",
             "if a:\n\tb()\n\tif x:\n\t\td()\n", id="spaces for tabs",
         ),
-        pytest.param("f()\n  g()\nh", "\n      g()\n", "\n      k()\n", "f()\n  k()\nh", id="blank lines around"),
+        pytest.param("f()\n  g()\nh", "\n    g()\n", "\n    k()\n", "f()\n  k()\nh", id="blank lines around"),
         pytest.param("a\nb", "  b  ", "  c  ", "a\nc  ", id="last line without an end"),
         pytest.param("a\n  b\nc\n", "b \n", "", "a\nc\n", id="lines taken out"),
     ],

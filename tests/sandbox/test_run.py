@@ -158,6 +158,15 @@ def test_self_test_finds_every_way_out_blocked_in_under_a_second(sandbox: Sandbo
     assert list(tmp_path.iterdir()) == []
 
 
+def test_self_test_tells_which_ways_the_policy_itself_opens(tmp_path: Path) -> None:
+    report = self_test(choose(SandboxPolicy(network=True), probe=False), home=tmp_path)
+    assert report.holds
+    assert [probe.name for probe in report.probes if not probe.blocked] == ["localhost_tcp"]
+    assert self_test(choose(SandboxPolicy(unix_sockets=True), probe=False), home=tmp_path).holds
+    with pytest.raises(SandboxUnavailable, match="together"):
+        choose(SandboxPolicy(unix_sockets=True, network=True))
+
+
 def test_self_test_reports_an_unconfined_crew_as_open(unconfined: Sandbox, tmp_path: Path) -> None:
     report = self_test(unconfined, home=tmp_path)
     assert not report.holds

@@ -53,7 +53,7 @@ def test_shell_tells_output_and_exit_code(context: ToolContext) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{}, {"command": None}, {"command": ""}, {"command": "a\0b"}, {"command": 7}]
+    "arguments", [{}, {"command": None}, {"command": ""}, {"command": "a\0b"}, {"command": "x" * 200_000}]
 )
 def test_shell_answers_bad_input_instead_of_raising(arguments: dict[str, Any], context: ToolContext) -> None:
     assert not Shell().run(arguments, context).ok

@@ -75,7 +75,12 @@ def test_every_connection_has_wal_full_and_foreign_keys_in_force(store: Store) -
                 name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
                 for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
             }
-            assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
+            assert pragmas == {
+                "journal_mode": "wal",
+                "synchronous": 2,
+                "foreign_keys": 1,
+                "busy_timeout": 30_000,
+            }
 
 
 def test_a_row_without_its_parent_is_refused(store: Store) -> None:
@@ -138,7 +143,9 @@ def test_a_missing_store_is_said_to_be_missing_and_not_made(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "content", [b"", b"just some notes\n", b"\x7fELF" + bytes(5000), b"SQLite format 3\x00" + b"\xff" * 4080]
 )
-def test_a_file_that_is_no_database_is_foreign_and_stays_byte_identical(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_database_is_foreign_and_stays_byte_identical(
+    tmp_path: Path, content: bytes
+) -> None:
     path = tmp_path / "crew.db"
     path.write_bytes(content)
     before = _digests(tmp_path)
@@ -220,19 +227,31 @@ def test_a_truncated_store_is_refused_and_stays_byte_identical(path: Path) -> No
     assert path.read_bytes() == before
 
 
-def test_a_store_with_damaged_pages_is_corrupt_at_the_first_touch_and_stays_byte_identical(path: Path) -> None:
+def test_a_store_with_a_damaged_schema_is_corrupt_at_its_opening_and_stays_byte_identical(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[4096:] = b"\xa5" * (len(content) - 4096)
     path.write_bytes(content)
     before = path.read_bytes()
+    with pytest.raises(errors.StoreCorrupt, match="backup"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+def test_a_store_with_one_damaged_table_is_corrupt_at_its_touch_and_stays_byte_identical(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'facts'").fetchone()[0]
+    connection.close()
+    content = bytearray(path.read_bytes())
+    content[(page - 1) * 4096 : page * 4096] = b"\xa5" * 4096
+    path.write_bytes(content)
     store = Store(path)
-    for table in ("messages", "agents", "tasks"):
-        with pytest.raises(errors.StoreCorrupt, match="backup"):
-            store.rows(metadata.tables[table].select())
+    with pytest.raises(errors.StoreCorrupt, match="backup"):
+        store.rows(metadata.tables["facts"].select())
     with pytest.raises(errors.StoreCorrupt), store.write() as tx:
         tx.connection.exec_driver_sql("INSERT INTO facts VALUES ('a', '1', 0)")
+    assert store.rows(metadata.tables["tasks"].select()) == []
     store.close()
-    assert path.read_bytes() == before
+    assert path.read_bytes() == bytes(content)
 
 
 def test_a_folder_in_the_stores_place_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,23 @@ def claim_next(store: Store, fence: Fence, *, now: float = NOW) -> Row | None:
         return None
     with store.write(fence) as tx:
         return row if inbox.claim(tx, row.id, generation=fence.generation, now=now) else None
+
+
+def instructions(store: Store, read: Callable[[], object]) -> int:
+    """How many of its virtual machine's instructions SQLite needs for a read on this thread."""
+    raw = store.read().connection.driver_connection
+    assert raw is not None
+    count = 0
+
+    def tick() -> int:
+        nonlocal count
+        count += 1
+        return 0
+
+    read()  # once before, as the first run also prepares the statement
+    raw.set_progress_handler(tick, 1)
+    try:
+        read()
+    finally:
+        raw.set_progress_handler(None, 1)
+    return count

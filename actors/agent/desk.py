@@ -1,0 +1,161 @@
+"""An agent's desk: who it is, its memory, its tools and workbench, and how a step is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from actors import log, mailbox, work
+from actors.actor import Effects, Runtime
+from actors.agent import duties
+from actors.agent.memory import Memory
+from actors.agent.turn import RunTool, last_reply, unanswered
+from actors.agent.workbench import Workbench
+from actors.messages import HUMAN, Text
+from actors.model.protocol import ToolSpec
+from actors.roles import load_role, system_prompt
+from actors.tools.base import WorldTool
+from actors.tools.crew import CREW_TOOLS
+from actors.tools.world import WORLD_TOOL_NAMES, world_tools
+from store import crew, history, inbox, tasks
+from store.engine import Transaction
+from store.history import Entry
+from store.inbox import Row
+from store.states import Activity, EntryKind, Role
+
+MODEL_MARGIN_S = 60.0
+
+
+class Desk:
+    """Shared by the parts that act (`questions.py`, `tooling.py`, `stuck.py`); one thread uses it."""
+
+    def __init__(self, runtime: Runtime, memory: Memory, row: dict[str, Any]) -> None:
+        """`row` is the agent's, as loaded at its start."""
+        self.runtime = runtime
+        self.memory = memory
+        self.role = Role(row["role"])
+        self.project: str | None = row["project"]
+        self.task: int | None = row["task"]
+        self.role_file = load_role(self.role.value, runtime.home.roles)
+        self.world: dict[str, WorldTool] = {
+            tool.spec.name: tool
+            for tool in world_tools([name for name in self.role_file.tools if name in WORLD_TOOL_NAMES])
+        }
+        self.specs: list[ToolSpec] = [
+            self.world[name].spec if name in self.world else CREW_TOOLS[name].spec
+            for name in self.role_file.tools
+        ]
+        self.bench = Workbench(runtime, _unseen)
+        self.view_is_open = False
+
+    def system_text(self) -> str:
+        """The role's prompt; equal for every context of this agent."""
+        facts = []
+        if self.project is not None and self.role is not Role.PROJECT_MANAGER:
+            facts.append(("manager", work.manager(self.project)))
+        return system_prompt(self.role_file, self.runtime.name, self.project, facts)
+
+    def usage(self) -> dict[str, Any]:
+        """What the task in hand has cost so far, and its rung on the ladder; empty without a task."""
+        return {} if self.task is None else dict(tasks.get(self.runtime.store, self.task)["usage"])
+
+    def rung(self) -> int:
+        """How far up the recovery ladder the task in hand is."""
+        return int(self.usage().get("rung", 0))
+
+    def open_bench(self) -> None:
+        """The worktree of the task in hand."""
+        task = tasks.get(self.runtime.store, self.task or 0)
+        self.bench.open_task(crew.project(self.runtime.store, task["project"]), task)
+
+    def write(self, effects: Callable[[Transaction], list[Entry]]) -> list[Entry]:
+        """Commit, then remember what was committed."""
+        with self.runtime.store.write(self.runtime.fence) as tx:
+            entries = effects(tx)
+            if entries:
+                history.touch(tx, self.runtime.name, now=self.runtime.clock())
+        self.memory.add(entries)
+        return entries
+
+    def append(self, tx: Transaction, kind: EntryKind, body: dict[str, Any]) -> Entry:
+        now = self.runtime.clock()
+        return history.append(tx, self.runtime.fence, kind, body, now=now, task=self.task)
+
+    def set_activity(self, tx: Transaction, activity: Activity, patience_s: float | None = None) -> None:
+        """What the agent does from this commit on, and by when it must have made progress."""
+        limits = self.runtime.config.model.limits
+        now = self.runtime.clock()
+        if activity is Activity.MODEL:
+            patience_s = limits.total_s + limits.connect_s + MODEL_MARGIN_S
+        crew.change_agent(
+            tx,
+            self.runtime.name,
+            activity=activity.value,
+            activity_since=now,
+            deadline_at=None if patience_s is None else now + patience_s,
+        )
+
+    def nudge(self, text: str, reason: str) -> None:
+        """What code says to the model."""
+        log.info("nudged", actor=self.runtime.name, reason=reason)
+        self.write(lambda tx: [self.append(tx, EntryKind.NUDGE, {"text": text, "reason": reason})])
+
+    def skip_calls(self, tx: Transaction, text: str) -> list[Entry]:
+        """Answer every call that waits with `text`; inside the caller's transaction."""
+        entries: list[Entry] = []
+        reply = last_reply(self.memory.entries)
+        if reply is None:
+            return entries
+        while (call := unanswered(reply, [*self.memory.entries, *entries])) is not None:
+            entries.append(self.result_entry(tx, call, text, ok=False))
+        return entries
+
+    def result_entry(
+        self, tx: Transaction, call: RunTool, text: str, *, ok: bool, settled: bool = False
+    ) -> Entry:
+        body = {
+            "reply": call.reply,
+            "position": call.position,
+            "tool": call.name,
+            "text": text,
+            "ok": ok,
+            "settled": settled,
+        }
+        return self.append(tx, EntryKind.TOOL_RESULT, body)
+
+    def end_turn(self, turn: Row, text: str, effects: Effects, *, note: str | None = None) -> None:
+        """Acknowledge the turn's message, with its answer and every last effect, in one transaction."""
+
+        def ending(tx: Transaction) -> list[Entry]:
+            effects(tx)
+            entries = self.skip_calls(tx, "not run: the turn has ended")
+            if note is not None:
+                entries.append(self.append(tx, EntryKind.NOTE, {"text": note}))
+            self.finish(tx, turn, text)
+            return entries
+
+        self.write(ending)
+
+    def finish(self, tx: Transaction, turn: Row, text: str) -> None:
+        now = self.runtime.clock()
+        inbox.acknowledge(tx, turn.id, now=now)
+        self.set_activity(tx, Activity.IDLE)
+        if turn.sender == HUMAN and turn.kind == "text":
+            self.answer(tx, turn.id, text or "(done, without a word)")
+        if self.task is not None and duties.asked_for_help(self.memory.entries):
+            duties.waiting_effects(self.runtime, self.task)(tx)
+
+    def answer(self, tx: Transaction, message: int, text: str) -> None:
+        mailbox.post(
+            tx,
+            self.runtime.name,
+            HUMAN,
+            Text(text=text),
+            now=self.runtime.clock(),
+            key=f"answer:{self.runtime.name}:{message}",
+            in_reply_to=message,
+        )
+
+
+def _unseen(_text: str) -> None:
+    """A command's output is shown when its result is committed, not live."""

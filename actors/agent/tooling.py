@@ -1,0 +1,166 @@
+"""Running a call: crew tools commit with their result, world tools by intent and outcome."""
+
+from __future__ import annotations
+
+from actors import log
+from actors.agent.desk import Desk
+from actors.agent.turn import RunTool, last_reply, unanswered
+from actors.tools.base import ToolContext, ToolResult, WorldTool
+from actors.tools.crew import CREW_TOOLS, CrewContext, Outcome
+from store import crew, inbox, journal, tasks
+from store.engine import Transaction
+from store.errors import IllegalTransition, MailboxFull, NotFound
+from store.history import Entry
+from store.inbox import Row
+from store.journal import Intent
+from store.states import Activity, EntryKind, IntentState, Role, TaskState
+
+TOOL_MARGIN_S = 60.0
+
+
+class Tooling:
+    """The part of an agent that uses its tools."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.runtime = desk.runtime
+
+    def run_tool(self, turn: Row, call: RunTool) -> bool:
+        """Run one call and commit its result; True if it ended the turn."""
+        if call.name in self.desk.world:
+            self._run_world_tool(call, self.desk.world[call.name])
+            self._commit_if_due()
+            return False
+        return self._run_crew_tool(turn, call)
+
+    def _run_crew_tool(self, turn: Row, call: RunTool) -> bool:
+        if self.desk.task is not None and self.desk.bench.worktree is None:
+            self.desk.open_bench()
+        call_id = f"{call.reply}-{call.position}"
+        crew_context = CrewContext(
+            self.runtime, self.desk.project, self.desk.task, self.desk.bench.worktree, call_id
+        )
+        outcome = CREW_TOOLS[call.name].run(crew_context, call.arguments)
+        try:
+            self._commit_outcome(turn, call, outcome)
+        except (IllegalTransition, NotFound, MailboxFull) as error:
+            # The world moved on between the look and the commit; nothing of it was written.
+            outcome = Outcome(str(error), ok=False)
+            self._commit_outcome(turn, call, outcome)
+        return outcome.ends_turn
+
+    def _commit_outcome(self, turn: Row, call: RunTool, outcome: Outcome) -> None:
+        def effects(tx: Transaction) -> list[Entry]:
+            outcome.effects(tx)
+            entries = [self.desk.result_entry(tx, call, outcome.text, ok=outcome.ok)]
+            if outcome.ends_turn:
+                reply = last_reply(self.desk.memory.entries)
+                while reply is not None:
+                    rest = unanswered(reply, [*self.desk.memory.entries, *entries])
+                    if rest is None:
+                        break
+                    entries.append(self.desk.result_entry(tx, rest, "not run: the turn has ended", ok=False))
+                self.desk.finish(tx, turn, outcome.text)
+            return entries
+
+        self.desk.write(effects)
+
+    def _run_world_tool(self, call: RunTool, tool: WorldTool) -> None:
+        """Intent committed, run, outcome committed; after a crash settled from evidence instead."""
+        tool_context = self._tool_context(call)
+        intent = journal.find(self.runtime.store, self.runtime.name, call.reply, call.position)
+        result = None
+        if intent is not None:
+            result = tool.settle(call.arguments, intent.evidence, tool_context)
+        settled = result is not None
+        if result is None:
+            intent = self._intend(call, tool, tool_context, intent)
+            result = tool.run(call.arguments, tool_context)
+        assert intent is not None
+        self._commit_result(call, intent, result, settled=settled)
+
+    def _intend(
+        self, call: RunTool, tool: WorldTool, tool_context: ToolContext, earlier: Intent | None
+    ) -> Intent:
+        evidence = tool.intend(call.arguments, tool_context)
+        patience_s = self._tool_patience_s(call)
+        with self.runtime.store.write(self.runtime.fence) as tx:
+            self.desk.set_activity(tx, Activity.TOOL, patience_s)
+            if earlier is not None:
+                journal.renew(tx, self.runtime.fence, earlier.id, evidence)
+                return earlier
+            intent_id = journal.intend(
+                tx,
+                self.runtime.fence,
+                reply=call.reply,
+                position=call.position,
+                tool=call.name,
+                arguments=call.arguments,
+                evidence=evidence,
+                now=self.runtime.clock(),
+            )
+        return Intent(
+            intent_id,
+            call.reply,
+            call.position,
+            call.name,
+            call.arguments,
+            evidence,
+            IntentState.INTENDED,
+            self.runtime.generation,
+        )
+
+    def _commit_result(self, call: RunTool, intent: Intent, result: ToolResult, *, settled: bool) -> None:
+        unknown = settled and result.evidence.get("outcome") == "unknown"
+
+        def effects(tx: Transaction) -> list[Entry]:
+            state = IntentState.UNKNOWN if unknown else IntentState.DONE
+            journal.end(tx, intent.id, state, now=self.runtime.clock())
+            self.desk.set_activity(tx, Activity.MODEL)
+            return [self.desk.result_entry(tx, call, result.text, ok=result.ok, settled=settled)]
+
+        self.desk.write(effects)
+
+    def _tool_patience_s(self, call: RunTool) -> float:
+        asked = call.arguments.get("timeout_s")
+        default = self.runtime.config.work.shell_timeout_s
+        return (float(asked) if isinstance(asked, int | float) else default) + TOOL_MARGIN_S
+
+    def _tool_context(self, call: RunTool) -> ToolContext:
+        if self.desk.task is not None:
+            if self.desk.bench.folder is None:
+                self.desk.open_bench()
+        elif not self.desk.view_is_open:
+            self._open_view()
+        return self.desk.bench.tool_context(
+            f"{call.reply}-{call.position}",
+            writable=self._may_write(),
+        )
+
+    def _may_write(self) -> bool:
+        return self.desk.role_file.can_write and self.desk.task is not None
+
+    def _open_view(self) -> None:
+        """For who has no task: the integration branch, or for QA the candidate, to look at."""
+        if self.desk.project is None:
+            raise LookupError(f"{self.runtime.name} has no project and so no files")
+        project = crew.project(self.runtime.store, self.desk.project)
+        candidate = None
+        if self.desk.role is Role.QA:
+            rows = tasks.of_project(self.runtime.store, self.desk.project)
+            checking = [row for row in rows if row["state"] == TaskState.CHECKING and row["candidate_commit"]]
+            asked = [e for e in self.desk.memory.entries if e.kind is EntryKind.MESSAGE]
+            numbers = {self._task_of_message(entry) for entry in asked[-1:]}
+            found = [row["candidate_commit"] for row in checking if row["id"] in numbers]
+            candidate = (found or [row["candidate_commit"] for row in checking] or [None])[0]
+        self.desk.bench.open_view(project, candidate, self.runtime.name.split(".")[0])
+        self.desk.view_is_open = True
+
+    def _task_of_message(self, entry: Entry) -> int | None:
+        row = inbox.get(self.runtime.store, entry.message) if entry.message else None
+        return None if row is None else row["body"].get("task")
+
+    def _commit_if_due(self) -> None:
+        commit = self.desk.bench.commit_if_due()
+        if commit is not None:
+            log.info("work_committed", actor=self.runtime.name, task=self.desk.task, commit=commit)

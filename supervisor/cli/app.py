@@ -1,0 +1,135 @@
+"""The group `nightcrew`, and the one place where errors become a line on stderr and an exit status.
+
+| what went wrong                     | exit status                       |
+|-------------------------------------|-----------------------------------|
+| the command's words                 | 2                                 |
+| a `NightcrewError`                  | its own `exit_code`               |
+| store, actor, workspace, sandbox ...| 1 (73 where nothing can be written)|
+| Ctrl-C                              | 130                               |
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+
+import click
+from click.shell_completion import shell_complete
+
+from supervisor.cli.lazy import LazyGroup
+from supervisor.cli.options import Options, shared
+from supervisor.errors import NightcrewError
+
+PROGRAM = "nightcrew"
+COMPLETE_VARIABLE = "_NIGHTCREW_COMPLETE"
+EXIT_UNWRITABLE = 73
+EXIT_INTERRUPTED = 130
+# Of the packages below us, by the names of their trees' roots: importing them all would cost each command.
+_OURS = frozenset(
+    {
+        "StoreError",
+        "ActorError",
+        "WorkspaceError",
+        "GitError",
+        "SandboxError",
+        "ScreenError",
+        "ModelError",
+        "ScriptError",
+        "LockTimeoutError",
+    }
+)
+
+
+def _version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        click.echo(f"{PROGRAM} {metadata.version(PROGRAM)}")
+        context.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="A name may be short where only one fits: `engineer-1` for engineer-1.shop, `pm`, or tmux's "
+    "`shop:engineer-1`. `nightcrew COMMAND --help` has examples.",
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show it."
+)
+@shared
+def nightcrew() -> None:
+    """Runs a crew of local coding agents overnight: a spec in the evening, a tested branch in the morning.
+
+    \b
+    nightcrew doctor                 is everything there?
+    nightcrew run spec.md --wait     start a crew on the repository in this folder
+    nightcrew status                 who does what
+    nightcrew report                 what the night has brought
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """One command, from its words to its exit status; never a traceback for what people can mend."""
+    options = Options(as_json="--json" in arguments)
+    try:
+        if instruction := os.environ.get(COMPLETE_VARIABLE):
+            return shell_complete(nightcrew, {"obj": options}, PROGRAM, COMPLETE_VARIABLE, instruction)
+        with nightcrew.make_context(PROGRAM, list(arguments), obj=options) as context:
+            nightcrew.invoke(context)
+        sys.stdout.flush()
+        return 0
+    except click.exceptions.Exit as ending:
+        return ending.exit_code
+    except click.ClickException as error:
+        return _refuse_usage(options, error)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone (`| head`): quiet, also when Python flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if not is_ours(error):
+            raise
+        return _refuse(options, error)
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether an error is one of the project's own, made for people to read."""
+    return isinstance(error, NightcrewError) or any(kind.__name__ in _OURS for kind in type(error).__mro__)
+
+
+def exit_code_of(error: Exception) -> int:
+    if isinstance(error, NightcrewError):
+        return error.exit_code
+    if type(error).__name__ == "StoreUnwritable":
+        return EXIT_UNWRITABLE
+    return 1
+
+
+def _refuse(options: Options, error: Exception) -> int:
+    message = str(error) or (type(error).__doc__ or type(error).__name__).strip()
+    _print_error(options, type(error).__name__, message)
+    return exit_code_of(error)
+
+
+def _refuse_usage(options: Options, error: click.ClickException) -> int:
+    if options.as_json:
+        _print_error(options, "UsageProblem", error.format_message())
+    elif isinstance(error, click.UsageError) and error.ctx is not None:
+        click.echo(f"error: {error.format_message()}", err=True)
+        click.echo(error.ctx.get_usage(), err=True)
+        click.echo(f"`{error.ctx.command_path} --help` has examples.", err=True)
+    else:
+        click.echo(f"error: {error.format_message()}", err=True)
+    return error.exit_code
+
+
+def _print_error(options: Options, kind: str, message: str) -> None:
+    if options.as_json:
+        click.echo(json.dumps({"error": {"kind": kind, "message": message}}, ensure_ascii=False))
+    else:
+        click.echo(f"error: {message}", err=True)

@@ -1,0 +1,347 @@
+"""Intervening: pause, resume, cancel, stop, restart, create, archive. Only rows and messages change."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from supervisor.cli import names, output
+from supervisor.cli.options import Options, pass_options, shared
+from supervisor.errors import NightcrewError, UsageProblem
+
+if TYPE_CHECKING:
+    from actors.home import Home
+    from actors.messages import AnyMessage
+    from store.engine import Store, Transaction
+
+_LIVE = ("active", "paused")
+_SHORT_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+
+class StillRunning(NightcrewError):
+    """What is to be put away still has processes."""
+
+
+def _intervene(
+    options: Options, name: str, act: Callable[[Transaction, names.Agent | names.Project], str]
+) -> None:
+    """Find who is meant, act in one transaction, say what was done and whether anyone is there to do it."""
+    from supervisor import status
+
+    store = options.open_store()
+    try:
+        target = names.either(store, name)
+        with store.write() as tx:
+            done = act(tx, target)
+    finally:
+        store.close()
+    alive = status.holder(options.home) is not None
+    if options.as_json:
+        output.print_json({"name": target.name, "done": done, "supervisor_runs": alive})
+        return
+    click.echo(done)
+    if not alive:
+        output.note("no supervisor runs: it takes effect with `nightcrew up`")
+
+
+def _tell(tx: Transaction, agent: str, message: AnyMessage) -> None:
+    from actors import mailbox
+    from actors.messages import HUMAN, Priority
+
+    mailbox.post(tx, HUMAN, agent, message, now=time.time(), priority=Priority.CONTROL)
+
+
+def _team(tx: Transaction, project: str) -> list[str]:
+    """The project's agents that take control messages: those with a role."""
+    from store import crew
+
+    return [row["name"] for row in crew.all_agents(tx, project=project) if row["role"] and row["wanted"]]
+
+
+def _thinking(agent: names.Agent) -> str:
+    if agent.row["role"] is None:
+        raise UsageProblem(
+            f"{agent.name} runs by code and has no turn to interrupt; "
+            f"`nightcrew restart {agent.name}` replaces it"
+        )
+    return agent.name
+
+
+def _live(project: names.Project, *states: str) -> str:
+    if project.row["state"] not in (states or _LIVE):
+        raise UsageProblem(f"the project {project.name} is {project.row['state']}")
+    return project.name
+
+
+def _set_state(tx: Transaction, project: str, state: str, **values: Any) -> None:
+    from store import crew
+
+    crew.change_project(tx, project, state=state, **values)
+
+
+@click.command("pause", short_help="Interrupt an agent or a project, until resume.")
+@click.argument("name", shell_complete=names.complete_either)
+@shared
+@pass_options
+def pause_command(options: Options, name: str) -> None:
+    """Pause NAME, an agent or a whole project, at once, also in the middle of a model call or a command."""
+    from actors.messages import Pause
+
+    def act(tx: Transaction, target: names.Agent | names.Project) -> str:
+        if isinstance(target, names.Agent):
+            _tell(tx, _thinking(target), Pause())
+            return f"{target.name} is told to pause; `nightcrew resume {target.name}` lets it go on"
+        _set_state(tx, _live(target), "paused")
+        for agent in _team(tx, target.name):
+            _tell(tx, agent, Pause())
+        return f"the project {target.name} is paused; `nightcrew resume {target.name}` lets it go on"
+
+    _intervene(options, name, act)
+
+
+@click.command("resume", short_help="Let a paused agent or project go on.")
+@click.argument("name", shell_complete=names.complete_either)
+@shared
+@pass_options
+def resume_command(options: Options, name: str) -> None:
+    """Resume NAME, an agent or a whole project."""
+    from actors import work
+    from actors.messages import Resume
+    from store import crew
+
+    def act(tx: Transaction, target: names.Agent | names.Project) -> str:
+        if isinstance(target, names.Agent):
+            _tell(tx, _thinking(target), Resume())
+            return f"{target.name} is told to go on"
+        _set_state(tx, _live(target), "active")
+        for row in crew.all_agents(tx, project=target.name):
+            crew.change_agent(tx, row["name"], wanted=True)
+            if row["role"]:
+                _tell(tx, row["name"], Resume())
+        work.assign_waiting(tx, crew.project(tx, target.name), now=time.time())
+        work.tell_supervisor(tx, target.name, now=time.time())
+        return f"the project {target.name} goes on"
+
+    _intervene(options, name, act)
+
+
+@click.command("cancel", short_help="Drop what an agent does now, or end a project.")
+@click.argument("name", shell_complete=names.complete_either)
+@click.option(
+    "--reason", default="cancelled by the human", show_default=True, help="Told to the agent, and kept."
+)
+@shared
+@pass_options
+def cancel_command(options: Options, name: str, reason: str) -> None:
+    """Drop the turn of an agent, or end a project: its branches and worktrees stay, its agents go."""
+    from actors import work
+    from actors.messages import CancelTurn
+
+    def act(tx: Transaction, target: names.Agent | names.Project) -> str:
+        if isinstance(target, names.Agent):
+            _tell(tx, _thinking(target), CancelTurn(reason=reason))
+            return f"{target.name} is told to drop its turn"
+        _live(target)
+        for agent in _team(tx, target.name):
+            _tell(tx, agent, CancelTurn(reason=reason))
+        _set_state(tx, target.name, "cancelled", finished_at=time.time(), summary=reason)
+        work.send_home(tx, target.name, now=time.time())
+        return f"the project {target.name} is cancelled; what was merged is on {target.row['branch']}"
+
+    _intervene(options, name, act)
+
+
+@click.command("stop", short_help="End an agent's or a project's processes, until restart.")
+@click.argument("name", shell_complete=names.complete_either)
+@shared
+@pass_options
+def stop_command(options: Options, name: str) -> None:
+    """End the process of NAME, an agent or a whole project. `restart` brings it back where it was."""
+    from actors import work
+    from store import crew
+
+    def act(tx: Transaction, target: names.Agent | names.Project) -> str:
+        if isinstance(target, names.Agent):
+            crew.change_agent(tx, target.name, wanted=False)
+            work.tell_supervisor(tx, target.row["project"], now=time.time())
+        else:
+            _set_state(tx, _live(target), "paused")
+            for row in crew.all_agents(tx, project=target.name):
+                crew.change_agent(tx, row["name"], wanted=False)
+            work.tell_supervisor(tx, target.name, now=time.time())
+        return f"{target.name} is to stop; `nightcrew restart {target.name}` brings it back"
+
+    _intervene(options, name, act)
+
+
+@click.command("restart", short_help="Replace an agent's or a project's processes; lifts a quarantine.")
+@click.argument("name", shell_complete=names.complete_either)
+@shared
+@pass_options
+def restart_command(options: Options, name: str) -> None:
+    """End and start the process of NAME, an agent or a whole project. It resumes at the step it was at."""
+    from actors.messages import SUPERVISOR, RestartAgent
+    from store import crew
+
+    def act(tx: Transaction, target: names.Agent | names.Project) -> str:
+        if isinstance(target, names.Agent):
+            _refuse_of_ended_project(tx, target)
+            agents = [target.name]
+        else:
+            _set_state(tx, _live(target), "active")
+            agents = [row["name"] for row in crew.all_agents(tx, project=target.name)]
+        for agent in agents:
+            crew.change_agent(tx, agent, wanted=True)
+            _tell(tx, SUPERVISOR, RestartAgent(agent=agent))
+        return f"{target.name} is to start anew"
+
+    _intervene(options, name, act)
+
+
+def _refuse_of_ended_project(tx: Transaction, agent: names.Agent) -> None:
+    from store import crew
+
+    if agent.row["project"] is not None:
+        _live(names.Project(crew.project(tx, agent.row["project"])))
+
+
+@click.command("create", short_help="Add an agent to a project's team.")
+@click.argument("agent")
+@click.option(
+    "--role", required=True, metavar="R", help="engineer, qa, reviewer, devops, researcher, writer."
+)
+@click.option(
+    "--project", required=True, metavar="P", shell_complete=names.complete_project, help="Whose team."
+)
+@shared
+@pass_options
+def create_command(options: Options, agent: str, role: str, project: str) -> None:
+    """Add AGENT to the team of a project, beyond those that are hired by themselves.
+
+    \b
+    nightcrew create reviewer-1 --role reviewer --project shop
+    """
+    from actors import work
+    from actors.roles import role_named
+    from store import crew
+    from supervisor import status
+
+    kind = role_named(role).value
+    store = options.open_store()
+    try:
+        row = names.project(store, project)
+        _live(names.Project(row))
+        name = _new_name(agent, kind, row["name"])
+        known = crew.find_agent(store, name)
+        if known is not None and known["role"] != kind:
+            raise UsageProblem(f"there is an agent {name} already, a {known['role']}; choose another name")
+        with store.write() as tx:
+            added = crew.add_agent(
+                tx, name=name, kind="agent", role=kind, project=row["name"], now=time.time()
+            )
+            work.assign_waiting(tx, row, now=time.time())
+            work.tell_supervisor(tx, row["name"], now=time.time())
+    finally:
+        store.close()
+    alive = status.holder(options.home) is not None
+    if options.as_json:
+        output.print_json({"name": name, "role": kind, "project": row["name"], "created": added})
+        return
+    click.echo(f"{name} joins the team of {row['name']}" if added else f"{name} is on the team already")
+    if not alive:
+        output.note("no supervisor runs: it starts with `nightcrew up`")
+
+
+def _new_name(text: str, role: str, project: str) -> str:
+    """`engineer-3` as `engineer-3.shop`. Raises `UsageProblem`."""
+    if role in ("orchestrator", "project_manager"):
+        raise UsageProblem(f"there is one {role} already, made by code; create members of its team")
+    short = text.removesuffix(f".{project}")
+    if not _SHORT_NAME.fullmatch(short) or short in ("pm", "gate", project):
+        raise UsageProblem(
+            f"{text!r} cannot name an agent of {project}: use letters, digits and single hyphens, "
+            "as engineer-3; pm and gate are taken"
+        )
+    return f"{short}.{project}"
+
+
+@click.command("archive", short_help="Put ended projects away: out of the lists, their worktrees removed.")
+@click.argument("projects", nargs=-1, metavar="[PROJECT]...", shell_complete=names.complete_project)
+@shared
+@pass_options
+def archive_command(options: Options, projects: tuple[str, ...]) -> None:
+    """Put ended projects away, or (without a name) all that have ended. Branches, history and report stay.
+
+    \b
+    nightcrew archive shop
+    """
+    from store import crew
+
+    store = options.open_store()
+    try:
+        if projects:
+            rows = [names.project(store, text) for text in projects]
+        else:
+            rows = [row for row in crew.all_projects(store) if row["state"] in ("finished", "cancelled")]
+        for row in rows:
+            if row["state"] in _LIVE:
+                raise UsageProblem(
+                    f"the project {row['name']} is {row['state']}; "
+                    f"`nightcrew cancel {row['name']}` ends it first"
+                )
+        done = [_archive(options.home, store, row) for row in rows if row["state"] != "archived"]
+    finally:
+        store.close()
+    if options.as_json:
+        output.print_json({"archived": done})
+    else:
+        click.echo(f"archived: {', '.join(done)}" if done else "nothing to archive: no project has ended")
+
+
+def _archive(home: Home, store: Store, project: dict[str, Any]) -> str:
+    """Refuse while processes of it live; then the worktrees, then the rows."""
+    from store import crew
+    from store.states import AgentState
+    from supervisor import status
+
+    name = str(project["name"])
+    found = status.holder(home)
+    alive = [
+        row["name"]
+        for row in crew.all_agents(store, project=name)
+        if status.of_agent(row, found)["pid"] is not None
+    ]
+    if alive:
+        raise StillRunning(f"{', '.join(alive)} still run; try again in a moment, see `nightcrew status`")
+    _remove_worktrees(home, project)
+    with store.write() as tx:
+        for row in crew.all_agents(tx, project=name):
+            crew.change_agent(tx, row["name"], wanted=False, state=AgentState.ARCHIVED.value)
+        crew.change_project(tx, name, state="archived")
+    return name
+
+
+def _remove_worktrees(home: Home, project: dict[str, Any]) -> None:
+    """Work that was not committed is, on the task's branch; then the folders go."""
+    import shutil
+
+    from actors import workspace
+
+    folder = home.path / "work" / str(project["name"])
+    if not folder.is_dir():
+        return
+    if Path(project["repository"]).is_dir():
+        repository = workspace.inspect(Path(project["repository"]))
+        for path in sorted(folder.iterdir()):
+            if re.fullmatch(r"t\d+", path.name):
+                worktree = workspace.open_worktree(repository, path)
+                workspace.commit_all(
+                    worktree, "Work left over when the project was archived", locks=home.locks
+                )
+            workspace.remove_worktree(repository, path, locks=home.locks)
+    shutil.rmtree(folder, ignore_errors=True)

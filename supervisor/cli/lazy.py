@@ -1,0 +1,79 @@
+"""A group whose commands are imported when they are called: `nightcrew send` must not pay for `doctor`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+
+import click
+
+from actors.nearest import nearest
+
+# Section -> command -> module; the command's function has its name, with `_command` behind it.
+SECTIONS: Mapping[str, Mapping[str, str]] = {
+    "Work": {"run": "work", "deploy": "work", "tasks": "work", "report": "proof"},
+    "Watch": {
+        "status": "crew",
+        "info": "crew",
+        "history": "crew",
+        "log": "look",
+        "incidents": "crew",
+        "attach": "look",
+    },
+    "Talk": {
+        "send": "talk",
+        "inbox": "talk",
+        "letters": "talk",
+        "schedule": "clock",
+        "prompt": "talk",
+    },
+    "Intervene": {
+        "pause": "control",
+        "resume": "control",
+        "cancel": "control",
+        "stop": "control",
+        "restart": "control",
+        "create": "control",
+        "archive": "control",
+    },
+    "Set up": {
+        "up": "start",
+        "down": "start",
+        "doctor": "proof",
+        "rehearse": "proof",
+        "completion": "look",
+    },
+}
+_MODULES = {name: module for commands in SECTIONS.values() for name, module in commands.items()}
+
+
+class LazyGroup(click.Group):
+    """`nightcrew` itself."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return list(_MODULES)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        module = _MODULES.get(name)
+        if module is None:
+            return None
+        command = getattr(importlib.import_module(f"supervisor.cli.{module}"), f"{name}_command")
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _MODULES and not args[0].startswith("-"):
+            context.fail(f"no command {args[0]!r}{nearest(args[0], _MODULES)}")
+        return super().resolve_command(context, args)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        for section, commands in SECTIONS.items():
+            rows = []
+            for name in commands:
+                command = self.get_command(context, name)
+                if command is not None and not command.hidden:
+                    rows.append((name, command.get_short_help_str(78)))
+            with formatter.section(section):
+                formatter.write_dl(rows)

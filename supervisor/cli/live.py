@@ -1,0 +1,57 @@
+"""The table of tasks that redraws itself on a terminal. Imports rich; nothing else of the CLI does."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from supervisor.cli import output
+
+_STYLES = {
+    "merged": "green",
+    "parked": "red",
+    "checking": "magenta",
+    "submitted": "magenta",
+    "in_progress": "blue",
+    "assigned": "blue",
+    "planned": "dim",
+}
+
+
+class LiveTasks:
+    """A `waiting.View`; a context manager that leaves the last table standing."""
+
+    def __init__(self) -> None:
+        self._live = Live(refresh_per_second=4)
+
+    def __enter__(self) -> LiveTasks:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, project: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        age = output.for_how_long(time.time() - project["created_at"])
+        table = Table(title=f"{project['name']} · {project['state']} · {age}", title_justify="left")
+        for head in ("task", "state", "who", "tries", "title"):
+            table.add_column(head, overflow="ellipsis", no_wrap=True)
+        for row in rows:
+            table.add_row(
+                f"t{row['id']}",
+                Text(row["state"].replace("_", " "), style=_STYLES.get(row["state"], "")),
+                (row["assignee"] or "").partition(".")[0],
+                str(row["attempts"] or ""),
+                # Text, not markup: a title is an agent's.
+                Text(output.plain(row["title"])),
+            )
+        if not rows:
+            table.add_row("", "", "", "", Text("the manager reads the spec", style="dim"))
+        self._live.update(table)

@@ -1,0 +1,173 @@
+"""Which agent or project a person means, and the nearest names where there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import click.shell_completion
+
+from actors.nearest import nearest
+from store import crew
+from store.engine import Store
+from store.states import ProjectState
+from supervisor.errors import UsageProblem
+
+_LIVE = (ProjectState.ACTIVE, ProjectState.PAUSED)
+_SHORT_FORMS = {"project_manager": "pm", "manager": "pm", "project-manager": "pm", "developer": "engineer"}
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One agent's row."""
+
+    row: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.row["name"])
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """One project's row."""
+
+    row: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.row["name"])
+
+
+def agent(store: Store, text: str) -> dict[str, Any]:
+    """The agent's row. Raises `UsageProblem`, with the nearest names."""
+    rows = crew.all_agents(store)
+    by_name = {row["name"]: row for row in rows}
+    wanted = text.strip()
+    if wanted in by_name:
+        return by_name[wanted]
+    if ":" in wanted:
+        wanted = _of_window(wanted, rows)
+        if wanted in by_name:
+            return by_name[wanted]
+    fits = _fitting(store, _plain(wanted), rows)
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        names = ", ".join(row["name"] for row in fits)
+        raise UsageProblem(f"{text!r} may be any of {names}; write the whole name")
+    known = [*by_name, *(name.partition(".")[0] for name in by_name)]
+    raise UsageProblem(f"there is no agent {text!r}{nearest(text, known)}; `nightcrew status` lists them")
+
+
+def project(store: Store, text: str) -> dict[str, Any]:
+    """The project's row, archived ones too. Raises `UsageProblem`, with the nearest names."""
+    found = crew.find_project(store, text.strip())
+    if found is None:
+        known = [row["name"] for row in crew.all_projects(store)]
+        raise UsageProblem(
+            f"there is no project {text!r}{nearest(text, known)}; `nightcrew status` lists them"
+        )
+    return found
+
+
+def either(store: Store, text: str) -> Agent | Project:
+    """A project if one has that very name, else an agent. Raises `UsageProblem`."""
+    found = crew.find_project(store, text.strip())
+    if found is not None:
+        return Project(found)
+    try:
+        return Agent(agent(store, text))
+    except UsageProblem as error:
+        if "may be any of" in str(error):
+            raise
+        known = [row["name"] for row in (*crew.all_agents(store), *crew.all_projects(store))]
+        raise UsageProblem(
+            f"there is no agent or project {text!r}{nearest(text, known)}; `nightcrew status` lists them"
+        ) from error
+
+
+def window_of(row: dict[str, Any]) -> str:
+    """`session:window` of an agent in the crew's tmux."""
+    return f"{row['project'] or row['name']}:{row['name'].partition('.')[0]}"
+
+
+def _of_window(text: str, rows: list[dict[str, Any]]) -> str:
+    """The agent of tmux's `session:window`; from the rows, for a window need not be open to be meant."""
+    session, _, window = text.partition(":")
+    for row in rows:
+        if window_of(row) == f"{session}:{_plain(window)}":
+            return str(row["name"])
+    return text.replace(":", ".") if not window else f"{window}.{session}"
+
+
+def _plain(text: str) -> str:
+    """`project_manager` as `pm`, `developer-1` as `engineer-1`; what is behind a dot stays."""
+    short, dot, rest = text.partition(".")
+    low = short.strip().lower().replace(" ", "_")
+    for word, form in _SHORT_FORMS.items():
+        if low == word or low.startswith(f"{word}-"):
+            low = form + low[len(word) :]
+    return f"{low}{dot}{rest.lower()}"
+
+
+def _fitting(store: Store, wanted: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Exactly named, else by short name in a live project, else the only one of that role with a number."""
+    if "." in wanted:
+        return [row for row in rows if row["name"] == wanted]
+    live = {row["name"] for row in crew.all_projects(store) if row["state"] in _LIVE}
+    short = [row for row in rows if row["name"].partition(".")[0] == wanted]
+    numbered = [row for row in rows if row["name"].partition(".")[0].rpartition("-")[0] == wanted]
+    for found in (short, numbered):
+        within = [row for row in found if row["project"] is None or row["project"] in live]
+        if within or found:
+            return within or found
+    return []
+
+
+def complete_agent(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[click.shell_completion.CompletionItem]:
+    """For a shell's Tab: agents' names."""
+    return completions(context, incomplete, projects=False)
+
+
+def complete_either(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[click.shell_completion.CompletionItem]:
+    """For a shell's Tab: agents' and projects' names."""
+    return completions(context, incomplete, projects=True)
+
+
+def complete_project(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[click.shell_completion.CompletionItem]:
+    """For a shell's Tab: projects' names."""
+    return completions(context, incomplete, projects=True, agents=False)
+
+
+def completions(
+    context: click.Context, incomplete: str, *, projects: bool, agents: bool = True
+) -> list[click.shell_completion.CompletionItem]:
+    """Names that begin so; none where the store cannot be read: a shell's Tab must never print an error."""
+    from store.errors import StoreError
+    from supervisor.cli import options
+
+    try:
+        store = options.of(context).open_store()
+    except (StoreError, OSError):
+        return []
+    try:
+        rows = [(row["name"], row["role"] or row["kind"]) for row in crew.all_agents(store)] if agents else []
+        if projects:
+            rows += [(row["name"], f"project, {row['state']}") for row in crew.all_projects(store)]
+    except StoreError:
+        return []
+    finally:
+        store.close()
+    return [
+        click.shell_completion.CompletionItem(name, help=kind)
+        for name, kind in rows
+        if name.startswith(incomplete)
+    ]

@@ -1,0 +1,87 @@
+"""What commands print: JSON for programs, plain lines and tables for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+
+def iso(at: float | None) -> str | None:
+    """UTC seconds as ISO 8601, None for never."""
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def local(at: float | None) -> str:
+    """UTC seconds as a person's clock reads; with the day where that is not today."""
+    if at is None:
+        return "-"
+    then = datetime.fromtimestamp(at).astimezone()
+    today = datetime.now().astimezone().date()
+    return f"{then:%H:%M:%S}" if then.date() == today else f"{then:%Y-%m-%d %H:%M}"
+
+
+def for_how_long(duration_s: float) -> str:
+    """`12 s`, `3 min`, `2 h 5 min`, `4 d`."""
+    whole = int(max(0.0, duration_s))
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{whole // 60} min"
+    if whole < 172_800:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86_400} d"
+
+
+def print_json(value: Any) -> None:
+    """The one object of a command with `--json`."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def note(text: str) -> None:
+    """A remark beside the result: on stderr, so that what is piped stays clean."""
+    click.echo(text, err=True)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    """Columns as wide as they need to be; the last one is left as it is."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max([_width(row[i]) for row in cells] + [len(heads[i])]) for i in range(len(heads))]
+    lines = [[head.upper() for head in heads], *cells]
+    return [
+        "  ".join(_padded(text, width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in lines
+    ]
+
+
+def plain(text: str) -> str:
+    """Text from agents, made harmless for a terminal."""
+    from actors.screen.controls import strip_controls
+
+    return strip_controls(text)
+
+
+def is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    text = " ".join(str(value).split())
+    return "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cf"))
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
+
+
+def _width(text: str) -> int:
+    return sum(
+        2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text if not unicodedata.combining(c)
+    )

@@ -1,0 +1,172 @@
+"""`nightcrew doctor`: is everything there, what is in force and from where, and what mends what is not.
+
+Only looks (the sandbox's self-test makes and removes files of its own), except `pull`, which downloads.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from actors.home import Home
+from actors.model.ollama import HostStatus, OllamaModel, PullProgress, probe
+from actors.settings import Config
+from supervisor.preflight import PROBE_TIMEOUT_S, missing_models
+
+State = Literal["ok", "warning", "missing"]
+LEAST_FREE_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `missing` keeps a crew from working, `warning` does not."""
+
+    name: str
+    state: State
+    detail: str
+    fix: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine(home: Home, config: Config) -> Iterator[Finding]:
+    """Look at one thing after the other, the quick ones first; each is told as soon as it is known."""
+    yield Finding("python", "ok", f"{platform.python_version()} at {sys.executable}")
+    yield _git()
+    yield _tmux(config)
+    yield from _home(home)
+    yield _store(home)
+    yield _sandbox(home, config)
+    yield from _models(config)
+
+
+def _git() -> Finding:
+    from actors import workspace
+    from actors.git import GitError, git_version
+    from actors.repository import require_git
+
+    try:
+        require_git()
+    except (workspace.WorkspaceError, GitError) as error:
+        return Finding("git", "missing", str(error), "sudo apt install git, or your system's way")
+    return Finding("git", "ok", ".".join(str(part) for part in git_version()))
+
+
+def _tmux(config: Config) -> Finding:
+    from actors.screen.errors import TmuxMissing
+
+    if not config.tmux.enabled:
+        return Finding("tmux", "ok", "switched off in the configuration")
+    path = shutil.which("tmux")
+    if path is None:
+        what, _, fix = str(TmuxMissing()).partition(". Install it: ")
+        return Finding("tmux", "warning", what, fix)
+    answer = subprocess.run([path, "-V"], capture_output=True, text=True, check=False, timeout=10)
+    return Finding("tmux", "ok", f"{answer.stdout.strip().removeprefix('tmux ')} at {path}")
+
+
+def _home(home: Home) -> Iterator[Finding]:
+    # The nearest folder that exists: a home that is not there yet can be made in a writable one.
+    folder = next(path for path in (home.path, *home.path.parents) if path.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        fix = "make it writable, or choose another home with NIGHTCREW_HOME"
+        yield Finding("home", "missing", f"{folder} cannot be written", fix)
+        return
+    yield Finding("home", "ok", f"{home.path}" + ("" if folder == home.path else " (made at the first `up`)"))
+    free = shutil.disk_usage(folder).free
+    told = f"{free / 1e9:.1f} GB free at {folder}"
+    if free < LEAST_FREE_BYTES:
+        yield Finding("disk", "warning", told, "free some space: worktrees and history need room")
+    else:
+        yield Finding("disk", "ok", told)
+
+
+def _store(home: Home) -> Finding:
+    from store.engine import check_file
+    from store.errors import StoreError, StoreMissing, StoreVersionMismatch
+
+    try:
+        check_file(home.store)
+    except StoreMissing:
+        return Finding("store", "ok", "none yet; the first `up` makes it")
+    except StoreVersionMismatch as error:
+        return Finding("store", "warning", str(error))
+    except StoreError as error:
+        return Finding("store", "missing", str(error))
+    return Finding("store", "ok", str(home.store))
+
+
+def _sandbox(home: Home, config: Config) -> Finding:
+    from actors.agent.workbench import policy_of
+    from actors.sandbox.choose import choose
+    from actors.sandbox.errors import SandboxUnavailable
+    from actors.sandbox.selftest import self_test
+
+    if config.sandbox.mode == "off":
+        return Finding("sandbox", "warning", "switched off: commands run with all your rights")
+    try:
+        report = self_test(choose(policy_of(config, home.path)), tmux_socket=home.run / "tmux.sock")
+    except SandboxUnavailable as error:
+        return Finding("sandbox", "missing", str(error))
+    return Finding("sandbox", "ok" if report.holds else "missing", report.summary)
+
+
+def _models(config: Config) -> Iterator[Finding]:
+    found = [probe(host, PROBE_TIMEOUT_S) for host in config.model.hosts]
+    down: State = "missing" if all(host.error for host in found) else "warning"
+    for host in found:
+        if host.error is not None:
+            yield Finding(
+                "model host", down, host.error, "start it: ollama serve (https://ollama.com/download)"
+            )
+            continue
+        yield Finding("model host", "ok", f"{host.url}, version {host.version or 'unknown'}")
+        yield from _models_of(host, config)
+
+
+def _models_of(host: HostStatus, config: Config) -> Iterator[Finding]:
+    lacking = missing_models(config.model.names(), host.models)
+    for name in config.model.names():
+        if name in lacking:
+            fix = f"nightcrew doctor --pull, or: ollama pull {name}"
+            yield Finding("model", "missing", f"{name} is not on {host.url}", fix)
+        else:
+            yield _model(host, name, config)
+
+
+def _model(host: HostStatus, name: str, config: Config) -> Finding:
+    """A model that is there: can it call tools, and is its window long enough?"""
+    from actors.model.errors import ModelError
+
+    try:
+        facts = OllamaModel(host.url, config.model.request_limits()).show(name)
+    except ModelError as error:
+        return Finding("model", "warning", f"{name} is on {host.url}, but tells nothing of itself: {error}")
+    if facts.capabilities and "tools" not in facts.capabilities:
+        fix = "take another model, or a build of it whose template has tools"
+        return Finding("model", "warning", f"{name} does not say that it can call tools", fix)
+    window = config.model.context_window
+    if facts.context_length is not None and facts.context_length < window:
+        fix = f"lower [model] context_window to {facts.context_length}"
+        return Finding(
+            "model", "missing", f"{name} has a window of {facts.context_length}, not {window}", fix
+        )
+    return Finding("model", "ok", f"{name} on {host.url}, window {window} tokens")
+
+
+def pull_missing(config: Config) -> Iterator[tuple[str, str, PullProgress]]:
+    """Download what the reachable hosts lack: (host, model, progress) by line. Raises a `ModelError`."""
+    for url in config.model.hosts:
+        host = probe(url, PROBE_TIMEOUT_S)
+        if host.error is not None:
+            continue
+        for name in missing_models(config.model.names(), host.models):
+            for progress in OllamaModel(url, config.model.request_limits()).pull(name):
+                yield host.url, name, progress
