@@ -27,6 +27,7 @@ from actors.wake import Waker
 from store import inbox, incidents
 from store.engine import Fence, Store, Transaction
 from store.errors import StaleGeneration, StoreUnwritable
+from store.failpoints import failpoint
 from store.inbox import Row
 from store.states import MessageState
 
@@ -154,15 +155,18 @@ class Actor(pykka.ThreadingActor):
             with self.write() as tx:
                 taken = inbox.claim(tx, row.id, generation=self.runtime.generation, now=self.now())
             if taken:
+                failpoint("claimed")
                 self.process(row)
 
     def process(self, row: Row) -> None:
         """One claimed message: its effects and its acknowledgement commit together, or it has failed."""
         try:
             effects = self.handle(messages.decode(row.body), row)
+            failpoint("handled")
             with self.write() as tx:
                 effects(tx)
                 inbox.acknowledge(tx, row.id, now=self.now())
+            failpoint("acknowledged")
         except (StaleGeneration, StoreUnwritable):
             raise
         except Interrupted:

@@ -20,6 +20,7 @@ from actors.git import Git
 from actors.repository import Repository, WorkspaceError, head_of, move_ref
 from actors.repository_lock import hold
 from actors.worktree import Worktree, mend
+from store.failpoints import failpoint
 
 MAX_FILE_BYTES = 50 * 1024 * 1024
 # Git refuses these as parts of a path, since some file system would take them for `.git`.
@@ -54,6 +55,7 @@ def commit_mended(worktree: Worktree, message: str, *, locks: Path, keep_fds: Se
         raise WorkspaceError(f"{worktree.path} is a scratch worktree; commits need one with a branch.")
     git = worktree.git(keep_fds)
     _stage(git, worktree)
+    failpoint("work_staged")
     head = head_of(worktree.repository, worktree.branch)
     tree = git.line("write-tree")
     merged = pending_merge.resolved_commit(worktree)
@@ -62,8 +64,10 @@ def commit_mended(worktree: Worktree, message: str, *, locks: Path, keep_fds: Se
     parents = [head] if merged is None else [head, merged]
     arguments = [part for parent in parents for part in ("-p", parent)]
     commit = git.run("commit-tree", tree, *arguments, "-F", "-", stdin=message.rstrip() + "\n").strip()
+    failpoint("commit_made")
     if not move_ref(worktree.repository, f"refs/heads/{worktree.branch}", commit, head, locks=locks):
         raise WorkspaceError(f"{worktree.branch} was moved by someone else during a commit; try again.")
+    failpoint("commit_referenced")
     if merged is not None:
         pending_merge.forget(worktree)
     return commit

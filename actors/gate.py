@@ -17,15 +17,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from actors.checks import (
     DEFAULT_CHECK_TIMEOUT_S,
     CheckReport,
     CheckRunner,
+    report_from_json,
     run_checks,
 )
 from actors.gate_report import conflict_text, failed_text, passed_text
@@ -44,6 +45,7 @@ from actors.repository import (
 from actors.tampering import find_test_changes
 from actors.verdict import Verdict, compare
 from actors.worktree import checkout_scratch, remove_worktree
+from store.failpoints import failpoint
 
 GateVerdict = Literal["passed", "failed", "conflict", "nothing", "unverified", "already_merged"]
 
@@ -109,6 +111,16 @@ class GateResult:
         return self.verdict in ("passed", "unverified", "already_merged")
 
 
+def result_from_json(value: Mapping[str, Any]) -> GateResult:
+    """The inverse of `dataclasses.asdict` on a result that went through JSON."""
+    checks = {
+        name: None if value[name] is None else report_from_json(value[name])
+        for name in ("checks", "base_checks")
+    }
+    lists = {name: tuple(value[name]) for name in ("conflicts", "blocks", "notes")}
+    return GateResult(**{**value, **checks, **lists})
+
+
 def merge_candidate(repository: Repository, integration: str, commit: str, message: str) -> MergeOutcome:
     """Merge `commit` with the head of the branch `integration`, moving nothing and touching no file.
 
@@ -127,12 +139,14 @@ def merge_candidate(repository: Repository, integration: str, commit: str, messa
         return Conflict(merged.conflicts, merged.messages)
     if merged.tree == git.line("rev-parse", f"{head}^{{tree}}"):
         return NothingToMerge(head)
+    failpoint("trees_merged")
     date = git.line("show", "--no-patch", "--format=%cd", "--date=raw", submitted)
     candidate = git.run(
         "commit-tree", merged.tree, "-p", head, "-p", submitted, "-F", "-",
         stdin=message.rstrip() + "\n",
         environment={"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date},
     )  # fmt: skip
+    failpoint("merge_made")
     return Candidate(candidate.strip(), head)
 
 
@@ -168,6 +182,7 @@ def evaluate(
     if base is None or base.commit != merged.parent or base.commands != tuple(commands):
         base = _check(repository, merged.parent, commands, run, scratch / "base", locks, timeout_s)
     report = _check(repository, merged.commit, commands, run, scratch / "candidate", locks, timeout_s)
+    failpoint("checks_over")
     verdict = compare(base, report, changes, needs_progress=needs_progress)
     return _judged(commit, merged, base, report, verdict, started)
 
@@ -214,7 +229,10 @@ def land(
     parent = result.parent or result.candidate
     if not advance(repository, integration, result.candidate, parent, locks=locks):
         return None
-    return tag_stable(repository, project, task, result.candidate, locks=locks)
+    failpoint("reference_moved")
+    tag = tag_stable(repository, project, task, result.candidate, locks=locks)
+    failpoint("merge_tagged")
+    return tag
 
 
 def _check(

@@ -159,11 +159,23 @@ class MergeQueue(Actor):
         project = self.project
         if not verdict.passed:
             return self._return(task, f"The tester did not pass it:\n{verdict.findings}")
-        self._begin(task, project)
         started_at = self.now()
-        # The branch may have moved while QA looked: then the merge is made and checked anew.
-        result = self._evaluate(project, task, task["submitted_commit"])
+        result = self._known_result(project, task)
+        if result is None:
+            # The branch moved while QA looked: the merge is made and checked anew.
+            self._begin(task, project)
+            result = self._evaluate(project, task, task["submitted_commit"])
         return self._settle(project, task, result, started_at, findings=verdict.findings)
+
+    def _known_result(self, project: dict[str, Any], task: dict[str, Any]) -> GateResult | None:
+        """What the checks said of the candidate that QA saw, if the branch is still where it was then."""
+        runs = tasks.gate_runs_of(self.store, task["id"])
+        if not runs or runs[-1]["candidate"] != task["candidate_commit"]:
+            return None
+        result = gate.result_from_json(runs[-1]["report"])
+        repository = workspace.inspect(Path(project["repository"]))
+        head = workspace.head_of(repository, project["branch"])
+        return result if head in (result.parent, result.candidate) else None
 
     def tick(self) -> float:
         """Nothing waits without a deadline: a tester that stays silent does not hold up the night."""
@@ -216,7 +228,7 @@ class MergeQueue(Actor):
     ) -> Effects:
         def effects(tx: Transaction) -> None:
             now = self.now()
-            if result.verdict != "already_merged":
+            if result.verdict != "already_merged" and result.candidate != task["candidate_commit"]:
                 self._record(tx, task, result, started_at)
             if result.checks is not None:
                 incidents.set_fact(tx, f"base:{task['project']}", asdict(result.checks), now=now)

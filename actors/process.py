@@ -29,6 +29,7 @@ from actors.settings import Config
 from actors.wake import Waker, WakeSocket
 from store import inbox
 from store.engine import Store
+from store.failpoints import become, failpoint
 
 EXIT_ORPHANED = 75  # the supervisor is gone; its successor starts this actor anew
 EXIT_NOT_STARTED = 76  # failed before it was ready
@@ -61,6 +62,8 @@ def run(birth: Birth, control: socket.socket, actor_class: type[Actor]) -> NoRet
 
 
 def _live(birth: Birth, control: socket.socket, actor_class: type[Actor]) -> int:
+    become(birth.name)
+    failpoint("born")
     signals = _SignalPipe()
     home = Home(Path(birth.home))
     lock = hold_lock(home, birth.name, LOCK_PATIENCE_S)
@@ -71,6 +74,7 @@ def _live(birth: Birth, control: socket.socket, actor_class: type[Actor]) -> int
     runtime = Runtime(birth.name, birth.generation, home, Config.from_json(birth.config), store, waker)
     reference = actor_class.start(runtime)
     reference.ask(Recover())
+    failpoint("recovered")
     control.sendall(b"ready\n")
     try:
         return _Pump(runtime, reference, control, wake, signals).run()

@@ -11,6 +11,7 @@ from actors import log, mailbox
 from actors.actor import Actor
 from actors.messages import CheckIn
 from store import crew, timers
+from store.failpoints import failpoint
 from store.timers import Timer
 
 LONGEST_LOOK_S = 30.0  # monotonic waits stop while the machine sleeps: look at UTC at least this often
@@ -30,6 +31,7 @@ class TimerActor(Actor):
     def _fire(self, timer: Timer, now: float) -> None:
         """One transaction: the check-in is sent and the timer moved on, or neither."""
         late_s = max(0.0, now - timer.due_at)
+        failpoint("timer_due")
         with self.write() as tx:
             if not timers.record_fired(tx, timer, now=now, next_due_at=next_due(timer, now)):
                 return
@@ -43,6 +45,7 @@ class TimerActor(Actor):
                     now=now,
                     key=f"timer:{timer.id}:{timer.fired_count}",
                 )
+        failpoint("timer_fired")
         log.info("timer_fired", timer=timer.id, recipient=timer.recipient, late_ms=round(late_s * 1000))
 
 

@@ -28,6 +28,7 @@ from actors.screen.plan import WindowSpec
 from actors.screen.windows import Windows, enter_run_dir
 from actors.wake import WakeSocket
 from store import crew, history
+from store.failpoints import failpoint
 from store.history import Entry
 from store.states import EntryKind
 
@@ -119,6 +120,7 @@ class TmuxActor(Actor):
                 if file is not None and _is_visible(entry):
                     with self._showing():
                         file.commit(_drawn(entry), entry.body.get("stream"))
+                        failpoint("line_drawn")
                 self._shown_to = entry.id
 
     def _reconcile(self, rows: list[dict[str, Any]]) -> None:
@@ -131,6 +133,7 @@ class TmuxActor(Actor):
         assert self._windows is not None
         with self._showing():
             changes = self._windows.reconcile(wanted)
+            failpoint("windows_arranged")
             if changes:
                 log.info("windows_changed", created=len(changes.created), removed=len(changes.removed))
 

@@ -25,6 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from store import errors
+from store.failpoints import failpoint
 from store.schema import APPLICATION_ID, SCHEMA_VERSION
 
 Notify = Callable[[frozenset[str]], None]
@@ -128,7 +129,9 @@ class Store:
                     if fence is not None:
                         self._check_fence(fence)
                     yield transaction
+                    failpoint("before_commit")
                     self._writer.exec_driver_sql("COMMIT")
+                    failpoint("after_commit")
                 except BaseException:
                     self._rollback()
                     raise
@@ -136,6 +139,7 @@ class Store:
                 fcntl.flock(self._lock_file, fcntl.LOCK_UN)
         if self._notify is not None and transaction.recipients:
             self._notify(frozenset(transaction.recipients))
+            failpoint("wake_sent")
 
     def _check_fence(self, fence: Fence) -> None:
         row = self._writer.exec_driver_sql(

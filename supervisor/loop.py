@@ -24,6 +24,7 @@ from actors.settings import Config
 from store import crew, inbox, incidents
 from store.engine import Store
 from store.errors import StoreUnwritable
+from store.failpoints import failpoint
 from store.states import Activity, AgentState
 from supervisor import tree
 from supervisor.child import Child, Idle, Quarantined, Running, Starting, Stopping, Waiting
@@ -96,6 +97,7 @@ class Supervisor(pykka.ThreadingActor):
             return
         process = child.status.process
         child.status = Running(process, time.monotonic())
+        failpoint("child_ready_seen")
         with self.store.write() as tx:
             crew.change_agent(tx, name, state=AgentState.RUNNING.value, ready_at=time.time(), reason=None)
         log.info("child_ready", actor=name, pid=pid, incarnation=process.generation)
@@ -106,6 +108,7 @@ class Supervisor(pykka.ThreadingActor):
         if process is None or process.pid != pid:
             return
         reason = process.reap()
+        failpoint("child_exit_seen")
         match child.status:
             case Stopping(_, _, again):
                 child.status = Idle()
@@ -201,8 +204,10 @@ class Supervisor(pykka.ThreadingActor):
                 incidents.record(
                     tx, "agent_restarted", now=now, agent=name, project=row["project"], reason=crashed
                 )
+        failpoint("generation_raised")
         try:
             process = self.launcher.start(name, child.spec.kind, generation)
+            failpoint("child_forked")
         except LaunchFailed as error:
             log.error("child_not_started", actor=name, reason=str(error))
             self._restart(child, "exit:not-started")
@@ -211,6 +216,7 @@ class Supervisor(pykka.ThreadingActor):
         self.watch.add(process)
         with self.store.write() as tx:
             crew.change_agent(tx, name, pid=process.pid, process_started_at=_started_at(process.pid))
+        failpoint("child_recorded")
 
     def end(self, child: Child, *, again: bool) -> None:
         """Ask a child to end; KILL follows after its grace. A second stop is harmless."""
@@ -259,6 +265,7 @@ class Supervisor(pykka.ThreadingActor):
             with self.store.write() as tx:
                 inbox.claim(tx, row.id, generation=0, now=time.time())
                 inbox.acknowledge(tx, row.id, now=time.time())
+            failpoint("order_taken")
             match messages.decode(row.body):
                 case RestartAgent(agent=name) if name in self.children:
                     child = self.children[name]

@@ -18,17 +18,19 @@ import time
 import tomllib
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from actors import workspace
 from actors.home import Home
 from actors.worktree import checkout_scratch
-from store import crew, incidents, tasks
+from store import crew, incidents, journal, tasks
 from store.engine import Store
-from store.states import Activity, TaskState
+from store.states import Activity, IntentState, TaskState
 from supervisor.audit import audit
 from supervisor.errors import NightcrewError, NotReady
 
@@ -98,9 +100,9 @@ Say = Callable[[str], None]
 def rehearse(home: Path, *, keep: bool = False, say: Say = print) -> Outcome:
     """Play the night in a folder of its own inside `home`; removed at the end unless `keep`."""
     started = time.monotonic()
-    Home(home).make()
     stage = home / "rehearsal" / f"{int(time.time())}-{os.getpid()}"
     stage.mkdir(parents=True, mode=0o700)
+    empty_before = [folder for folder in (stage.parent, home) if len(list(folder.iterdir())) == 1]
     say("Rehearsal: the model is scripted, everything else is real.")
     try:
         with _scripted_model() as url:
@@ -108,8 +110,9 @@ def rehearse(home: Path, *, keep: bool = False, say: Say = print) -> Outcome:
     finally:
         if not keep:
             shutil.rmtree(stage, ignore_errors=True)
-            if not any((home / "rehearsal").iterdir()):
-                (home / "rehearsal").rmdir()
+            for folder in empty_before:
+                with suppress(OSError):
+                    folder.rmdir()
     outcome.seconds = round(time.monotonic() - started, 1)
     return outcome
 
@@ -186,7 +189,8 @@ class _Night:
         done = subprocess.run(command, capture_output=True, text=True, env=_environment(), check=False)
         if check and done.returncode != 0:
             raise NightcrewError(
-                f"`nightcrew {' '.join(words)}` ended with {done.returncode}: {(done.stderr or done.stdout).strip()}"
+                f"`nightcrew {' '.join(words)}` ended with {done.returncode}: "
+                f"{(done.stderr or done.stdout).strip()}"
             )
         return done.stdout
 
@@ -203,8 +207,11 @@ class _Night:
         """In the middle of a command: the worst moment, for a tool's outcome is then in doubt."""
 
         def victim() -> dict[str, Any] | None:
-            busy = (row for row in self._agents(store) if row["role"] == "engineer")
-            return next((row for row in busy if row["activity"] == Activity.TOOL and row["pid"]), None)
+            running = {
+                row["agent"] for row in journal.listed(store, IntentState.INTENDED) if row["tool"] == "shell"
+            }
+            team = (row for row in self._agents(store) if row["role"] == "engineer" and row["pid"])
+            return next((r for r in team if r["name"] in running and _runs_a_command(r["pid"])), None)
 
         row = self._wait(store, "an engineer in the middle of a command", victim)
         self.say(f"kill -9 {row['pid']}: {row['name']}, in the middle of a command.")
@@ -269,13 +276,10 @@ class _Night:
         outcome.tasks = len(rows)
         outcome.merged = sum(row["state"] == TaskState.MERGED for row in rows)
         outcome.refused = sum(row["attempts"] for row in rows)
-        outcome.check_ins = _count(
-            store, "SELECT count(*) FROM messages WHERE kind='check_in' AND state='handled'"
-        )
-        outcome.unknown_outcomes = _count(store, "SELECT count(*) FROM intents WHERE state='unknown'")
+        outcome.check_ins = _count(store, "FROM messages WHERE kind = 'check_in' AND state = 'handled'")
+        outcome.unknown_outcomes = _count(store, "FROM intents WHERE state = 'unknown'")
         outcome.repeated_tools = _count(
-            store,
-            "SELECT count(*) FROM (SELECT 1 FROM intents GROUP BY agent, reply, position HAVING count(*)>1)",
+            store, "FROM (SELECT 1 FROM intents GROUP BY agent, reply, position HAVING count(*) > 1)"
         )
         with urllib.request.urlopen(f"{self.url}/rehearsal", timeout=5) as answer:
             outcome.repeated_requests = json.load(answer)["repeated"]
@@ -303,8 +307,15 @@ class _Night:
             workspace.remove_worktree(repository, path, locks=self.home.locks)
 
 
-def _count(store: Store, query: str) -> int:
-    return int(store.read().exec_driver_sql(query).scalar_one())
+def _runs_a_command(pid: int) -> bool:
+    """Whether the agent's command has come as far as its `sleep`: then it is surely in the middle of it."""
+    with suppress(psutil.Error):
+        return any(child.name() == "sleep" for child in psutil.Process(pid).children(recursive=True))
+    return False
+
+
+def _count(store: Store, source: str) -> int:
+    return int(store.read().exec_driver_sql(f"SELECT count(*) {source}").scalar_one())
 
 
 def _environment() -> dict[str, str]:

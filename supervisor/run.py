@@ -17,12 +17,14 @@ from actors.home import Home
 from actors.messages import SUPERVISOR
 from actors.settings import Config
 from actors.wake import Waker, WakeSocket
-from store import incidents, migrate
+from store import failpoints, incidents, migrate
 from store.engine import Store
 from supervisor import loop, preflight, recovery
 from supervisor.errors import AlreadyRunning
 from supervisor.launch import Launcher, become_subreaper
 from supervisor.watch import Watch
+
+LOCK_PATIENCE_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,10 @@ class Holder:
 def serve(home: Home, config: Config, *, stderr: bool) -> None:
     """Run until told to stop. Raises `AlreadyRunning`, or a `StoreError` before anything was started."""
     home.make()
+    failpoints.arm(os.environ, SUPERVISOR)
     lock = _take_lock(home)
+    died = _left_behind(lock)
+    _write_lock(lock, 0, ready=False)
     try:
         setproctitle(f"nightcrew: supervisor {home.path}")
         log.configure(SUPERVISOR, home.logs, level="INFO", stderr=stderr)
@@ -49,7 +54,9 @@ def serve(home: Home, config: Config, *, stderr: bool) -> None:
         store = Store(home.store, notify=waker)
         wake = WakeSocket(home.run, SUPERVISOR)
         try:
-            _supervise(home, config, store, wake, lock, killed)
+            generation = _next_generation(store, died)
+            log.info("supervisor_started", generation=generation, home=str(home.path), leftovers=len(killed))
+            _supervise(home, config, store, wake, lock, generation)
         finally:
             wake.close()
             store.close()
@@ -59,10 +66,8 @@ def serve(home: Home, config: Config, *, stderr: bool) -> None:
 
 
 def _supervise(
-    home: Home, config: Config, store: Store, wake: WakeSocket, lock: int, killed: list[int]
+    home: Home, config: Config, store: Store, wake: WakeSocket, lock: int, generation: int
 ) -> None:
-    generation = _next_generation(store)
-    log.info("supervisor_started", generation=generation, home=str(home.path), leftovers=len(killed))
     preflight.observe_sandbox(store, config, home)
     loop.add_services(store, tmux=config.tmux.enabled)
     launcher = Launcher(home, config.to_json())
@@ -83,18 +88,30 @@ def _supervise(
 
 def _take_lock(home: Home) -> int:
     descriptor = os.open(home.supervisor_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    deadline = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            # Whoever only asks whether a supervisor runs (`holder`) has the lock for an instant.
+            if time.monotonic() < deadline:
+                time.sleep(0.01)
+                continue
         os.close(descriptor)
         found = holder(home)
         who = f"process {found.pid}" if found else "another process"
         raise AlreadyRunning(
             f"a supervisor already runs for {home.path}: {who}; `nightcrew status` shows it, "
             "`nightcrew down` ends it"
-        ) from None
-    _write_lock(descriptor, 0, ready=False)
-    return descriptor
+        )
+
+
+def _left_behind(lock: int) -> int | None:
+    """The pid of a supervisor that died without ending: one that ends empties its lock's file."""
+    with suppress(ValueError, KeyError, TypeError):
+        return int(json.loads(os.pread(lock, 4096, 0))["pid"])
+    return None
 
 
 def _write_lock(descriptor: int, generation: int, *, ready: bool) -> None:
@@ -114,8 +131,11 @@ def holder(home: Home) -> Holder | None:
     return Holder(0, time.time(), 0, False)
 
 
-def _next_generation(store: Store) -> int:
+def _next_generation(store: Store, died: int | None) -> int:
+    """Count this start; if the supervisor before it did not end by itself, write that down."""
     generation = int(incidents.fact(store, "supervisor_generation") or 0) + 1
     with store.write() as tx:
+        if died is not None:
+            incidents.record(tx, "supervisor_died", now=time.time(), pid=died, generation=generation - 1)
         incidents.set_fact(tx, "supervisor_generation", generation, now=time.time())
     return generation

@@ -25,6 +25,9 @@ from typing import Any
 
 from setproctitle import setproctitle
 
+from store import failpoints
+from store.failpoints import failpoint
+
 # Imported by name and checked: a preload that silently failed would cost each fork 0.5 s.
 PRELOAD = (
     "actors.process",
@@ -79,12 +82,16 @@ def main(arguments: list[str]) -> None:
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     setproctitle("nightcrew: zygote")
+    failpoints.arm(os.environ, "zygote")
     preload(Path(arguments[1]))
     send(line, {"ready": os.getpid()})
     while (request := receive(line)) is not None:
         order, descriptors = request
+        failpoint("before_fork")
         try:
-            send(line, {"pid": _fork_actor(line, order, descriptors)})
+            pid = _fork_actor(line, order, descriptors)
+            failpoint("after_fork")
+            send(line, {"pid": pid})
         except OSError as error:
             send(line, {"error": str(error)})
         finally:

@@ -22,6 +22,7 @@ from actors.messages import HUMAN, AnyMessage, CancelTurn, Pause, Priority, Resu
 from store import crew, history, inbox, tasks
 from store.engine import Transaction
 from store.errors import StaleGeneration, StoreUnwritable
+from store.failpoints import failpoint
 from store.history import Entry
 from store.inbox import Row
 from store.states import Activity, EntryKind, TaskState
@@ -124,6 +125,7 @@ class Agent(Actor):
                 inbox.acknowledge(tx, row.id, now=now)
             else:
                 self.desk.set_activity(tx, Activity.MODEL)
+        failpoint("claimed")
         self.memory.add(entries)
         self.turn = None if start.informational else row
 

@@ -20,6 +20,7 @@ from actors.model.errors import (
 )
 from store import incidents, tasks
 from store.engine import Transaction
+from store.failpoints import failpoint
 from store.history import Entry
 from store.inbox import Row
 from store.states import Activity, EntryKind
@@ -41,6 +42,7 @@ class Questions:
         transaction (`ended`). Returns why the turn is stuck, None if it is not."""
         if self.compact():
             return None
+        failpoint("before_model_call")
         try:
             body = self.asker.ask(
                 context.prompt(self.memory.entries), self.desk.specs, self.desk.rung()
@@ -59,7 +61,9 @@ class Questions:
                 self.asker.malformed = 0
                 return f"the model's replies could not be read: {error}"
             return None
+        failpoint("model_answered")
         self._commit_reply(turn, body, may_end)
+        failpoint("reply_written")
         return None
 
     def _commit_reply(self, turn: Row, body: dict[str, Any], may_end: Callable[[Row], bool]) -> None:

@@ -10,6 +10,7 @@ from actors.tools.crew import CREW_TOOLS, CrewContext, Outcome
 from store import crew, inbox, journal, tasks
 from store.engine import Transaction
 from store.errors import IllegalTransition, MailboxFull, NotFound
+from store.failpoints import failpoint
 from store.history import Entry
 from store.inbox import Row
 from store.journal import Intent
@@ -41,6 +42,7 @@ class Tooling:
             self.runtime, self.desk.project, self.desk.task, self.desk.bench.worktree, call_id
         )
         outcome = CREW_TOOLS[call.name].run(crew_context, call.arguments)
+        failpoint("crew_tool_decided")
         try:
             self._commit_outcome(turn, call, outcome)
         except (IllegalTransition, NotFound, MailboxFull) as error:
@@ -75,7 +77,9 @@ class Tooling:
         settled = result is not None
         if result is None:
             intent = self._intend(call, tool, tool_context, intent)
+            failpoint("intent_written")
             result = tool.run(call.arguments, tool_context)
+            failpoint("tool_ended")
         assert intent is not None
         self._commit_result(call, intent, result, settled=settled)
 
@@ -120,6 +124,7 @@ class Tooling:
             return [self.desk.result_entry(tx, call, result.text, ok=result.ok, settled=settled)]
 
         self.desk.write(effects)
+        failpoint("outcome_written")
 
     def _tool_patience_s(self, call: RunTool) -> float:
         asked = call.arguments.get("timeout_s")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from actors.sandbox import cgroup
 from actors.sandbox.bubblewrap import view_arguments
 from actors.sandbox.errors import SandboxFailed
 from actors.sandbox.policy import Sandbox, View
@@ -51,6 +52,7 @@ class Launched:
     meter: UsageMeter
     mark: str | None = None
     go_fd: int | None = None
+    group: Path | None = None
     _closed: bool = field(default=False)
 
     def kill(self) -> None:
@@ -79,6 +81,8 @@ class Launched:
             ) from error
         if self.root_pidfd is not None:
             readable([self.root_pidfd], deadline_s)
+        if self.group is not None:
+            cgroup.remove(self.group)
         return code
 
     def never_began(self) -> bool:
@@ -116,20 +120,26 @@ def _launch_bubblewrap(sandbox: Sandbox, words: list[str], view: View, status_fd
         options = [word for name, number in given.items() for word in (name, str(number))]
         arguments = [*sandbox.arguments, *view_arguments(sandbox, view), *options]
         command = [str(sandbox.launcher), *arguments, *words]
-        process = _popen(command, output_write, list(given.values()), dict(sandbox.environment), "/")
+        with cgroup.bounded(_tasks(sandbox)) as group:
+            if group is not None:
+                kept.callback(cgroup.remove, group)
+            process = _popen(command, output_write, list(given.values()), dict(sandbox.environment), "/")
         kept.callback(_end, process)
         # While we hold them too, the ends of output and of a failed setup would never be seen.
         inherited.close()
         pid = _first_pid(info_read, output_read)
         pidfd = _limit(pid, sandbox)
         kept.callback(os.close, pidfd)
+        if group is not None:
+            cgroup.join(group, pid)
         if status_fd is not None:
             # Before it may run: a record without this line belongs to a command that never did.
             note(status_fd, {"started": time.time()})
         os.write(go_write, b"g")
         # All went well: what was to be undone is now the caller's.
         kept.pop_all()
-        return Launched(process, output_read, pid, pidfd, UsageMeter(pid, namespaced=True), go_fd=go_read)
+        meter = UsageMeter(pid, namespaced=True)
+        return Launched(process, output_read, pid, pidfd, meter, go_fd=go_read, group=group)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -191,8 +201,8 @@ def _limit(pid: int, sandbox: Sandbox) -> int:
     policy = sandbox.policy
     try:
         pidfd = os.pidfd_open(pid)
-        # Threads count here, processes in the watcher; root is not bound by it at all, hence the watcher.
-        _lower(pid, resource.RLIMIT_NPROC, policy.max_processes * 4)
+        # Root is not bound by this one, hence the control group, and the watcher where there is none.
+        _lower(pid, resource.RLIMIT_NPROC, _tasks(sandbox))
         _lower(pid, resource.RLIMIT_FSIZE, policy.max_file_bytes)
         _lower(pid, resource.RLIMIT_CORE, 0)
         os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
@@ -203,6 +213,11 @@ def _limit(pid: int, sandbox: Sandbox) -> int:
     with suppress(OSError):
         Path(f"/proc/{pid}/oom_score_adj").write_text(str(_OOM_SCORE))
     return pidfd
+
+
+def _tasks(sandbox: Sandbox) -> int:
+    """Threads count for the kernel's limits, but not in the policy's."""
+    return sandbox.policy.max_processes * 4
 
 
 def _lower(pid: int, kind: int, limit: int) -> None:

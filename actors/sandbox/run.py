@@ -17,6 +17,7 @@ from actors.sandbox.launch import Launched, launch, readable
 from actors.sandbox.output import OutputCapture
 from actors.sandbox.policy import Sandbox, SandboxPolicy, View
 from actors.sandbox.record import ExitRecord, RecordFiles, note
+from store.failpoints import failpoint
 
 KilledFor = Literal["timeout", "cancelled", "memory", "processes", "output"]
 
@@ -99,10 +100,12 @@ def run_command(
             OutputCapture(spill_path, shown_chars=shown_chars, spill_bytes=spill_bytes, on_output=on_output)
         )
         launched = launch(sandbox, words, view, status_fd, call)
+        failpoint("tool_started")
         stack.callback(launched.close)
         watch = _Watch(launched, sandbox.policy, capture, started + timeout_s, cancelled, status_fd)
         code, killed_for = _to_end(launched, watch, capture)
     result = _result(code, killed_for, capture, time.monotonic() - started, spill_path)
+    failpoint("command_over")
     if files is not None:
         files.write_final(ExitRecord(result.exit_code, killed_for, result.duration_s, result.total_bytes))
     return result
@@ -186,6 +189,7 @@ class _Watch:
         chunk = os.read(self._launched.output_fd, _CHUNK_BYTES)
         if chunk:
             self._capture.feed(chunk)
+            failpoint("tool_running")
         return bool(chunk)
 
     def _reason_to_kill(self) -> KilledFor | None:
@@ -198,7 +202,7 @@ class _Watch:
             return "output"
         if now >= self._next_processes:
             self._next_processes = now + _TICK_S
-            if self._launched.meter.processes() > self._policy.max_processes:
+            if self._launched.meter.has_more_than(self._policy.max_processes):
                 return "processes"
         if now >= self._next_memory:
             self._next_memory = now + _MEMORY_EVERY_S

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import psutil
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    processes: int
-    memory_bytes: int
 
 
 class UsageMeter:
@@ -28,12 +22,12 @@ class UsageMeter:
         self._root_pid = root_pid
         self._proc = Path(f"/proc/{root_pid}/root/proc") if namespaced else None
 
-    def processes(self) -> int:
-        """How many there are; 0 once all are gone."""
+    def has_more_than(self, most: int) -> bool:
+        """Whether there are more processes. Stops counting there: a fork bomb can outgrow its listing."""
         if self._proc is not None:
             with suppress(OSError):
-                return len(_pids(self._proc))
-        return len(self._tree())
+                return len(_pids(self._proc, most + 1)) > most
+        return len(self._tree()) > most
 
     def memory_bytes(self) -> int:
         """Private memory of all, plus the largest shared mapping once (forked workers share theirs)."""
@@ -54,9 +48,9 @@ class UsageMeter:
         return []
 
 
-def _pids(proc: Path) -> list[str]:
+def _pids(proc: Path, most: int | None = None) -> list[str]:
     with os.scandir(proc) as entries:
-        return [entry.name for entry in entries if entry.name.isdigit()]
+        return list(islice((entry.name for entry in entries if entry.name.isdigit()), most))
 
 
 def _private_and_shared(status: Path) -> tuple[int, int]:

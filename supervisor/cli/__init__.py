@@ -13,11 +13,14 @@ truly happened; nothing here decides anything about the crew.
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
 def main() -> None:
     """The console script's entry; ends the process with the exit status that is true."""
+    # Imports make no garbage worth collecting; at the default threshold that costs a tenth of a `send`.
+    gc.set_threshold(50_000)
     from supervisor.cli.app import run
 
     sys.exit(run(sys.argv[1:]))

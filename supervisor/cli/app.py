@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -92,7 +93,7 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if not is_ours(error):
+        if not is_ours(error) and not _is_full_or_forbidden(error):
             raise
         return _refuse(options, error)
 
@@ -102,16 +103,24 @@ def is_ours(error: BaseException) -> bool:
     return isinstance(error, NightcrewError) or any(kind.__name__ in _OURS for kind in type(error).__mro__)
 
 
+def _is_full_or_forbidden(error: Exception) -> bool:
+    """A full or read-only disk can meet any write; that is for people to mend."""
+    causes = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+    return isinstance(error, OSError) and error.errno in causes
+
+
 def exit_code_of(error: Exception) -> int:
     if isinstance(error, NightcrewError):
         return error.exit_code
-    if type(error).__name__ == "StoreUnwritable":
+    if type(error).__name__ == "StoreUnwritable" or isinstance(error, OSError):
         return EXIT_UNWRITABLE
     return 1
 
 
 def _refuse(options: Options, error: Exception) -> int:
     message = str(error) or (type(error).__doc__ or type(error).__name__).strip()
+    if isinstance(error, OSError):
+        message = f"{error.filename or 'the disk'}: {error.strerror}; make room there, or make it writable"
     _print_error(options, type(error).__name__, message)
     return exit_code_of(error)
 

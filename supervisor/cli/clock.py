@@ -27,6 +27,15 @@ class _MinutesOrCommand(click.Group):
             args = ["add", *args]
         return super().parse_args(ctx, args)
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options of a check-in to add are this command's own to whoever reads its help."""
+        every = [*self.commands["add"].get_params(ctx), *self.get_params(ctx)]
+        shown = [p for p in every if isinstance(p, click.Option)]
+        records = {record[0]: record for p in shown if (record := p.get_help_record(ctx)) is not None}
+        with formatter.section("Options"):
+            formatter.write_dl(list(records.values()))
+        self.format_commands(ctx, formatter)
+
 
 @click.group(
     "schedule",

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from store.engine import Store
     from store.history import Entry
 
+DAY_S = 86_400.0
+
 
 @click.command("status", short_help="Who runs, who does what, how far the projects are.")
 @shared
@@ -37,7 +39,7 @@ def status_command(options: Options) -> None:
         try:
             hosts = status.known_hosts(store) or _configured_hosts(options)
             found = status.of_crew(store, options.home, hosts)
-            needs_you = sum(1 for row in _incidents(store) if row["needs_human"])
+            needs_you = _needing_you(store, found)
         finally:
             store.close()
     if options.as_json:
@@ -54,6 +56,17 @@ def _incidents(store: Store) -> list[dict[str, Any]]:
     from store import incidents
 
     return incidents.listed(store)
+
+
+def _needing_you(store: Store, found: dict[str, Any]) -> int:
+    """Incidents of live projects, or of the last day, that a person has to look at."""
+    live = {row["name"] for row in found["projects"] if row["state"] in ("active", "paused")}
+    since = time.time() - DAY_S
+    return sum(
+        1
+        for row in _incidents(store)
+        if row["needs_human"] and (row["project"] in live or row["created_at"] > since)
+    )
 
 
 def _print_status(options: Options, found: dict[str, Any], needs_you: int) -> None:
@@ -149,7 +162,10 @@ def _one_line(value: Any) -> str:
     if isinstance(value, dict):
         return f"t{value['id']} {value['state']}: {value['title']}"
     if isinstance(value, list):
-        return "; ".join(" ".join(str(part) for part in item.values()) for item in value)
+        return "; ".join(
+            f"{item['created_at']} {item['kind']}" if "kind" in item else f"{item['id']} at {item['due_at']}"
+            for item in value
+        )
     return output.plain(str(value))
 
 
@@ -164,9 +180,10 @@ def _one_line(value: Any) -> str:
     show_default=True,
     help="How many rows.",
 )
+@click.option("--full", is_flag=True, help="Every line of it; long ones are shortened otherwise.")
 @shared
 @pass_options
-def history_command(options: Options, agent: str, most: int) -> None:
+def history_command(options: Options, agent: str, most: int, full: bool) -> None:
     """Show the newest rows of an agent's conversation, oldest first.
 
     \b
@@ -185,7 +202,7 @@ def history_command(options: Options, agent: str, most: int) -> None:
     elif not entries:
         click.echo(f"{name} has no history yet")
     else:
-        _print_entries(entries)
+        _print_entries(entries, full=full)
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
@@ -200,14 +217,17 @@ def _entry(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _print_entries(entries: list[Entry]) -> None:
+def _print_entries(entries: list[Entry], *, full: bool) -> None:
     from datetime import UTC, datetime
 
     from actors.screen import render
+    from store.states import EntryKind
 
     for entry in entries:
         at = datetime.fromtimestamp(entry.created_at, UTC)
         text = render.render_entry(render.Entry(entry.id, entry.agent, entry.kind.value, entry.body, at))
+        if full and entry.kind is not EntryKind.REPLY:
+            text = text.partition("\n")[0] + "\n" + output.plain(str(entry.body.get("text", ""))) + "\n"
         click.echo(text, nl=False)  # click takes the colours off where there is no terminal
 
 

@@ -58,7 +58,7 @@ def agent(store: Store, text: str) -> dict[str, Any]:
         names = ", ".join(row["name"] for row in fits)
         raise UsageProblem(f"{text!r} may be any of {names}; write the whole name")
     known = [*by_name, *(name.partition(".")[0] for name in by_name)]
-    raise UsageProblem(f"there is no agent {text!r}{nearest(text, known)}; `nightcrew status` lists them")
+    raise UsageProblem(_unknown("agent", text, known))
 
 
 def project(store: Store, text: str) -> dict[str, Any]:
@@ -66,9 +66,7 @@ def project(store: Store, text: str) -> dict[str, Any]:
     found = crew.find_project(store, text.strip())
     if found is None:
         known = [row["name"] for row in crew.all_projects(store)]
-        raise UsageProblem(
-            f"there is no project {text!r}{nearest(text, known)}; `nightcrew status` lists them"
-        )
+        raise UsageProblem(_unknown("project", text, known))
     return found
 
 
@@ -83,9 +81,14 @@ def either(store: Store, text: str) -> Agent | Project:
         if "may be any of" in str(error):
             raise
         known = [row["name"] for row in (*crew.all_agents(store), *crew.all_projects(store))]
-        raise UsageProblem(
-            f"there is no agent or project {text!r}{nearest(text, known)}; `nightcrew status` lists them"
-        ) from error
+        raise UsageProblem(_unknown("agent or project", text, known)) from error
+
+
+def _unknown(what: str, text: str, known: list[str]) -> str:
+    """What there is not, and the nearest that there is."""
+    return f"there is no {what} {text!r}" + (
+        nearest(text, known) or "; `nightcrew status` lists what there is"
+    )
 
 
 def window_of(row: dict[str, Any]) -> str:

@@ -159,8 +159,8 @@ def start(options: Options, *, unsafe: bool) -> dict[str, Any]:
             stdin=subprocess.DEVNULL,
             stdout=stderr,
             stderr=stderr,
-            env=options.environment | _package_path(options) | (UNSAFE if unsafe else {}),
-            cwd=home.path,
+            env=_environment(options) | (UNSAFE if unsafe else {}),
+            cwd=Path(__file__).resolve().parent.parent.parent,  # where `-m` finds us, also in a checkout
             start_new_session=True,
         )
     try:
@@ -175,11 +175,12 @@ def start(options: Options, *, unsafe: bool) -> dict[str, Any]:
     return status.of_supervisor(found) or {}
 
 
-def _package_path(options: Options) -> dict[str, str]:
-    """The child finds these packages though it starts in the home, also out of a checkout."""
-    root = str(Path(__file__).resolve().parent.parent.parent)
-    before = options.environment.get("PYTHONPATH")
-    return {"PYTHONPATH": f"{root}{os.pathsep}{before}" if before else root}
+def _environment(options: Options) -> dict[str, str]:
+    """Ours, with whole paths: the supervisor starts in another folder."""
+    environment = options.environment | {"NIGHTCREW_HOME": str(options.home.path)}
+    if chosen := environment.get("NIGHTCREW_CONFIG"):
+        environment["NIGHTCREW_CONFIG"] = str(Path(chosen).expanduser().absolute())
+    return environment
 
 
 def _await_ready(home: Home, process: subprocess.Popen[bytes] | None) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from store.engine import Store
+    from supervisor.deploy import Site
+    from supervisor.spec_file import Spec
 
 
 def _project_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -110,7 +112,7 @@ def _work(
         *site.warnings,
         *loaded.warnings,
         *filter(None, [preflight.screen_warning(loaded.config)]),
-        *preflight.check_model(loaded.config),
+        *(() if _is_known(options, spec, site) else preflight.check_model(loaded.config)),
     ):
         output.note(f"warning: {warning}")
     if start and starting.ensure(options, unsafe=unsafe) and not options.as_json:
@@ -127,6 +129,21 @@ def _work(
             waiting.wait(options, store, project["name"])
         elif options.as_json:
             output.print_json(_as_json(store, project, already=known is not None))
+    finally:
+        store.close()
+
+
+def _is_known(options: Options, spec: Spec, site: Site) -> bool:
+    """Whether this very project is being worked on. Raises `ProjectNameTaken` before anything is started."""
+    from store.errors import StoreMissing
+    from supervisor import deploy
+
+    try:
+        store = options.open_store()
+    except StoreMissing:
+        return False
+    try:
+        return deploy.running(store, spec, site) is not None
     finally:
         store.close()
 

@@ -1,0 +1,132 @@
+"""Actors that tests start in real processes: each does what a message's words tell it.
+
+    say WORDS       answers the sender with WORDS
+    raise           fails, every time
+    exit N          ends its process with code N
+    kill            is killed by SIGKILL in the middle of the message
+    hold PATH       touches PATH, then works until PATH.go is there or the process is to stop
+    facts           answers with what a fork should be like: threads, frozen objects, modules
+    child           starts a command that outlives it and answers with its pid
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from actors import kinds, mailbox
+from actors.actor import Actor, Effects, nothing
+from actors.messages import AnyMessage, Text
+from store.engine import Transaction
+from store.inbox import Row
+
+
+class Obedient(Actor):
+    """Does what it is told, see above."""
+
+    def handle(self, message: AnyMessage, row: Row) -> Effects:
+        if not isinstance(message, Text):
+            return super().handle(message, row)
+        verb, _, rest = message.text.partition(" ")
+        match verb:
+            case "say":
+                return self._answer(row, rest)
+            case "raise":
+                raise RuntimeError(f"told to fail at attempt {row.attempts + 1}")
+            case "exit":
+                os._exit(int(rest))
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "hold":
+                self._hold(Path(rest))
+            case "facts":
+                return self._answer(row, json.dumps(facts()))
+            case "child":
+                child = subprocess.Popen(["sleep", "60"], start_new_session=True)
+                return self._answer(row, str(child.pid))
+            case _:
+                pass
+        return nothing
+
+    def _answer(self, row: Row, words: str) -> Effects:
+        def effects(tx: Transaction) -> None:
+            mailbox.post(
+                tx, self.runtime.name, row.sender, Text(text=words), now=self.now(), in_reply_to=row.id
+            )
+
+        return effects
+
+    def _hold(self, path: Path) -> None:
+        path.touch()
+        while not path.with_suffix(".go").exists() and not self.coupling.stopping.is_set():
+            time.sleep(0.005)
+
+
+class Deaf(Obedient):
+    """Does not end when it is asked to: its step takes no notice."""
+
+    def _hold(self, path: Path) -> None:
+        path.touch()
+        threading.Event().wait()
+
+
+class NeverReady(Actor):
+    """Hangs in its recovery."""
+
+    def recover(self) -> None:
+        threading.Event().wait()
+
+
+class Unlucky(Actor):
+    """Fails in its recovery, every time."""
+
+    def recover(self) -> None:
+        raise RuntimeError("no luck")
+
+
+CLASSES: dict[str, type[Actor]] = {
+    "obedient": Obedient,
+    "deaf": Deaf,
+    "never_ready": NeverReady,
+    "unlucky": Unlucky,
+}
+
+
+def facts() -> dict[str, object]:
+    """What this process is like; called on the actor's thread."""
+    return {
+        "threads": sorted(thread.name.split("-")[0] for thread in threading.enumerate()),
+        "frozen": gc.get_freeze_count(),
+        "modules": sorted({name.partition(".")[0] for name in sys.modules}),
+        "descriptors": sorted(os.readlink(f"/proc/self/fd/{fd}") for fd in _descriptors()),
+        "session": os.getsid(0) == os.getpid(),
+        "parent": os.getppid(),
+    }
+
+
+def _descriptors() -> list[int]:
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            os.fstat(int(name))
+        except OSError:  # the one that listdir itself had open
+            continue
+        found.append(int(name))
+    return found
+
+
+def install() -> None:
+    """Add these kinds to those of `actors.kinds`, in this process."""
+    real = kinds.actor_class
+
+    def actor_class(kind: str) -> type[Actor]:
+        return CLASSES[kind] if kind in CLASSES else real(kind)
+
+    kinds.actor_class = actor_class
