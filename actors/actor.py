@@ -174,12 +174,13 @@ class Actor(pykka.ThreadingActor):
         except Exception as error:  # noqa: BLE001 - the actor's boundary: recorded, retried, then a dead letter
             self.record_failure(row, error)
 
-    def record_failure(self, row: Row, error: Exception) -> None:
-        """Count the failure; the third makes a dead letter, and sender and human are told."""
+    def record_failure(self, row: Row, error: Exception, *, final: bool = False) -> None:
+        """Count the failure; the third (or a `final` one) makes a dead letter, sender and human are told."""
         reason = f"{type(error).__name__}: {error}"
         log.error("message_failed", exception=error, message=row.id, kind=row.kind, attempts=row.attempts + 1)
-        final = isinstance(error, MessageUndecodable)
-        counted = row if not final else _on_last_attempt(row)
+        # A body that cannot be decoded today cannot be tomorrow: no use in trying thrice.
+        final = final or isinstance(error, MessageUndecodable)
+        counted = replace(row, attempts=inbox.ATTEMPTS - 1) if final else row
         with self.write() as tx:
             state = inbox.record_failure(tx, counted, error=reason, now=self.now())
             if state is MessageState.DEAD:
@@ -227,7 +228,3 @@ class Actor(pykka.ThreadingActor):
 def nothing(_tx: Transaction) -> None:
     """The effects of a message that needs none."""
 
-
-def _on_last_attempt(row: Row) -> Row:
-    """A body that cannot be decoded today cannot be tomorrow: no use in trying thrice."""
-    return replace(row, attempts=inbox.ATTEMPTS - 1)

@@ -215,8 +215,9 @@ def park(tx: Transaction, task: dict[str, Any], *, reason: str, by: str, now: fl
         reason=reason,
     )
     news = TaskParked(task=task["id"], reason=reason)
-    mailbox.post(tx, by, manager(task["project"]), news, now=now)
-    mailbox.post(tx, by, HUMAN, news, now=now)
+    for recipient in (task["assignee"], manager(task["project"]), HUMAN):
+        if recipient is not None:
+            mailbox.post(tx, by, recipient, news, now=now)
     _after_end(tx, task, now=now)
 
 

@@ -17,7 +17,6 @@ from actors.agent.questions import Questions
 from actors.agent.stuck import Stuck
 from actors.agent.tooling import Tooling
 from actors.agent.turn import AskModel, Correct, EndTurn, RunTool, last_reply, next_step, unanswered
-from actors.errors import MessageUndecodable
 from actors.messages import HUMAN, AnyMessage, CancelTurn, Pause, Priority, Resume
 from store import crew, history, inbox, tasks
 from store.engine import Transaction
@@ -175,7 +174,7 @@ class Agent(Actor):
             note = {"text": f"turn cancelled: {reason}"}
             history.append(tx, self.runtime.fence, EntryKind.NOTE, note, now=self.now())
         self.memory.add(entries)
-        self.turn = None
+        self._leave_turn()
 
     def _parking(self, reason: str) -> Effects:
         task_id = self.desk.task
@@ -217,7 +216,7 @@ class Agent(Actor):
                 self._ask(turn)
             case RunTool() as call:
                 if self.tooling.run_tool(turn, call):
-                    self.turn = None
+                    self._leave_turn()
             case Correct(problems):
                 if guard.format_errors(entries) >= self.runtime.config.budgets.format_errors:
                     self._climb(turn, f"{guard.format_errors(entries)} unusable replies in a row")
@@ -247,7 +246,14 @@ class Agent(Actor):
             self._climb(turn, stuck)
         elif self.questions.ended:
             self.questions.ended = False
-            self.turn = None
+            self._leave_turn()
+
+    def _leave_turn(self) -> None:
+        """The turn is over and committed; what was only there to look at goes."""
+        self.turn = None
+        if self.desk.view_is_open and self.desk.project is not None:
+            self.desk.view_is_open = False
+            self.desk.bench.close_view(crew.project(self.store, self.desk.project), self.desk.view_name)
 
     def _may_end(self, turn: Row) -> bool:
         return self._owed(turn) is None
@@ -261,7 +267,7 @@ class Agent(Actor):
         owed = self._owed(turn)
         if owed is None:
             self.desk.end_turn(turn, text, nothing)
-            self.turn = None
+            self._leave_turn()
         elif guard.nudges(self.memory.entries, duties.REASON) < duties.NUDGES:
             self.desk.nudge(owed, duties.REASON)
         elif self.desk.task is not None:
@@ -269,22 +275,22 @@ class Agent(Actor):
         else:
             effects = duties.give_up(self.runtime, self.desk.role, self.desk.project, turn)
             self.desk.end_turn(turn, text, effects)
-            self.turn = None
+            self._leave_turn()
 
     def _climb(self, turn: Row, reason: str) -> None:
         """The recovery ladder; an agent without a task ends its turn and lets code do its duty."""
         if self.desk.task is None:
             effects = duties.give_up(self.runtime, self.desk.role, self.desk.project, turn)
             self.desk.end_turn(turn, "", effects, note=f"turn ended: {reason}")
-            self.turn = None
+            self._leave_turn()
         elif self.stuck.climb(turn, reason):
-            self.turn = None
+            self._leave_turn()
 
     def _abandon(self, turn: Row, error: Exception) -> None:
         """The turn cannot go on: its message is a dead letter, its task is parked."""
         self.failures = 0
-        self.turn = None
-        self.record_failure(turn, MessageUndecodable(f"{type(error).__name__}: {error}"))
+        self._leave_turn()
+        self.record_failure(turn, error, final=True)
 
     def tell_of_dead_letter(self, tx: Transaction, row: Row, reason: str) -> None:
         """As for every actor; and a task whose message died must not look as if it were worked on."""

@@ -55,6 +55,11 @@ class Desk:
             facts.append(("manager", work.manager(self.project)))
         return system_prompt(self.role_file, self.runtime.name, self.project, facts)
 
+    @property
+    def view_name(self) -> str:
+        """The folder of the copy to look at, for an agent without a task of its own."""
+        return f"view-{self.runtime.name.split('.', maxsplit=1)[0]}"
+
     def usage(self) -> dict[str, Any]:
         """What the task in hand has cost so far, and its rung on the ladder; empty without a task."""
         return {} if self.task is None else dict(tasks.get(self.runtime.store, self.task)["usage"])

@@ -36,13 +36,19 @@ def opening(desk: Desk, message: AnyMessage) -> Opening:
         case ReviewRequested():
             return Opening(fresh=True)
         case TaskMerged(task=task) | TaskParked(task=task) if desk.role is not Role.PROJECT_MANAGER:
-            row = tasks.get(desk.runtime.store, task)
-            desk.bench.close_task(crew.project(desk.runtime.store, row["project"]), row)
+            _put_away(desk, task)
             return Opening(informational=True)
         case TaskMerged(task=task):
             return Opening(informational=_others_open(desk, task))
         case _:
             return Opening(task=desk.task)
+
+
+def _put_away(desk: Desk, task: int) -> None:
+    """The worktree of an ended task goes; of one that somebody took up again meanwhile it stays."""
+    row = tasks.get(desk.runtime.store, task)
+    if row["state"] in tasks.ENDED:
+        desk.bench.close_task(crew.project(desk.runtime.store, row["project"]), row)
 
 
 def _others_open(desk: Desk, task: int) -> bool:

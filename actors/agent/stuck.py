@@ -71,10 +71,10 @@ class Stuck:
             else:
                 work.park(tx, task, reason=reason, by=self.runtime.name, now=now)
 
+        # Before the commit: from then on the worktree may be the next agent's. A kill in between is
+        # harmless, the branch has everything and the worktree is made again.
+        self.desk.bench.close_task(crew.project(self.runtime.store, task["project"]), task)
         self.desk.end_turn(turn, "", leave, note=f"gave the task up: {reason}")
-        if rung is Rung.OTHER_AGENT:
-            project = crew.project(self.runtime.store, task["project"])
-            self.desk.bench.close_task(project, task)
         self.desk.task = None
         return True
 

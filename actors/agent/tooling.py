@@ -158,7 +158,7 @@ class Tooling:
             numbers = {self._task_of_message(entry) for entry in asked[-1:]}
             found = [row["candidate_commit"] for row in checking if row["id"] in numbers]
             candidate = (found or [row["candidate_commit"] for row in checking] or [None])[0]
-        self.desk.bench.open_view(project, candidate, self.runtime.name.split(".")[0])
+        self.desk.bench.open_view(project, candidate, self.desk.view_name)
         self.desk.view_is_open = True
 
     def _task_of_message(self, entry: Entry) -> int | None:

@@ -72,6 +72,12 @@ class Workbench:
         checkout_scratch(repository, at, path, locks=self.runtime.home.locks)
         self.worktree, self.folder = None, path
 
+    def close_view(self, project: dict[str, Any], name: str) -> None:
+        """Remove what `open_view` made."""
+        path = self.runtime.home.worktree(project["name"], name)
+        workspace.remove_worktree(self._repository(project), path, locks=self.runtime.home.locks)
+        self.folder = None
+
     def _repository(self, project: dict[str, Any]) -> Repository:
         return workspace.inspect(Path(project["repository"]))
 

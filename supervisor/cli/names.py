@@ -48,7 +48,7 @@ def agent(store: Store, text: str) -> dict[str, Any]:
     if wanted in by_name:
         return by_name[wanted]
     if ":" in wanted:
-        wanted = _of_window(wanted, rows)
+        wanted = _of_window(store, wanted, rows)
         if wanted in by_name:
             return by_name[wanted]
     fits = _fitting(store, _plain(wanted), rows)
@@ -96,13 +96,21 @@ def window_of(row: dict[str, Any]) -> str:
     return f"{row['project'] or row['name']}:{row['name'].partition('.')[0]}"
 
 
-def _of_window(text: str, rows: list[dict[str, Any]]) -> str:
-    """The agent of tmux's `session:window`; from the rows, for a window need not be open to be meant."""
+def _of_window(store: Store, text: str, rows: list[dict[str, Any]]) -> str:
+    """The agent of tmux's `session:window`: from the rows, for a window need not be open to be meant.
+
+    Only a window's number has to be asked of tmux.
+    """
     session, _, window = text.partition(":")
     for row in rows:
         if window_of(row) == f"{session}:{_plain(window)}":
             return str(row["name"])
-    return text.replace(":", ".") if not window else f"{window}.{session}"
+    if window.isdigit():
+        from actors.home import Home
+        from actors.screen.attach import find_target
+
+        return find_target(Home(store.path.parent).run, text) or text
+    return text
 
 
 def _plain(text: str) -> str:

@@ -229,7 +229,8 @@ def test_sandbox_holds_for_an_ordinary_user(tmp_path: Path) -> None:
     try:
         import psutil
 
-        shutil.copytree(Path(__file__).parents[2] / "actors", copy / "actors")
+        for package in ("actors", "store"):
+            shutil.copytree(Path(__file__).parents[2] / package, copy / package)
         shutil.copytree(Path(psutil.__file__).parent, copy / "psutil")
         (copy / "home").mkdir()
         for path in (copy, *copy.rglob("*")):

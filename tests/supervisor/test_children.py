@@ -15,7 +15,9 @@ from tests.support.waiting import eventually
 ZYGOTE = "nightcrew: zygote"
 
 
-def test_an_actor_is_its_own_process_forked_from_a_preloaded_frozen_single_threaded_zygote(crew: Crew) -> None:
+def test_an_actor_is_its_own_process_forked_from_a_preloaded_frozen_single_threaded_zygote(
+    crew: Crew,
+) -> None:
     server = crew.up()
     crew.want("a")
     pid = crew.running("a")

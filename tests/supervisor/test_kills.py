@@ -11,7 +11,7 @@ import pytest
 from actors import mailbox
 from actors.messages import HUMAN, SUPERVISOR, RestartAgent
 from store import crew as rows
-from store import incidents, inbox
+from store import inbox, incidents
 from store.states import MessageState
 from tests.support.crews import Crew, children_with, is_alive, processes_of, send_signal
 from tests.support.stores import NOW, add_project
@@ -154,7 +154,9 @@ def test_three_generations_of_killed_supervisors_never_leave_two_processes_of_on
         server.wait()
 
 
-def test_a_home_starts_again_after_a_killed_supervisor_and_after_one_that_was_asked_to_end(crew: Crew) -> None:
+def test_a_home_starts_again_after_a_killed_supervisor_and_after_one_that_was_asked_to_end(
+    crew: Crew,
+) -> None:
     server = crew.up()
     server.kill()
     server.wait()

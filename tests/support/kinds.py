@@ -1,12 +1,12 @@
 """Actors that tests start in real processes: each does what a message's words tell it.
 
-    say WORDS       answers the sender with WORDS
-    raise           fails, every time
-    exit N          ends its process with code N
-    kill            is killed by SIGKILL in the middle of the message
-    hold PATH       touches PATH, then works until PATH.go is there or the process is to stop
-    facts           answers with what a fork should be like: threads, frozen objects, modules
-    child           starts a command that outlives it and answers with its pid
+say WORDS       answers the sender with WORDS
+raise           fails, every time
+exit N          ends its process with code N
+kill            is killed by SIGKILL in the middle of the message
+hold PATH       touches PATH, then works until PATH.go is there or the process is to stop
+facts           answers with what a fork should be like: threads, frozen objects, modules
+child           starts a command that outlives it and answers with its pid
 """
 
 from __future__ import annotations

@@ -1,0 +1,101 @@
+"""The whole line with a scripted model: supervisor, agents, sandbox, gate and git are real."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+
+from supervisor import status
+from tests.cli.conftest import Cli
+from tests.git.user_repository import UserRepository
+from tests.support.waiting import eventually
+
+
+def test_run_wait_ends_with_every_deliverable_merged_and_down_leaves_nothing(
+    live: Cli, spec: Path, repository: UserRepository
+) -> None:
+    before = repository.belongings()
+    done = live("run", str(spec), "--repo", str(repository.path), "--wait", "--json")
+    assert done.code == 0, done.err
+    found = done.json()
+    assert (found["project"], found["branch"]) == ("shop", "nightcrew/shop/integration")
+    assert [task["title"] for task in found["merged"]] == ["Write total"]
+    assert (found["parked"], found["open"]) == ([], [])
+    assert repository.show(found["branch"], "shop.py") == "def total(prices):\n    return sum(prices)"
+    assert repository.belongings() == before
+    (task,) = live("report", "--json").json()["projects"][0]["tasks"]
+    assert task["verified"]
+    assert task["gate_runs"][-1]["checks"][0]["outcome"] == "passed"
+    pids = [row["pid"] for row in live("status", "--json").json()["agents"] if row["pid"]]
+    assert pids
+    stopped = live("down", "--json").json()
+    assert stopped["stopped"]
+    assert not [pid for pid in [*pids, stopped["pid"]] if psutil.pid_exists(pid)]
+    assert not (live.home.run / "tmux.sock").exists()
+
+
+def test_a_running_crew_answers_refuses_a_second_supervisor_and_replaces_an_agent(live: Cli) -> None:
+    assert live("up").code == 0
+    second = live("up", "--json")
+    assert second.code == 75
+    assert "already runs" in second.error["message"]
+    assert live("up", "--foreground").code == 75
+    assert live("send", "orchestrator", "Who are you?", "--wait").out == "The orchestrator.\n"
+    told = live("send", "orchestrator", "Who are you?", "--wait", "--json").json()
+    assert told["answer"] == "The orchestrator."
+    before = _pid(live, "orchestrator")
+    assert live("restart", "orchestrator").code == 0
+    eventually(lambda: _pid(live, "orchestrator") not in (None, before), "a new orchestrator", within_s=20)
+    assert live("stop", "orchestrator").code == 0
+    eventually(lambda: _pid(live, "orchestrator") is None, "no orchestrator", within_s=20)
+
+
+def test_an_answer_that_does_not_come_in_time_is_an_error_and_cancel_drops_the_turn(live: Cli) -> None:
+    assert live("up").code == 0
+    done = live("send", "orchestrator", "Take your time", "--wait", "--timeout", "0.5", "--json")
+    assert done.code == 1
+    assert "within 0.5 s" in done.error["message"]
+    assert live("cancel", "orchestrator").code == 0
+    assert live("send", "orchestrator", "Who are you?", "--wait", "--timeout", "30").code == 0
+
+
+def test_a_supervisor_that_dies_while_one_waits_is_told_with_the_way_on(
+    live: Cli, spec: Path, repository: UserRepository
+) -> None:
+    live.env["NIGHTCREW_MODEL_LIMITS_CONNECT_S"] = "1"
+    waiting = live.start("run", str(spec), "--repo", str(repository.path), "--wait")
+    holder = eventually(lambda: _ready(live), "a supervisor", within_s=30)
+    os.kill(holder.pid, signal.SIGKILL)
+    _, said = waiting.communicate(timeout=60)
+    # It may have been killed before the project was there: then nothing waits, and that is said too.
+    assert waiting.returncode in (71, 76), said
+    assert "nightcrew up" in said
+    assert live("up").code == 0
+
+
+def test_ctrl_c_ends_the_watching_and_not_the_work(live: Cli, spec: Path, repository: UserRepository) -> None:
+    waiting = live.start("run", str(spec), "--repo", str(repository.path), "--wait")
+    assert waiting.stdout is not None
+    while not waiting.stdout.readline().startswith("project shop is with its crew"):
+        assert waiting.poll() is None, waiting.communicate()
+    waiting.send_signal(signal.SIGINT)
+    _, said = waiting.communicate(timeout=30)
+    assert waiting.returncode == 130
+    assert "the crew works on" in said
+    again = live("run", str(spec), "--repo", str(repository.path), "--wait", "--json")
+    assert again.code == 0, again.err
+    assert again.json()["project"].startswith("shop")
+
+
+def _pid(cli: Cli, name: str) -> int | None:
+    agents = cli("status", "--json").json()["agents"]
+    pid: int | None = next(row["pid"] for row in agents if row["name"] == name)
+    return pid
+
+
+def _ready(cli: Cli) -> status.Holder | None:
+    found = status.holder(cli.home)
+    return found if found is not None and found.ready else None
