@@ -124,7 +124,7 @@ class Actor(pykka.ThreadingActor):
             return
         try:
             self.drain()
-            self.coupling.look_again_at = self.tick()
+            self.coupling.look_again_at = min(self.tick(), self._next_try_at())
         except StaleGeneration as error:
             log.warning("stale_generation", reason=str(error))
             self.coupling.stop()
@@ -132,6 +132,12 @@ class Actor(pykka.ThreadingActor):
             # A full disk is nobody's fault here: wait it out, nothing is acknowledged meanwhile.
             log.error("store_unwritable", reason=str(error))
             self.coupling.look_again_at = self.now() + UNWRITABLE_PAUSE_S
+
+    def _next_try_at(self) -> float:
+        """When a message that failed may be tried again, far away when there is none."""
+        now = self.now()
+        due_at = inbox.next_ready_at(self.store, self.runtime.name, now=now)
+        return now + POLL_S if due_at is None else due_at
 
     def on_failure(
         self,
@@ -149,14 +155,14 @@ class Actor(pykka.ThreadingActor):
             self.process(row)
         while not self.coupling.stopping.is_set():
             self.coupling.rearm()
-            row = inbox.peek(self.store, self.runtime.name, now=self.now())
-            if row is None:
+            found = inbox.peek(self.store, self.runtime.name, now=self.now())
+            if found is None:
                 return
             with self.write() as tx:
-                taken = inbox.claim(tx, row.id, generation=self.runtime.generation, now=self.now())
+                taken = inbox.claim(tx, found.id, generation=self.runtime.generation, now=self.now())
             if taken:
                 failpoint("claimed")
-                self.process(row)
+                self.process(found)
 
     def process(self, row: Row) -> None:
         """One claimed message: its effects and its acknowledgement commit together, or it has failed."""
@@ -227,4 +233,3 @@ class Actor(pykka.ThreadingActor):
 
 def nothing(_tx: Transaction) -> None:
     """The effects of a message that needs none."""
-

@@ -150,9 +150,9 @@ class _Pump:
             if self.runtime.coupling.stopping.is_set():
                 return self._finish(0)
             ready, _, _ = select.select(
-                [self.wake.fileno(), self.control, self.signals.reader], [], [], self._patience_s()
+                [self.wake.fileno(), self.control.fileno(), self.signals.reader], [], [], self._patience_s()
             )
-            if self.control in ready and not self.control.recv(64):
+            if self.control.fileno() in ready and not self.control.recv(64):
                 self.runtime.coupling.stop()
                 return self._finish(EXIT_ORPHANED, ORPHAN_GRACE_S)
             if self.signals.reader in ready and self._stop_asked():

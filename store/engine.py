@@ -10,8 +10,6 @@ What is SQLite's alone stays here (and in `insights.py`). Measured rules that sh
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +25,7 @@ from sqlalchemy.pool import NullPool
 from store import errors
 from store.failpoints import failpoint
 from store.schema import APPLICATION_ID, SCHEMA_VERSION
+from store.writers_lock import WritersLock
 
 Notify = Callable[[frozenset[str]], None]
 BUSY_TIMEOUT_MS = 30_000
@@ -83,7 +82,7 @@ class Store:
         self._opened: list[Connection] = []
         with translated(path):
             self._writer = self._engine.connect()
-        self._lock_file = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock = WritersLock(path)
 
     def read(self) -> Connection:
         """This thread's reading connection: deferred, in autocommit, takes no lock."""
@@ -121,7 +120,7 @@ class Store:
     def write(self, fence: Fence | None = None) -> Iterator[Transaction]:
         """One transaction: all of it or nothing. Raises `StaleGeneration` if `fence` was overtaken."""
         with self._mutex, translated(self.path):
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+            self._lock.acquire()
             try:
                 self._writer.exec_driver_sql("BEGIN IMMEDIATE")
                 transaction = Transaction(self._writer)
@@ -136,7 +135,7 @@ class Store:
                     self._rollback()
                     raise
             finally:
-                fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+                self._lock.release()
         if self._notify is not None and transaction.recipients:
             self._notify(frozenset(transaction.recipients))
             failpoint("wake_sent")
@@ -163,9 +162,7 @@ class Store:
             for connection in [self._writer, *self._opened]:
                 connection.close()
             self._opened.clear()
-            if self._lock_file >= 0:
-                os.close(self._lock_file)
-                self._lock_file = -1
+            self._lock.close()
         self._engine.dispose()
 
 

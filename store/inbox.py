@@ -70,6 +70,11 @@ _NEXT = (
     .order_by(messages.c.priority.desc(), messages.c.id)
     .limit(1)
 )
+_NEXT_READY = select(func.min(messages.c.ready_at).label("ready_at")).where(
+    messages.c.recipient == bindparam("recipient"),
+    messages.c.state == literal(MessageState.READY.value, literal_execute=True),
+    messages.c.ready_at > bindparam("now"),
+)
 _CLAIM = (
     update(messages)
     .where(messages.c.id == bindparam("message_id"), messages.c.state == MessageState.READY.value)
@@ -150,6 +155,12 @@ def peek(store: Store, recipient: str, *, now: float, least_priority: int = 0) -
     """The next message due for `recipient`, unclaimed: a plain read that takes no lock."""
     found = store.row(_NEXT, {"recipient": recipient, "now": now, "least_priority": least_priority})
     return None if found is None else Row(**found)
+
+
+def next_ready_at(store: Store, recipient: str, *, now: float) -> float | None:
+    """When the next of `recipient`'s messages that must wait may be claimed, in UTC seconds."""
+    row = store.row(_NEXT_READY, {"recipient": recipient, "now": now})
+    return None if row is None else row["ready_at"]
 
 
 def claim(tx: Transaction, message_id: int, *, generation: int, now: float) -> bool:

@@ -34,7 +34,7 @@ from supervisor.intensity import Backoff, Intensity
 from supervisor.launch import Launcher, reap_strangers
 from supervisor.spec import Exit
 from supervisor.strategy import Start, Strategy, decide
-from supervisor.watch import ChildExited, ChildReady, MailboxChanged, StopAll, Tick, Watch
+from supervisor.watch import ChildExited, ChildReady, ChildWedged, MailboxChanged, StopAll, Tick, Watch
 
 START_PATIENCE_S = 30.0
 
@@ -77,6 +77,8 @@ class Supervisor(pykka.ThreadingActor):
                 self.on_ready(name, pid)
             case ChildExited(name, pid):
                 self.on_exit(name, pid)
+            case ChildWedged(name, _, reason):
+                self._note_hung(crew.agent(self.store, name), reason=reason)
             case MailboxChanged():
                 self.read_mailbox()
             case Tick():
@@ -295,19 +297,23 @@ class Supervisor(pykka.ThreadingActor):
             child = self.children.get(row["name"])
             if child is None or not isinstance(child.status, Running):
                 continue
-            log.warning("child_hung", actor=row["name"], activity=row["activity"])
             child.status.process.signal(signal.SIGKILL)
-            with self.store.write() as tx:
-                crew.change_agent(tx, row["name"], deadline_at=None)
-                incidents.record(
-                    tx,
-                    "agent_hung",
-                    now=now,
-                    agent=row["name"],
-                    project=row["project"],
-                    activity=row["activity"],
-                    since=row["activity_since"],
-                )
+            self._note_hung(row, reason="no progress by its deadline")
+
+    def _note_hung(self, row: dict[str, Any], *, reason: str) -> None:
+        log.warning("child_hung", actor=row["name"], activity=row["activity"], reason=reason)
+        with self.store.write() as tx:
+            crew.change_agent(tx, row["name"], deadline_at=None)
+            incidents.record(
+                tx,
+                "agent_hung",
+                now=time.time(),
+                agent=row["name"],
+                project=row["project"],
+                activity=row["activity"],
+                since=row["activity_since"],
+                reason=reason,
+            )
 
     def _reap(self) -> None:
         known = {child.process.pid for child in self.children.values() if child.process is not None}

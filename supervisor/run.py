@@ -23,6 +23,7 @@ from supervisor import loop, preflight, recovery
 from supervisor.errors import AlreadyRunning
 from supervisor.launch import Launcher, become_subreaper
 from supervisor.watch import Watch
+from supervisor.wedged import Wedges
 
 LOCK_PATIENCE_S = 0.3
 
@@ -71,7 +72,7 @@ def _supervise(
     preflight.observe_sandbox(store, config, home)
     loop.add_services(store, tmux=config.tmux.enabled)
     launcher = Launcher(home, config.to_json())
-    watch = Watch(wake)
+    watch = Watch(wake, Wedges(home.store))
     watch.open()
     reference = loop.Supervisor.start(home, config, store, launcher, watch)
     watch.tell = reference.tell

@@ -1,6 +1,7 @@
 """The supervisor's ears: one selector over exits, control lines, signals and wakes, on the main thread.
 
-It only observes and tells the supervisor's actor; it decides nothing.
+It observes and tells the supervisor's actor. One thing it does itself: a child that does not move is
+killed from here, for the actor's thread may be waiting for what that child holds.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
 
+from actors import log
 from actors.wake import WakeSocket
 from supervisor.launch import Process
+from supervisor.wedged import Wedges
 
 TICK_S = 1.0
 
@@ -34,6 +37,15 @@ class ChildExited:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildWedged:
+    """It did not move and was killed; its exit follows."""
+
+    name: str
+    pid: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class MailboxChanged:
     pass
 
@@ -48,7 +60,7 @@ class StopAll:
     """Ordered shutdown of everything."""
 
 
-Event = ChildReady | ChildExited | MailboxChanged | Tick | StopAll
+Event = ChildReady | ChildExited | ChildWedged | MailboxChanged | Tick | StopAll
 
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:
@@ -60,11 +72,14 @@ class Watch:
     """Made and run on the main thread; `add` and `hurry` are for the actor's thread."""
 
     wake: WakeSocket
+    wedges: Wedges
     tell: Callable[[Event], None] = field(default=lambda _event: None)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     _added: queue.SimpleQueue[Process] = field(default_factory=queue.SimpleQueue)
     _next_tick_at: float = 0.0
     _pipe: tuple[int, int] = (-1, -1)
+    _watched: dict[int, Process] = field(default_factory=dict)
+    _told_of: set[int] = field(default_factory=set)
     _ended: bool = False
 
     def open(self) -> None:
@@ -106,10 +121,23 @@ class Watch:
             if now >= self._next_tick_at:
                 self._next_tick_at = now + TICK_S
                 self.tell(Tick())
+                self._end_wedged(now)
             for key, _ in self._selector.select(max(0.0, self._next_tick_at - time.monotonic())):
                 key.data()
             while not self._added.empty():
                 self._register(self._added.get())
+
+    def _end_wedged(self, now: float) -> None:
+        for wedge in self.wedges.look(list(self._watched), now):
+            process = self._watched.pop(wedge.pid, None)
+            if process is not None:
+                self._told_of.add(wedge.pid)
+                process.signal(signal.SIGKILL)
+                self.tell(ChildWedged(process.name, process.pid, wedge.reason))
+            elif wedge.pid not in self._told_of:
+                # No child of ours, or one whose kill is under way: not for us to end.
+                self._told_of.add(wedge.pid)
+                log.error("process_wedged", pid=wedge.pid, reason=wedge.reason)
 
     def _register(self, process: Process) -> None:
         def on_line() -> None:
@@ -124,14 +152,17 @@ class Watch:
                 return
             self._selector.unregister(control)
             if process.pidfd is None:
+                self._watched.pop(process.pid, None)
                 self.tell(ChildExited(process.name, process.pid))
 
         def on_exit() -> None:
             self._selector.unregister(pidfd)
+            self._watched.pop(process.pid, None)
             with contextlib.suppress(KeyError):
                 self._selector.unregister(control)
             self.tell(ChildExited(process.name, process.pid))
 
+        self._watched[process.pid] = process
         control = process.control.fileno()
         self._selector.register(control, selectors.EVENT_READ, on_line)
         if process.pidfd is not None:

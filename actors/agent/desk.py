@@ -47,6 +47,9 @@ class Desk:
         ]
         self.bench = Workbench(runtime, _unseen)
         self.view_is_open = False
+        self.active_s = (
+            0.0  # at work since the last reply was committed; what a task's minutes are counted by
+        )
 
     def system_text(self) -> str:
         """The role's prompt; equal for every context of this agent."""

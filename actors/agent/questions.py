@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -43,10 +44,9 @@ class Questions:
         if self.compact():
             return None
         failpoint("before_model_call")
+        began = time.monotonic()
         try:
-            body = self.asker.ask(
-                context.prompt(self.memory.entries), self.desk.specs, self.desk.rung()
-            )
+            body = self.asker.ask(context.prompt(self.memory.entries), self.desk.specs, self.desk.rung())
         except ModelCancelled:
             return None
         except PromptTooLong as error:
@@ -62,6 +62,7 @@ class Questions:
                 return f"the model's replies could not be read: {error}"
             return None
         failpoint("model_answered")
+        self.desk.active_s += time.monotonic() - began - body["cost"].get("queue_ms", 0.0) / 1000
         self._commit_reply(turn, body, may_end)
         failpoint("reply_written")
         return None
@@ -143,4 +144,6 @@ class Questions:
         usage["steps"] = usage.get("steps", 0) + 1
         for name in ("prompt_tokens", "cached_tokens", "generated_tokens", "total_ms"):
             usage[name] = usage.get(name, 0) + (cost.get(name) or 0)
+        usage["active_s"] = round(usage.get("active_s", 0.0) + self.desk.active_s, 3)
+        self.desk.active_s = 0.0
         tasks.amend(tx, self.desk.task, now=self.runtime.clock(), usage=usage)

@@ -31,8 +31,8 @@ class Stuck:
         usage, since = row["usage"], row["usage"].get("at_rung", {})
         steps = usage.get("steps", 0) - since.get("steps", 0)
         generated = usage.get("generated_tokens", 0) - since.get("generated_tokens", 0)
-        began_at = since.get("at") or row["started_at"] or self.runtime.clock()
-        minutes = (self.runtime.clock() - began_at) / 60
+        # Time at work only: who waits for a model, a gate or a sleeping machine spends nothing.
+        minutes = (usage.get("active_s", 0.0) - since.get("active_s", 0.0)) / 60
         if steps >= budgets.steps_per_task:
             return f"it used up its {budgets.steps_per_task} steps"
         if generated >= budgets.tokens_per_task:
@@ -83,7 +83,7 @@ class Stuck:
         return {
             "steps": usage.get("steps", 0),
             "generated_tokens": usage.get("generated_tokens", 0),
-            "at": self.runtime.clock(),
+            "active_s": usage.get("active_s", 0.0),
         }
 
     def _others(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from actors import log
 from actors.agent.desk import Desk
 from actors.agent.turn import RunTool, last_reply, unanswered
@@ -78,7 +80,9 @@ class Tooling:
         if result is None:
             intent = self._intend(call, tool, tool_context, intent)
             failpoint("intent_written")
+            began = time.monotonic()
             result = tool.run(call.arguments, tool_context)
+            self.desk.active_s += time.monotonic() - began
             failpoint("tool_ended")
         assert intent is not None
         self._commit_result(call, intent, result, settled=settled)
@@ -143,7 +147,8 @@ class Tooling:
         )
 
     def _may_write(self) -> bool:
-        return self.desk.role_file.can_write and self.desk.task is not None
+        # QA's folder is a throwaway copy: tests may leave files in it.
+        return self.desk.role_file.can_write and (self.desk.task is not None or self.desk.role is Role.QA)
 
     def _open_view(self) -> None:
         """For who has no task: the integration branch, or for QA the candidate, to look at."""

@@ -13,7 +13,7 @@ from typing import Any
 from actors import mailbox, work, workspace
 from actors.actor import Effects, Runtime, nothing
 from actors.errors import ActorError
-from actors.messages import HUMAN, InsightShared, TaskSubmitted, Text, VerdictReported
+from actors.messages import HUMAN, InsightShared, Priority, TaskSubmitted, Text, VerdictReported
 from actors.model.protocol import Parameter, ToolSpec
 from actors.nearest import nearest
 from actors.roles import role_named
@@ -284,7 +284,7 @@ def _share_insight(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
                     row["name"],
                     InsightShared(text=text, author=context.name),
                     now=now,
-                    priority=mailbox.Priority.LOW,
+                    priority=Priority.LOW,
                     key=f"insight:{number}:{row['name']}",
                 )
 
