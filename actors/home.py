@@ -39,6 +39,16 @@ class Home:
         return self.path / "roles"
 
     @property
+    def outputs(self) -> Path:
+        """A folder per agent, see `spill`."""
+        return self.path / "outputs"
+
+    @property
+    def backups(self) -> Path:
+        """Copies of the store, one a night."""
+        return self.path / "backups"
+
+    @property
     def locks(self) -> Path:
         return self.run / "locks"
 
@@ -56,7 +66,7 @@ class Home:
 
     def spill(self, agent: str) -> Path:
         """Long outputs and exit records of an agent's commands."""
-        return self.path / "outputs" / safe(agent)
+        return self.outputs / safe(agent)
 
     def make(self) -> None:
         """Make the folders, private to the user. Raises `StoreUnwritable`."""

@@ -58,7 +58,10 @@ class RoleModel(_Section):
 
 
 class ModelSettings(_Section):
-    """`[model]`: hosts, the default model, its window and sampling. `slots` is requests at once per host."""
+    """`[model]`: hosts, the default model, its window and sampling. `slots` is requests at once per host.
+
+    With `slots` 0 that number is learnt: see `actors/model/capacity.py`.
+    """
 
     hosts: Annotated[tuple[str, ...], Field(min_length=1)] = ("http://127.0.0.1:11434",)
     name: Name = _MODEL.model
@@ -70,7 +73,7 @@ class ModelSettings(_Section):
     repeat_penalty: Annotated[float, Field(gt=0, le=2)] = _MODEL.repeat_penalty
     seed: int | None = None
     keep_alive: Name = _MODEL.keep_alive
-    slots: Annotated[int, Field(ge=1, le=64)] = 1
+    slots: Annotated[int, Field(ge=0, le=64)] = 0
     limits: LimitSettings = LimitSettings()
     roles: dict[str, RoleModel] = {}
 
@@ -160,6 +163,8 @@ class SupervisorSettings(_Section):
     """`[supervisor]`: more than `intensity` restarts of a child within the window quarantine it.
 
     The first restart in a window is immediate; `backoff_first_s` is the wait before the second, then doubles.
+    `stall_s` is how long work may lie ready before somebody who is idle, and that is then looked into.
+    `inhibit_sleep` keeps the machine awake while a project is active, where the system lets us.
     """
 
     intensity: Annotated[int, Field(ge=0)] = 5
@@ -167,6 +172,8 @@ class SupervisorSettings(_Section):
     backoff_first_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.2
     backoff_max_s: Seconds = 60
     grace_s: Seconds = 5
+    stall_s: Seconds = 60
+    inhibit_sleep: bool = True
 
     @model_validator(mode="after")
     def _backoff_grows(self) -> SupervisorSettings:
@@ -185,11 +192,15 @@ class TmuxSettings(_Section):
 
 
 class RetentionSettings(_Section):
-    """`[retention]`: days that archived projects and logs are kept; the size at which a log rotates."""
+    """`[retention]`: days that archived projects and logs are kept; the size at which a log rotates.
+
+    With less than `min_free_mb` of disk left the crew waits until there is room again; 0 never waits.
+    """
 
     days: Count = 30
     log_days: Count = 14
     log_mb: Count = 10
+    min_free_mb: Annotated[int, Field(ge=0)] = 500
 
 
 class Config(_Section):

@@ -140,6 +140,11 @@ class Store:
             self._notify(frozenset(transaction.recipients))
             failpoint("wake_sent")
 
+    def set_foreign_keys(self, *, on: bool) -> None:
+        """Have writes of this store check references, as they do from the start, or not."""
+        with self._mutex, translated(self.path):
+            self._writer.exec_driver_sql(f"PRAGMA foreign_keys={'ON' if on else 'OFF'}")
+
     def _check_fence(self, fence: Fence) -> None:
         row = self._writer.exec_driver_sql(
             "SELECT generation FROM agents WHERE name = ?", (fence.agent,)

@@ -9,6 +9,7 @@ StoreError
 |-- StaleGeneration       the writer was replaced by a newer incarnation (the fence)
 |-- IllegalTransition     a state change that the table of transitions does not have
 |-- MailboxFull           the recipient has too many unread messages
+|-- BackupFailed          a copy of the store was made and is not sound
 `-- NotFound              no row of that name or id
 """
 
@@ -49,6 +50,10 @@ class IllegalTransition(StoreError):
 
 class MailboxFull(StoreError):
     """The recipient's mailbox is full; try again when it has worked some off."""
+
+
+class BackupFailed(StoreError):
+    """A copy of the store is not sound."""
 
 
 class NotFound(StoreError):

@@ -55,6 +55,7 @@ class Activity(StrEnum):
     COMMIT = "commit"
     WAITING = "waiting"
     PAUSED = "paused"
+    NO_SPACE = "no_space"  # too little disk is left, so the next step waits
 
 
 class EntryKind(StrEnum):

@@ -61,6 +61,7 @@ class Launcher:
     config: str
     _zygote: subprocess.Popen[bytes] | None = field(default=None)
     _line: socket.socket | None = field(default=None)
+    _is_ready: bool = False
 
     def start(self, name: str, kind: str, generation: int) -> Process:
         """Fork an actor. Raises `LaunchFailed` when even a new zygote cannot."""
@@ -114,14 +115,23 @@ class Launcher:
         return None if self._zygote is None else self._zygote.pid
 
     def ensure_zygote(self) -> None:
-        """Have a zygote before it is needed, so that a restart does not wait for its imports."""
+        """Have a zygote before it is needed; does not wait for it, the first fork does."""
         if self._zygote is not None and self._zygote.poll() is not None:
             self.end_zygote()
-        self._ready_line()
+        if self._zygote is None:
+            self._spawn_zygote()
 
     def _ready_line(self) -> socket.socket:
-        if self._line is not None:
-            return self._line
+        """The line to a zygote that has answered. Raises `ConnectionError` if it does not start."""
+        self.ensure_zygote()
+        assert self._line is not None
+        if not self._is_ready:
+            if zygote.receive(self._line) is None:
+                raise ConnectionError(f"the zygote did not start, see {self.home.logs / 'zygote.stderr'}")
+            self._is_ready = True
+        return self._line
+
+    def _spawn_zygote(self) -> None:
         ours, theirs = socket.socketpair()
         root = Path(__file__).resolve().parent.parent
         with theirs, open(self.home.logs / "zygote.stderr", "ab") as stderr:
@@ -135,9 +145,7 @@ class Launcher:
             )
         ours.settimeout(ZYGOTE_PATIENCE_S)
         self._line = ours
-        if zygote.receive(ours) is None:
-            raise ConnectionError(f"the zygote did not start, see {self.home.logs / 'zygote.stderr'}")
-        return ours
+        self._is_ready = False
 
     def end_zygote(self) -> None:
         """Close its line, at which it ends; its forks live on as the supervisor's children."""

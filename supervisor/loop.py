@@ -165,7 +165,11 @@ class Supervisor(pykka.ThreadingActor):
         self._end_hung()
         self._reap()
         if not self.stopping:
-            self.launcher.ensure_zygote()
+            try:
+                self.launcher.ensure_zygote()
+            except OSError as error:
+                # No process to be had just now; the next tick tries again.
+                log.error("zygote_not_started", reason=str(error))
 
     # -- children ------------------------------------------------------------------------------
 
@@ -173,9 +177,15 @@ class Supervisor(pykka.ThreadingActor):
         """Start what the store wants and stop what it does not."""
         rows = crew.all_agents(self.store)
         wanted = {row["name"]: tree.spec_of(row, self.config.grace_s) for row in rows if row["wanted"]}
-        for name, child in self.children.items():
-            if name not in wanted:
-                self.end(child, again=False)
+        for row in rows:
+            name = row["name"]
+            if name in wanted:
+                continue
+            if name in self.children:
+                self.end(self.children[name], again=False)
+            elif row["state"] not in (AgentState.STOPPED, AgentState.ARCHIVED):
+                # It ended with an older supervisor, which had no time to write it down.
+                self._note_stopped(name, "ended with its supervisor")
         for spec in tree.in_start_order(list(wanted.values())):
             child = self.children.setdefault(spec.name, Child(spec, self._new_intensity()))
             match child.status:

@@ -69,15 +69,20 @@ def serve(home: Home, config: Config, *, stderr: bool) -> None:
 def _supervise(
     home: Home, config: Config, store: Store, wake: WakeSocket, lock: int, generation: int
 ) -> None:
-    preflight.observe_sandbox(store, config, home)
-    loop.add_services(store, tmux=config.tmux.enabled)
     launcher = Launcher(home, config.to_json())
+    # First, so that its imports go on while the sandbox is tried.
+    launcher.ensure_zygote()
+    try:
+        preflight.observe_sandbox(store, config, home)
+    except BaseException:
+        launcher.end_zygote()
+        raise
+    loop.add_services(store, tmux=config.tmux.enabled)
     watch = Watch(wake, Wedges(home.store))
     watch.open()
     reference = loop.Supervisor.start(home, config, store, launcher, watch)
     watch.tell = reference.tell
     try:
-        launcher.ensure_zygote()
         reference.tell(loop.Reconcile())
         _write_lock(lock, generation, ready=True)
         watch.run()

@@ -56,6 +56,10 @@ class Agent(Actor):
         if claimed:
             self.turn = claimed[0]
             log.info("turn_resumed", message=self.turn.id, kind=self.turn.kind)
+        if self.paused or self.turn:
+            # The supervisor's row says idle since the fork: a resumed turn needs its deadline like any other.
+            with self.write() as tx:
+                self.desk.set_activity(tx, Activity.PAUSED if self.paused else Activity.MODEL)
 
     # -- choosing what to do -------------------------------------------------------------------
 

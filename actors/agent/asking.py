@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import json
 import random
-import zlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from actors import log
 from actors.actor import Runtime
 from actors.agent import ladder
-from actors.model import toolcalls
+from actors.agent.desk import Desk
+from actors.agent.lines import Answered, Lines, Question
+from actors.model import toolcalls, truncation
 from actors.model.errors import ModelMissing, ModelUnavailable, ReplyMalformed, RequestRefused
-from actors.model.ollama import OllamaModel
-from actors.model.protocol import ChatMessage, ModelOptions, Reply, ToolSpec
+from actors.model.protocol import ChatMessage, ModelOptions, ToolSpec
+from store.history import Entry
+from store.states import Activity, EntryKind, Role
 
 LIVE_ADDRESS = "tmux-live"
 OUTAGE_FIRST_S = 0.5
 OUTAGE_MOST_S = 30.0
+LOOK_S = 0.25  # how often an agent looks whether a host that rested answers again
 LIVE_CHARACTERS = 1_500  # a datagram holds that much with room to spare
+WAITING_AFTER_S = 1.0  # a shorter wait is not worth a commit
+WAITING_PATIENCE_S = 600.0  # renewed at half its time: who waits is not late, who was stopped is
+BRIEF_ROLES = frozenset({Role.ORCHESTRATOR, Role.PROJECT_MANAGER, Role.QA})
 EMPTY = "Your reply was empty. Call a tool, or say in one sentence that you are done."
 CUT = "Your reply was cut off because it was too long. Do it in smaller steps."
 
@@ -54,60 +61,102 @@ class Outage:
 
 
 @dataclass(slots=True)
-class Asker:
-    """An agent's line to its model hosts; an agent stays with its host and so with its warm prefix."""
+class InLine:
+    """What the store is told of a wait for a slot: nothing of a short one."""
 
-    runtime: Runtime
+    desk: Desk
+    told_at_s: float | None = None
+
+    def on_wait(self, waited_s: float) -> None:
+        due_s = WAITING_AFTER_S if self.told_at_s is None else self.told_at_s + WAITING_PATIENCE_S / 2
+        if waited_s >= due_s:
+            self.told_at_s = waited_s
+            self._tell(Activity.WAITING, WAITING_PATIENCE_S)
+
+    def on_slot(self) -> None:
+        if self.told_at_s is not None:
+            self.told_at_s = None
+            self._tell(Activity.MODEL, None)
+
+    def _tell(self, activity: Activity, patience_s: float | None) -> None:
+        with self.desk.runtime.store.write(self.desk.runtime.fence) as tx:
+            self.desk.set_activity(tx, activity, patience_s)
+
+
+@dataclass(slots=True)
+class Asker:
+    """An agent's way to its model hosts, and what a reply becomes."""
+
+    desk: Desk
     options: ModelOptions
     outage: Outage = field(default_factory=Outage)
     malformed: int = 0
     calls: int = 0
-    _host: int = 0
+    lines: Lines = field(init=False)
 
     def __post_init__(self) -> None:
-        self._host = zlib.crc32(self.runtime.name.encode())
+        runtime, settings = self.desk.runtime, self.desk.runtime.config.model
+        limits = settings.request_limits()
+        self.lines = Lines(runtime.name, settings.hosts, runtime.home.run, limits, settings.slots)
+
+    @property
+    def runtime(self) -> Runtime:
+        return self.desk.runtime
 
     def ask(self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], rung: int) -> dict[str, Any]:
         """The body of the `reply` row. Raises `ModelCancelled`, `ModelUnavailable`, `PromptTooLong`,
         `ReplyMalformed` or `RequestRefused`; the caller decides what each means for the turn."""
-        settings = self.runtime.config.model
-        host = settings.hosts[self._host % len(settings.hosts)]
-        self.calls += 1
-        stream = LiveStream(self.runtime, self.runtime.generation * 1_000_000 + self.calls)
-        options = ladder.sampling(self.options, rung, self.malformed)
-        model = OllamaModel(host, settings.request_limits())
+        in_line = InLine(self.desk)
+        question = Question(
+            who=self.runtime.name,
+            brief=self.desk.role in BRIEF_ROLES,
+            messages=messages,
+            tools=tools,
+            options=ladder.sampling(self.options, rung, self.malformed),
+            cancelled=self.runtime.coupling.cancelled,
+            on_wait=in_line.on_wait,
+            on_slot=in_line.on_slot,
+        )
         try:
-            reply = model.chat(
-                messages, tools, options, on_text=stream, cancelled=self.runtime.coupling.cancelled
-            )
-        except ModelUnavailable:
-            self._host += 1
-            raise
+            answered = self.lines.ask(question, self._new_stream)
         except ReplyMalformed:
             self.malformed += 1
             raise
         self.outage.failures = 0
         self.malformed = 0
-        return self._body(reply, tools, stream.turn)
+        body = self._body(answered, tools)
+        body["cost"]["prompt_characters"] = truncation.characters_of(messages, tools)
+        return body
 
-    def _body(self, reply: Reply, tools: Sequence[ToolSpec], stream: int) -> dict[str, Any]:
+    def _new_stream(self) -> Callable[[str], None]:
+        self.calls += 1
+        return LiveStream(self.runtime, self._stream_number())
+
+    def _stream_number(self) -> int:
+        return self.runtime.generation * 1_000_000 + self.calls
+
+    def _body(self, answered: Answered, tools: Sequence[ToolSpec]) -> dict[str, Any]:
+        reply = answered.reply
         found = toolcalls.extract(reply, tools)
         problems = list(found.problems)
         if reply.done_reason == "length" and not found.calls and not problems:
             problems.append(CUT)
         if found.is_empty:
             problems.append(EMPTY)
+        cost = {key: value for key, value in asdict(reply.cost).items() if value is not None}
         return {
             "text": found.text.strip(),
             "calls": [{"name": call.name, "arguments": call.arguments} for call in found.calls],
             "problems": problems,
             "done_reason": reply.done_reason,
-            "cost": {key: value for key, value in asdict(reply.cost).items() if value is not None},
-            "stream": stream,
+            "cost": {**cost, "queue_ms": round(answered.queue_ms, 1)},
+            "host": answered.host,
+            "stream": self._stream_number(),
         }
 
     def wait_out(self, error: ModelUnavailable | RequestRefused) -> None:
-        """Pause before the next try; an outage is no crash. Ends early when something urgent comes."""
+        """Pause before the next try; an outage is no crash. Ends early when something urgent comes, or when
+        a host that rested answers again."""
         pause_s = self.outage.next_pause_s()
         level = "warning" if self.outage.failures == 1 else "info"
         log.event(
@@ -118,4 +167,40 @@ class Asker:
             failures=self.outage.failures,
             pause_s=round(pause_s, 1),
         )
-        self.runtime.coupling.cancelled.wait(pause_s)
+        if isinstance(error, ModelUnavailable) and self.lines.all_rest():
+            self._wait_for_a_host()
+        else:
+            self.runtime.coupling.cancelled.wait(pause_s)
+
+    def _wait_for_a_host(self) -> None:
+        """The breakers know when it is worth a try; whoever tries first closes them for all."""
+        deadline = time.monotonic() + max(self.lines.next_try_s(), LOOK_S) * random.uniform(1.0, 1.25)
+        while time.monotonic() < deadline and self.lines.all_rest():
+            if self.runtime.coupling.cancelled.wait(LOOK_S * random.uniform(0.5, 1.0)):
+                return
+
+
+def prompt_cut(body: dict[str, Any], entries: Sequence[Entry], window: int) -> dict[str, Any] | None:
+    """Whether the server read only a part of the prompt that `body` answers: what was asked and what it says.
+
+    `entries` are the context without this reply. None as well once it was said of this context.
+    """
+    now = _measured(body)
+    if now is None:
+        return None
+    before: truncation.Measured | None = None
+    for entry in reversed(entries):
+        if entry.kind is EntryKind.SUMMARY:
+            break
+        if entry.kind is EntryKind.REPLY and (before := _measured(entry.body)) is not None:
+            break
+    if not truncation.was_cut(now, before, window):
+        return None
+    return {"asked_characters": now.characters, "reported_tokens": now.tokens}
+
+
+def _measured(body: dict[str, Any]) -> truncation.Measured | None:
+    cost = body.get("cost", {})
+    tokens = max(cost.get("prompt_tokens") or 0, cost.get("cached_tokens") or 0)
+    characters = cost.get("prompt_characters")
+    return truncation.Measured(characters, tokens) if tokens and characters else None

@@ -16,11 +16,14 @@ from store.history import Entry
 from store.states import EntryKind
 
 CHARACTERS_PER_TOKEN = 3.2  # code in Qwen's tokenizer; a low guess, replaced by the server's own counts
+LEAST_TRUSTED = 2.5  # a server's count this many times below our own estimate is not believed
 MASK_AT = 0.60  # share of the window at which old tool output is masked
 SUMMARISE_AT = 0.75  # share at which the rest is summarised; checklists advise to compact before 0.8
 KEPT_RESULTS = 6
 KEPT_ENTRIES = 8
+KEPT_SHARE = 0.35  # of the window, at most, in the entries that a summary leaves as they are
 MASKED = "[output left out to save space; run the tool again if you need it]"
+LEAST_SAVED = 0.15  # share of the window that a masking must win, else it waits for the summary
 LONGEST_KEPT = 400  # characters of a tool output that masking leaves as it is
 
 
@@ -53,7 +56,7 @@ def prompt(tail: Sequence[Entry]) -> list[ChatMessage]:
     messages: list[ChatMessage] = []
     summary_due = bool(cut.text)
     for entry in tail:
-        if entry.kind in (EntryKind.NOTE, EntryKind.SUMMARY):
+        if entry.kind in (EntryKind.NOTE, EntryKind.SUMMARY) or _is_silent(entry):
             continue
         if cut.text and entry.id < cut.keep_from and entry.kind is not EntryKind.SYSTEM:
             if entry.id in cut.pinned:
@@ -66,6 +69,11 @@ def prompt(tail: Sequence[Entry]) -> list[ChatMessage]:
     if summary_due:
         messages.append(ChatMessage("user", f"What was done so far, in short:\n{cut.text}"))
     return messages
+
+
+def _is_silent(entry: Entry) -> bool:
+    """A reply that says nothing: shown to the model, it would teach it to say nothing again."""
+    return entry.kind is EntryKind.REPLY and not entry.body["text"] and not entry.body["calls"]
 
 
 def _message(entry: Entry, mask_to: int) -> ChatMessage:
@@ -98,8 +106,9 @@ def tokens(tail: Sequence[Entry], tools_characters: int) -> int:
             rest = [later for later in tail[index + 1 :] if later.kind is not EntryKind.NOTE]
             new = sum(_characters(_message(later, cut.mask_to)) for later in rest) / CHARACTERS_PER_TOKEN
             counted = int(cost["prompt_tokens"] + (cost.get("generated_tokens") or 0) + new)
+            estimate = _estimate(tail, tools_characters)
             # A count that was cut silently, or made up, must not talk us into an over-long request.
-            return max(counted, _estimate(tail, tools_characters) // 2)
+            return counted if counted * LEAST_TRUSTED >= estimate else estimate
     return _estimate(tail, tools_characters)
 
 
@@ -113,26 +122,48 @@ def _characters(message: ChatMessage) -> int:
     return len(message.content) + calls + 8
 
 
-def next_mask(tail: Sequence[Entry]) -> int | None:
-    """The new `mask_to`, if masking would still save something: all but the last results."""
+def next_mask(tail: Sequence[Entry], room_tokens: int) -> int | None:
+    """The new `mask_to`, if masking would still save something: all but the last results.
+
+    The last `KEPT_RESULTS` stay, fewer if they take more than `KEPT_SHARE` of the room; the newest always.
+    """
     cut = compaction(tail)
     results = [e for e in tail if e.kind is EntryKind.TOOL_RESULT and e.id >= max(cut.keep_from, cut.mask_to)]
-    old = [e for e in results[:-KEPT_RESULTS] if len(e.body["text"]) > LONGEST_KEPT]
+    characters = 0
+    kept = 0
+    for entry in reversed(results[-KEPT_RESULTS:]):
+        characters += len(entry.body["text"])
+        if kept and characters > room_tokens * KEPT_SHARE * CHARACTERS_PER_TOKEN:
+            break
+        kept += 1
+    old = [len(e.body["text"]) for e in results[: len(results) - kept] if len(e.body["text"]) > LONGEST_KEPT]
     # A batch, not one at a time: each masking changes the prefix and costs a prefill.
-    if len(old) < 3:
+    if sum(old) < room_tokens * LEAST_SAVED * CHARACTERS_PER_TOKEN:
         return None
-    return results[-KEPT_RESULTS].id
+    return results[-kept].id
 
 
-def next_keep(tail: Sequence[Entry]) -> int | None:
-    """Where a summary would cut: before the last entries, and never between a reply and its results."""
+def next_keep(tail: Sequence[Entry], room_tokens: int) -> int | None:
+    """Where a summary would cut: before the last entries, and never between a reply and its results.
+
+    As many are kept as `KEPT_ENTRIES` and `KEPT_SHARE` of the room allow, but the last reply and what
+    followed it always.
+    """
     cut = compaction(tail)
     kept = [
         e
         for e in tail
         if e.kind not in (EntryKind.NOTE, EntryKind.SUMMARY, EntryKind.SYSTEM) and e.id >= cut.keep_from
     ]
-    for entry in reversed(kept[: -KEPT_ENTRIES or None]):
-        if entry.kind is EntryKind.REPLY and entry.id > cut.keep_from:
-            return entry.id
-    return None
+    most_characters = room_tokens * KEPT_SHARE * CHARACTERS_PER_TOKEN
+    chosen: int | None = None
+    characters = 0
+    for count, entry in enumerate(reversed(kept), start=1):
+        characters += _characters(_message(entry, cut.mask_to))
+        if chosen is not None and characters > most_characters:
+            break
+        if entry.kind is EntryKind.REPLY:
+            chosen = entry.id
+            if count > KEPT_ENTRIES:
+                break
+    return chosen if chosen is not None and chosen > cut.keep_from else None

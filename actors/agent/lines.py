@@ -1,7 +1,7 @@
 """An agent's lines to its model hosts: which to ask, past its breaker and through its gate.
 
-An agent stays with its host and so with its warm prefix. When that one is down it goes to the next that is not, and
-home again some time after home has come back, each agent at its own moment.
+An agent stays with its host and so with its warm prefix. When that one is down it goes to the next that
+is not, and home again some time after home has come back, each agent at its own moment.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
 
 from actors import log
 from actors.home import safe
@@ -24,6 +26,7 @@ from actors.model.slots import Slot, SlotGate
 HOME_AGAIN_S = 60.0
 MISSING_S = 300.0  # how long a host that lacks the model is passed over while others have it
 PROBE_S = 2.0
+_NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout, ConnectionRefusedError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +117,14 @@ class HostLine:
         """A cheap question first: a host that is still away must not cost a prompt's patience."""
         status = probe(self.url, PROBE_S)
         if not status.reachable:
-            raise ModelUnavailable(status.error or f"{self.url} is away", host=self.url, model=model)
+            raise HostAway(status.error or f"{self.url} is away", host=self.url, model=model)
 
     def _failed(self, error: ModelUnavailable, began_at: float) -> None:
         if isinstance(error, HostResting):
             return
-        # Without a status there was no answer at all: no connection, or a hang.
-        health = self.breaker.failed(str(error), unreachable=error.status is None, began_at=began_at)
+        # A request that hung or broke may be that request's own fault; a refused connection is not.
+        unreachable = isinstance(error, HostAway) or isinstance(error.__cause__, _NO_CONNECTION)
+        health = self.breaker.failed(str(error), unreachable=unreachable, began_at=began_at)
         if health.openings:
             rests_s = max(0.0, health.retry_at - time.time())
             log.warning("host_rests", host=self.url, reason=str(error), rests_s=round(rests_s, 1))
@@ -132,6 +136,10 @@ class HostLine:
 
 class HostResting(ModelUnavailable):
     """The host was not asked: its breaker is open, or another process tries it now."""
+
+
+class HostAway(ModelUnavailable):
+    """The host did not answer the cheap question that goes before a try."""
 
 
 class Lines:

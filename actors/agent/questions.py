@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from actors import log
-from actors.agent import context
-from actors.agent.asking import Asker
+from actors.agent import context, preloading
+from actors.agent.asking import Asker, prompt_cut
 from actors.agent.desk import Desk
 from actors.agent.summary import written_summary
 from actors.messages import HUMAN
@@ -24,7 +24,9 @@ from store.engine import Transaction
 from store.failpoints import failpoint
 from store.history import Entry
 from store.inbox import Row
-from store.states import Activity, EntryKind
+from store.states import Activity, EntryKind, Role
+
+TOO_LONG_TRIES = 2
 
 
 class Questions:
@@ -34,14 +36,22 @@ class Questions:
         self.desk = desk
         self.runtime = desk.runtime
         self.memory = desk.memory
-        self.asker = Asker(desk.runtime, desk.runtime.config.model.options(desk.role))
+        self.asker = Asker(desk, desk.runtime.config.model.options(desk.role))
         self.ended = False
         self._outage_noted = False
+        self._refused_as_too_long = 0
+        self._cut_in: int | None = None  # the context of which a cut prompt was told
+        self._window = self.asker.options.context_window
+        self._must_compact = False
+        if desk.role is Role.ORCHESTRATOR:
+            # One per crew, so that the model loads before anybody waits for it, and is loaded once.
+            preloading.start(desk.runtime, self.asker.options)
 
     def ask_model(self, turn: Row, may_end: Callable[[Row], bool]) -> str | None:
         """One question, its reply committed; a last word that may end the turn ends it in the same
         transaction (`ended`). Returns why the turn is stuck, None if it is not."""
-        if self.compact():
+        must, self._must_compact = self._must_compact, False
+        if self.compact(force=must):
             return None
         failpoint("before_model_call")
         began = time.monotonic()
@@ -50,7 +60,7 @@ class Questions:
         except ModelCancelled:
             return None
         except PromptTooLong as error:
-            return None if self.compact(force=True) else f"its prompt does not fit the window: {error}"
+            return self._too_long(error)
         except (ModelUnavailable, RequestRefused) as error:
             self._note_outage(error)
             self.asker.wait_out(error)
@@ -69,6 +79,7 @@ class Questions:
 
     def _commit_reply(self, turn: Row, body: dict[str, Any], may_end: Callable[[Row], bool]) -> None:
         last = not body["calls"] and not body["problems"] and may_end(turn)
+        cut = self._new_cut(body)
 
         def reply(tx: Transaction) -> list[Entry]:
             entry = self.desk.append(tx, EntryKind.REPLY, body)
@@ -77,12 +88,15 @@ class Questions:
                 self.desk.answer(tx, message, body["text"])
             if last:
                 self.desk.finish(tx, turn, body["text"])
-            elif self._outage_noted:
+            else:
                 self.desk.set_activity(tx, Activity.MODEL)
+            if cut is not None:
+                self._record_cut(tx, body, cut)
             return [entry]
 
         self.desk.write(reply)
         self._outage_noted = False
+        self._refused_as_too_long = 0
         self.ended = last
 
     def _unanswered_people(self, turn: Row) -> list[int]:
@@ -116,19 +130,65 @@ class Questions:
 
     # -- the window ----------------------------------------------------------------------------
 
+    def _too_long(self, error: PromptTooLong) -> str | None:
+        """Compact; where nothing is left to compact, ask again before giving up: a server that loads the
+        model anew may refuse a prompt that fits."""
+        if self.compact(force=True):
+            return None
+        self._refused_as_too_long += 1
+        if self._refused_as_too_long <= TOO_LONG_TRIES and self._used() < 1:
+            self.asker.wait_out(error)
+            return None
+        self._refused_as_too_long = 0
+        return f"its prompt does not fit the window: {error}"
+
+    def _new_cut(self, body: dict[str, Any]) -> dict[str, Any] | None:
+        """What was asked and what the server says it read, if it read only a part; once per context."""
+        context_id = self.memory.entries[0].id
+        cut = prompt_cut(body, self.memory.entries, self.asker.options.context_window)
+        if cut is None or self._cut_in == context_id:
+            return None
+        self._cut_in = context_id
+        self._must_compact = True
+        # From now on we believe the server, but never less than half of what was agreed: one that reports
+        # nonsense must not stop the work.
+        told = cut["reported_tokens"] + self.asker.options.max_tokens
+        self._window = max(self.asker.options.context_window // 2, min(self._window, told))
+        log.error("prompt_cut", actor=self.runtime.name, host=body["host"], **cut)
+        return cut
+
+    def _record_cut(self, tx: Transaction, body: dict[str, Any], cut: dict[str, Any]) -> None:
+        incidents.record(
+            tx,
+            "prompt_cut",
+            now=self.runtime.clock(),
+            agent=self.runtime.name,
+            project=self.desk.project,
+            needs_human=True,
+            host=body["host"],
+            context_window=self.asker.options.context_window,
+            **cut,
+        )
+
+    def _used(self) -> float:
+        """The share of the room for a prompt that the next one takes."""
+        tools_characters = sum(len(str(spec.as_json())) for spec in self.desk.specs)
+        return context.tokens(self.memory.entries, tools_characters) / self._room()
+
+    def _room(self) -> int:
+        """Tokens that a prompt may have, so that the answer still fits."""
+        return self._window - self.asker.options.max_tokens
+
     def compact(self, *, force: bool = False) -> bool:
         """Keep the prompt well inside the window; True if the context was changed (then look again)."""
-        options = self.asker.options
-        room = options.context_window - options.max_tokens
-        tools_characters = sum(len(str(spec.as_json())) for spec in self.desk.specs)
-        used = context.tokens(self.memory.entries, tools_characters) / room
-        mask_to = context.next_mask(self.memory.entries)
+        used = self._used()
+        mask_to = context.next_mask(self.memory.entries, self._room())
         if mask_to is not None and (force or used >= context.MASK_AT):
             log.info("context_masked", actor=self.runtime.name, used=round(used, 2))
             now = self.runtime.clock()
             self.desk.write(lambda tx: self.memory.mask(tx, mask_to, now=now))
             return True
-        keep_from = context.next_keep(self.memory.entries)
+        keep_from = context.next_keep(self.memory.entries, self._room())
         if keep_from is not None and (force or used >= context.SUMMARISE_AT):
             log.info("context_summarised", actor=self.runtime.name, used=round(used, 2))
             text = written_summary(self.memory.entries, keep_from)
@@ -142,7 +202,7 @@ class Questions:
             return
         usage = dict(tasks.current(tx, self.desk.task)["usage"])
         usage["steps"] = usage.get("steps", 0) + 1
-        for name in ("prompt_tokens", "cached_tokens", "generated_tokens", "total_ms"):
+        for name in ("prompt_tokens", "cached_tokens", "generated_tokens", "total_ms", "queue_ms"):
             usage[name] = usage.get(name, 0) + (cost.get(name) or 0)
         usage["active_s"] = round(usage.get("active_s", 0.0) + self.desk.active_s, 3)
         self.desk.active_s = 0.0

@@ -6,25 +6,31 @@ others, masking and plain records lose little against a model's summary (arXiv 2
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
+from actors.agent import context
 from store.history import Entry
 from store.states import EntryKind
 
-MOST_LINES = 60
-LONGEST_LINE = 200
+MOST_LINES = 50
+LONGEST_LINE = 120
+_EARLIER = re.compile(r"- \((\d+) earlier steps\)")
 
 
 def written_summary(tail: Sequence[Entry], keep_from: int) -> str:
     """One line for each thing done before `keep_from`, the newest kept when there are many."""
-    lines: list[str] = []
+    # The summary in force goes first, wherever its row stands: it was written after rows that it left as
+    # they were.
+    lines = context.compaction(tail).text.splitlines()
+    earlier = 0
+    if lines and (found := _EARLIER.fullmatch(lines[0])):
+        earlier, lines = int(found[1]), lines[1:]
     calls = {e.id: e.body["calls"] for e in tail if e.kind is EntryKind.REPLY}
     for entry in tail:
         if entry.id >= keep_from:
             break
         match entry.kind:
-            case EntryKind.SUMMARY if entry.body["text"]:
-                lines += entry.body["text"].splitlines()
             case EntryKind.REPLY if entry.body["text"]:
                 lines.append(f"- you said: {_short(entry.body['text'])}")
             case EntryKind.TOOL_RESULT:
@@ -34,8 +40,9 @@ def written_summary(tail: Sequence[Entry], keep_from: int) -> str:
                 lines.append(f"- {_call(entry.body['tool'], arguments)} -> {_outcome(entry)}")
             case _:
                 pass
-    if len(lines) > MOST_LINES:
-        lines = [f"- ({len(lines) - MOST_LINES} earlier steps)", *lines[-MOST_LINES:]]
+    earlier += max(0, len(lines) - MOST_LINES)
+    if earlier:
+        lines = [f"- ({earlier} earlier steps)", *lines[-MOST_LINES:]]
     return "\n".join(lines) or "- nothing yet"
 
 

@@ -6,7 +6,8 @@
 | open      | unreachable, or that many failures, until `retry_at`    | nobody                 |
 | half open | after `retry_at`                                        | one, by the prober lock |
 
-The prober's failure opens it again for twice as long (at most `LONGEST_S`, with jitter), its success closes it.
+The prober's failure opens it again for twice as long (at most `LONGEST_S`, with jitter); its success
+closes it.
 """
 
 from __future__ import annotations

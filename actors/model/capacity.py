@@ -1,8 +1,9 @@
-"""How many requests at once a host takes: configured, or learnt from what its replies say. Pure but for two files.
+"""How many requests at once a host takes, where that is not configured: learnt from what its replies say.
 
-Ollama does not tell its OLLAMA_NUM_PARALLEL. But a reply's total time less its load, prefill and generation is the
-time that it waited in the server: more than a second of it means one request too many. Learning begins at
-`START`, goes down at once and up only while agents wait, and tries what was too many again after `FORGET_S`.
+Ollama does not tell its OLLAMA_NUM_PARALLEL. But a reply's total time less its load, prefill and
+generation is the time that it waited in the server: more than a second of it means one request too
+many. Learning begins at `START`, goes down at once and up only while agents wait in our own line, and
+tries what was too many again after `FORGET_S`.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """The fair gate before a model host: at most so many requests at once, over all processes of a crew.
 
-A slot is a file, taken by flock: the kernel gives it back when its holder dies, whatever the way. Who finds no
-free slot waits in line (`tickets.py`), ordered by the time at which it would be late: brief turns (managers, QA,
-orchestrator) are late at once, long ones after `LONG_PATIENCE_S`. So brief turns go first, and yet an engineer
-waits behind them for that long at most. There is no lock over the whole: a process that is stopped while it
-waits is passed by, and one that is stopped with a slot in hand is found by the supervisor's hang detection.
+A slot is a file, taken by flock: the kernel gives it back when its holder dies, whatever the way. Who
+finds no free slot waits in line (`tickets.py`), ordered by the time at which it would be late: brief turns
+(managers, QA, orchestrator) are late at once, long ones after `LONG_PATIENCE_S`. So brief turns go first,
+and yet nobody who comes later than that is served before an engineer. There is no lock over the whole: a
+process that is stopped while it waits is passed by, and one that is stopped with a slot in hand is found
+by the supervisor's hang detection.
 
 The agent whose prompt lies warm in a slot may have it again: the slot is kept for it for `WARM_S` while
 others wait, at most `WARM_TURNS` times in a row, for a tool is often quicker than another's prefill.

@@ -1,4 +1,4 @@
-"""The waiting line before a model host, as files: shared by processes, and none of them can block it by dying.
+"""The waiting line before a model host, as files shared by processes; nobody blocks it by dying.
 
 A ticket is a FIFO that its waiter keeps open. Whoever opens it for writing learns from the kernel whether
 the waiter still lives (ENXIO: it does not), and wakes it by a byte. A ticket's name sorts by the time at
@@ -65,10 +65,9 @@ def waiting(queue: Path) -> int:
 
 def _in_line(queue: Path) -> list[Path]:
     try:
-        names = sorted(name for name in os.listdir(queue) if not name.startswith("."))
+        return sorted(path for path in queue.iterdir() if not path.name.startswith("."))
     except FileNotFoundError:
         return []
-    return [queue / name for name in names]
 
 
 def _touch(path: Path, data: bytes = b"") -> bool:

@@ -80,8 +80,7 @@ def add_command(options: Options, words: tuple[str, ...], agent: str, every: boo
     minutes, text = _minutes_and_note(words, every=every, cron=cron)
     zone = None if cron is None else _local_zone()
     due_at = time.time() + (minutes or 0.0) * 60 if cron is None else _first_due(cron, zone)
-    store = options.open_store()
-    try:
+    with options.store() as store:
         from actors.messages import HUMAN
         from store import timers
 
@@ -102,8 +101,6 @@ def add_command(options: Options, words: tuple[str, ...], agent: str, every: boo
                 cron=cron,
                 timezone=zone,
             )
-    finally:
-        store.close()
     if options.as_json:
         output.print_json({"id": added, "to": row["name"], "note": text, "due_at": output.iso(due_at)})
     else:
@@ -182,11 +179,8 @@ def list_command(options: Options, everything: bool) -> None:
 def _list(options: Options, *, everything: bool) -> None:
     from store import timers
 
-    store = options.open_store()
-    try:
+    with options.store() as store:
         rows = timers.listed(store, everything=everything)
-    finally:
-        store.close()
     if options.as_json:
         output.print_json([_as_json(row) for row in rows])
     elif not rows:
@@ -230,12 +224,8 @@ def cancel_command(options: Options, timer_id: int) -> None:
     """Cancel the check-in ID."""
     from store import timers
 
-    store = options.open_store()
-    try:
-        with store.write() as tx:
-            cancelled = timers.cancel(tx, timer_id)
-    finally:
-        store.close()
+    with options.store() as store, store.write() as tx:
+        cancelled = timers.cancel(tx, timer_id)
     if not cancelled:
         raise UsageProblem(f"no check-in {timer_id} is to come; `nightcrew schedule list` shows them")
     if options.as_json:

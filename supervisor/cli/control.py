@@ -33,13 +33,10 @@ def _intervene(
     """Find who is meant, act in one transaction, say what was done and whether anyone is there to do it."""
     from supervisor import status
 
-    store = options.open_store()
-    try:
+    with options.store() as store:
         target = names.either(store, name)
         with store.write() as tx:
             done = act(tx, target)
-    finally:
-        store.close()
     alive = status.holder(options.home) is not None
     if options.as_json:
         output.print_json({"name": target.name, "done": done, "supervisor_runs": alive})
@@ -232,8 +229,7 @@ def create_command(options: Options, agent: str, role: str, project: str) -> Non
     from supervisor import status
 
     kind = role_named(role).value
-    store = options.open_store()
-    try:
+    with options.store() as store:
         row = names.project(store, project)
         _live(names.Project(row))
         name = _new_name(agent, kind, row["name"])
@@ -246,8 +242,6 @@ def create_command(options: Options, agent: str, role: str, project: str) -> Non
             )
             work.assign_waiting(tx, row, now=time.time())
             work.tell_supervisor(tx, row["name"], now=time.time())
-    finally:
-        store.close()
     alive = status.holder(options.home) is not None
     if options.as_json:
         output.print_json({"name": name, "role": kind, "project": row["name"], "created": added})
@@ -282,8 +276,7 @@ def archive_command(options: Options, projects: tuple[str, ...]) -> None:
     """
     from store import crew
 
-    store = options.open_store()
-    try:
+    with options.store() as store:
         if projects:
             rows = [names.project(store, text) for text in projects]
         else:
@@ -295,8 +288,6 @@ def archive_command(options: Options, projects: tuple[str, ...]) -> None:
                     f"`nightcrew cancel {row['name']}` ends it first"
                 )
         done = [_archive(options.home, store, row) for row in rows if row["state"] != "archived"]
-    finally:
-        store.close()
     if options.as_json:
         output.print_json({"archived": done})
     else:

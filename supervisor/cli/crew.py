@@ -31,17 +31,13 @@ def status_command(options: Options) -> None:
     from supervisor import status
 
     try:
-        store = options.open_store()
-    except StoreMissing:
-        found = status.of_nothing(_configured_hosts(options))
-        needs_you = 0
-    else:
-        try:
+        with options.store() as store:
             hosts = status.known_hosts(store) or _configured_hosts(options)
             found = status.of_crew(store, options.home, hosts)
             needs_you = _needing_you(store, found)
-        finally:
-            store.close()
+    except StoreMissing:
+        found = status.of_nothing(_configured_hosts(options))
+        needs_you = 0
     if options.as_json:
         output.print_json(found | {"needs_you": needs_you})
     else:
@@ -131,8 +127,7 @@ def info_command(options: Options, agent: str) -> None:
     from store.states import MessageState
     from supervisor import status
 
-    store = options.open_store()
-    try:
+    with options.store() as store:
         row = names.agent(store, agent)
         name = row["name"]
         waiting = inbox.listed(store, recipient=name, state=MessageState.READY)
@@ -144,8 +139,6 @@ def info_command(options: Options, agent: str) -> None:
             "log": str(log_path(options.home.logs, name)),
             "window": names.window_of(row) if row["kind"] == "agent" else None,
         }
-    finally:
-        store.close()
     if options.as_json:
         output.print_json(found)
         return
@@ -191,12 +184,9 @@ def history_command(options: Options, agent: str, most: int, full: bool) -> None
     """
     from store import history
 
-    store = options.open_store()
-    try:
+    with options.store() as store:
         name = names.agent(store, agent)["name"]
         entries = history.newest(store, name, most=most)
-    finally:
-        store.close()
     if options.as_json:
         output.print_json([_entry(entry) for entry in entries])
     elif not entries:
@@ -242,12 +232,9 @@ def incidents_command(options: Options, most: int, project: str | None) -> None:
     """List incidents, newest last; those marked ! need you."""
     from store import incidents
 
-    store = options.open_store()
-    try:
+    with options.store() as store:
         only = None if project is None else names.project(store, project)["name"]
         rows = list(reversed(incidents.listed(store, project=only, most=most)))
-    finally:
-        store.close()
     if options.as_json:
         output.print_json([incident_as_json(row) for row in rows])
         return

@@ -44,11 +44,8 @@ def log_command(options: Options, agent: str | None, follow: bool, lines: int) -
 
     home = options.home
     if agent is not None and agent != "supervisor":
-        store = options.open_store()
-        try:
+        with options.store() as store:
             agent = names.agent(store, agent)["name"]
-        finally:
-            store.close()
     path = log.log_path(home.logs, agent)
     if not path.exists() and not follow:
         output.note(f"no log at {path} yet")
@@ -74,11 +71,8 @@ def attach_command(options: Options, agent: str | None) -> None:
 
     name = None
     if agent is not None:
-        store = options.open_store()
-        try:
+        with options.store() as store:
             name = names.agent(store, agent)["name"]
-        finally:
-            store.close()
     home = options.home
     home.make()
     how = attach_argv(home.run, name)

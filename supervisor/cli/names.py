@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,18 +166,12 @@ def completions(
     from store.errors import StoreError
     from supervisor.cli import options
 
-    try:
-        store = options.of(context).open_store()
-    except (StoreError, OSError):
-        return []
-    try:
-        rows = [(row["name"], row["role"] or row["kind"]) for row in crew.all_agents(store)] if agents else []
+    rows: list[tuple[str, str]] = []
+    with suppress(StoreError, OSError), options.of(context).store() as store:
+        if agents:
+            rows += [(row["name"], row["role"] or row["kind"]) for row in crew.all_agents(store)]
         if projects:
             rows += [(row["name"], f"project, {row['state']}") for row in crew.all_projects(store)]
-    except StoreError:
-        return []
-    finally:
-        store.close()
     return [
         click.shell_completion.CompletionItem(name, help=kind)
         for name, kind in rows

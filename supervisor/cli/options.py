@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -42,13 +43,22 @@ class Options:
 
         return Home(_home_path(self.environment))
 
-    def open_store(self) -> Store:
+    @contextmanager
+    def store(self) -> Iterator[Store]:
         """The crew's store, whose writes wake their recipients. Raises a `StoreError`."""
         from actors.wake import Waker
         from store.engine import Store
 
         home = self.home
-        return Store(home.store, notify=Waker(home.run))
+        waker = Waker(home.run)
+        try:
+            store = Store(home.store, notify=waker)
+            try:
+                yield store
+            finally:
+                store.close()
+        finally:
+            waker.close()
 
     def load_config(self) -> LoadedConfig:
         """The configuration in force for this command. Raises `ConfigError`."""

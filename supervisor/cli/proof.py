@@ -115,12 +115,9 @@ def report_command(options: Options, project: str | None, page: Path | None) -> 
     """
     from supervisor.cli import report, report_page
 
-    store = options.open_store()
-    try:
+    with options.store() as store:
         only = None if project is None else names.project(store, project)["name"]
         found = report.gather(store, only)
-    finally:
-        store.close()
     if page is not None:
         try:
             page.write_text(report_page.as_html(found), encoding="utf-8")

@@ -135,11 +135,8 @@ def ensure(options: Options, *, unsafe: bool) -> bool:
 def _is_unsafe(options: Options) -> bool:
     from store import incidents
 
-    store = options.open_store()
-    try:
+    with options.store() as store:
         fact = incidents.fact(store, "sandbox")
-    finally:
-        store.close()
     return isinstance(fact, dict) and fact.get("mode") == "unsafe"
 
 

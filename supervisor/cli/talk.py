@@ -61,8 +61,7 @@ def send_command(
         text = sys.stdin.read()
     if not text.strip():
         raise UsageProblem("the text is empty; nothing was sent")
-    store = options.open_store()
-    try:
+    with options.store() as store:
         name = names.agent(store, agent)["name"]
         alive = _supervisor_runs(options)
         if wait and not alive:
@@ -72,8 +71,6 @@ def send_command(
         message = post_text(store, name, text, priority=priority, key=key)
         answer = _await_answer(store, options, message, name, timeout_s) if wait else None
         _print_sent(options, store, message, name, answer, alive=alive)
-    finally:
-        store.close()
 
 
 def post_text(store: Store, name: str, text: str, *, priority: str = "normal", key: str | None = None) -> int:
@@ -143,8 +140,7 @@ def _await_answer(store: Store, options: Options, message: int, name: str, timeo
 @pass_options
 def prompt_command(options: Options, agent: str) -> None:
     """Read one line and send it to AGENT. An empty line sends nothing."""
-    store = options.open_store()
-    try:
+    with options.store() as store:
         name = names.agent(store, agent)["name"]
         text = _read_line(f"to {name}> ")
         if not text.strip():
@@ -152,8 +148,6 @@ def prompt_command(options: Options, agent: str) -> None:
             return
         message = post_text(store, name, text, priority="high")
         _print_sent(options, store, message, name, None, alive=_supervisor_runs(options))
-    finally:
-        store.close()
 
 
 def _read_line(question: str) -> str:
@@ -178,11 +172,8 @@ def inbox_command(options: Options, most: int) -> None:
     from actors.messages import HUMAN
     from store import inbox
 
-    store = options.open_store()
-    try:
+    with options.store() as store:
         rows = list(reversed(inbox.listed(store, recipient=HUMAN, most=most)))
-    finally:
-        store.close()
     if options.as_json:
         output.print_json([_as_json(row) for row in rows])
         return
@@ -233,11 +224,8 @@ def _list_letters(options: Options) -> None:
     from store import inbox
     from store.states import MessageState
 
-    store = options.open_store()
-    try:
+    with options.store() as store:
         rows = list(reversed(inbox.listed(store, state=MessageState.DEAD)))
-    finally:
-        store.close()
     if options.as_json:
         output.print_json([_as_json(row) for row in rows])
     elif not rows:
@@ -267,15 +255,12 @@ def retry_command(options: Options, letter_id: int) -> None:
     """Put the dead letter ID back into its mailbox."""
     from store import inbox
 
-    store = options.open_store()
-    try:
+    with options.store() as store:
         row = inbox.get(store, letter_id)
         with store.write() as tx:
             revived = inbox.revive(tx, letter_id, now=time.time())
             if revived and row is not None:
                 tx.notify(row["recipient"])
-    finally:
-        store.close()
     if row is None or not revived:
         raise UsageProblem(f"message {letter_id} is no dead letter; `nightcrew letters` lists them")
     if options.as_json:

@@ -35,18 +35,24 @@ class View(Protocol):
 
 def wait(options: Options, store: Store, name: str) -> None:
     """Show the tasks until the end, then print the outcome and exit with its status."""
+    with _view(options) as view:
+        _watch(options, store, name, view)
+    outcome = outcome_of(store, name)
+    _print_outcome(options, outcome)
+    raise click.exceptions.Exit(0 if outcome["complete"] else EXIT_NOT_ALL_MERGED)
+
+
+@contextmanager
+def leaving_it_at_work(name: str) -> Iterator[None]:
+    """Ctrl-C ends the watching and not the work, and says so."""
     try:
-        with _view(options) as view:
-            _watch(options, store, name, view)
+        yield
     except KeyboardInterrupt:
         output.note(
             f"\nno longer watching; the crew works on. `nightcrew tasks {name}` shows how far it is, "
             "`nightcrew down` stops it"
         )
         raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
-    outcome = outcome_of(store, name)
-    _print_outcome(options, outcome)
-    raise click.exceptions.Exit(0 if outcome["complete"] else EXIT_NOT_ALL_MERGED)
 
 
 def outcome_of(store: Store, name: str) -> dict[str, Any]:

@@ -117,20 +117,19 @@ def _work(
         output.note(f"warning: {warning}")
     if start and starting.ensure(options, unsafe=unsafe) and not options.as_json:
         output.note(f"the crew is up (home {options.home.path})")
-    store = options.open_store()
-    try:
+    with options.store() as store:
         known = deploy.running(store, spec, site)
         project = known or deploy.deploy(
             store, options.home, loaded.config, spec, repository, engineers, qa, site=site
         )
-        if not options.as_json or wait:
-            _say(options, project, already=known is not None)
-        if wait:
-            waiting.wait(options, store, project["name"])
-        elif options.as_json:
-            output.print_json(_as_json(store, project, already=known is not None))
-    finally:
-        store.close()
+        name = project["name"]
+        with waiting.leaving_it_at_work(name):
+            if not options.as_json or wait:
+                _say(options, project, already=known is not None)
+            if wait:
+                waiting.wait(options, store, name)
+            elif options.as_json:
+                output.print_json(_as_json(store, project, already=known is not None))
 
 
 def _is_known(options: Options, spec: Spec, site: Site) -> bool:
@@ -139,13 +138,10 @@ def _is_known(options: Options, spec: Spec, site: Site) -> bool:
     from supervisor import deploy
 
     try:
-        store = options.open_store()
+        with options.store() as store:
+            return deploy.running(store, spec, site) is not None
     except StoreMissing:
         return False
-    try:
-        return deploy.running(store, spec, site) is not None
-    finally:
-        store.close()
 
 
 def _say(options: Options, project: dict[str, Any], *, already: bool) -> None:
@@ -180,12 +176,9 @@ def tasks_command(options: Options, project: str | None) -> None:
     from store import tasks
     from supervisor import status
 
-    store = options.open_store()
-    try:
+    with options.store() as store:
         only = None if project is None else names.project(store, project)["name"]
         rows = tasks.listed(store, project=only)
-    finally:
-        store.close()
     if options.as_json:
         output.print_json([status.of_task(row) for row in rows])
     elif not rows:

@@ -62,7 +62,7 @@ def _engineer(letter: str) -> Scene:
 
 def _script() -> list[Scene]:
     verdict = call(
-        "report_verdict", task="{task}", passed=True, findings="Imported it; it does what it says."
+        "report_verdict", task="{task}", passed=True, findings="Imported it; it does its job."
     )
     tester = {
         "role": "qa",
@@ -243,4 +243,3 @@ def test_the_work_ends_merged_though_every_kind_of_process_is_killed_in_the_midd
     for letter in LETTERS:
         assert letter in git(repository, "show", f"{branch}:{letter}.py")
     assert (git(repository, "rev-parse", "main"), git(repository, "status", "--porcelain")) == (main, "")
-    assert not any(row["state"] == "quarantined" for row in (crew.agent(f"gate.{PROJECT}"),))

@@ -35,7 +35,7 @@ class Started:
 
     runtime: Runtime
     clock: Clock
-    drain: Callable[[], None]
+    drain: Callable[[], object]
 
 
 @dataclass

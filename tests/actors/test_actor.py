@@ -5,7 +5,7 @@ from __future__ import annotations
 from actors import mailbox
 from actors.actor import Actor, Effects, nothing
 from actors.messages import HUMAN, AnyMessage, Text
-from store import incidents, inbox
+from store import inbox, incidents
 from store.engine import Store
 from store.errors import StoreUnwritable
 from store.inbox import Row
@@ -29,7 +29,9 @@ def _state(store: Store, message_id: int) -> str:
     return str((inbox.get(store, message_id) or {})["state"])
 
 
-def test_a_message_is_handled_and_its_effects_and_acknowledgement_are_one_commit(stage: Stage, start: Start) -> None:
+def test_a_message_is_handled_and_its_effects_and_acknowledgement_are_one_commit(
+    stage: Stage, start: Start
+) -> None:
     started = start(Obedient, "a")
     sent = _tell(stage.store, "say hello")
     started.drain()
@@ -90,7 +92,9 @@ def test_a_body_that_cannot_be_decoded_is_a_dead_letter_at_once(stage: Stage, st
     assert [message for message, _ in _letters(stage.store, HUMAN)] == [sent]
 
 
-def test_a_message_of_a_kind_that_the_actor_does_not_handle_becomes_a_dead_letter(stage: Stage, start: Start) -> None:
+def test_a_message_of_a_kind_that_the_actor_does_not_handle_becomes_a_dead_letter(
+    stage: Stage, start: Start
+) -> None:
     started = start(Actor, "a")
     sent = _tell(stage.store, "hello")
     for _ in range(3):

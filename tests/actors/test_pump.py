@@ -12,7 +12,7 @@ import pytest
 from actors import mailbox
 from actors.home import Home
 from actors.messages import HUMAN, Text
-from store import inbox
+from store import inbox, timers
 from store.engine import Store
 from store.states import MessageState
 from tests.support.crews import Crew
@@ -77,10 +77,25 @@ def test_three_failures_in_a_real_process_make_a_dead_letter_in_the_time_of_its_
     sent = crew.tell("a", "raise")
 
     def is_dead() -> bool:
-        return (inbox.get(crew.store, sent) or {})["state"] == MessageState.DEAD
+        return bool((inbox.get(crew.store, sent) or {})["state"] == MessageState.DEAD)
 
     # The pauses are 0.5 and 1 s; a poll takes ten.
     eventually(is_dead, "it is a dead letter", within_s=5)
+
+
+def test_a_check_in_that_is_sooner_than_the_timers_next_look_is_not_late(crew: Crew) -> None:
+    """The pump must learn of a new next look while it already waits for the old one."""
+    crew.want("timer", kind="timer")
+    crew.want("a")
+    crew.up()
+    crew.running("timer")
+    crew.running("a")
+    with crew.store.write() as tx:
+        due_at = time.time() + 0.5
+        timers.add(tx, recipient="a", note="", due_at=due_at, created_by=HUMAN, now=time.time())
+    eventually(lambda: timers.listed(crew.store) == [], "it has fired", within_s=20)
+    (fired,) = timers.listed(crew.store, everything=True)
+    assert fired["fired_at"] - due_at < 1.0
 
 
 def _switches(pid: int) -> int:

@@ -50,7 +50,9 @@ def test_any_number_of_wakes_is_one(folder: Path) -> None:
     waker.close()
 
 
-def test_a_sender_is_never_held_up_by_a_queue_that_is_full_or_a_recipient_that_is_not_there(folder: Path) -> None:
+def test_a_sender_is_never_held_up_by_a_queue_that_is_full_or_a_recipient_that_is_not_there(
+    folder: Path,
+) -> None:
     listener, waker = WakeSocket(folder, "one"), Waker(folder)
     started = time.monotonic()
     for _ in range(2_000):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from actors.settings import Config
 from store import crew
 from store.engine import Store
 from supervisor import recovery, status, tree
+from supervisor.cli import app
 from supervisor.deploy import deploy
 from supervisor.spec_file import parse_spec
 from tests.git.user_repository import UserRepository
@@ -130,6 +132,29 @@ class Cli:
             os.kill(holder.pid, signal.SIGKILL)
         if self.home.run.is_dir():
             recovery.end_leftovers(self.home)
+
+
+class InProcess:
+    """The same without a process of its own, for what needs none."""
+
+    def __init__(self, home: Home, cwd: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.home = home
+        self.cwd = cwd
+        self._capsys = capsys
+
+    def __call__(self, *words: str, stdin: str = "") -> Done:
+        self._capsys.readouterr()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("NIGHTCREW_HOME", str(self.home.path))
+            patch.setattr(sys, "stdin", io.StringIO(stdin))
+            code = app.run(words)
+        said = self._capsys.readouterr()
+        return Done(code, said.out, said.err)
+
+
+@pytest.fixture
+def quick(home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> InProcess:
+    return InProcess(home, tmp_path, capsys)
 
 
 @pytest.fixture

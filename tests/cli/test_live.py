@@ -33,7 +33,7 @@ def test_run_wait_ends_with_every_deliverable_merged_and_down_leaves_nothing(
     assert pids
     stopped = live("down", "--json").json()
     assert stopped["stopped"]
-    assert not [pid for pid in [*pids, stopped["pid"]] if psutil.pid_exists(pid)]
+    assert not [pid for pid in [*pids, stopped["pid"]] if _lives(pid)]
     assert not (live.home.run / "tmux.sock").exists()
 
 
@@ -68,6 +68,7 @@ def test_a_supervisor_that_dies_while_one_waits_is_told_with_the_way_on(
     live.env["NIGHTCREW_MODEL_LIMITS_CONNECT_S"] = "1"
     waiting = live.start("run", str(spec), "--repo", str(repository.path), "--wait")
     holder = eventually(lambda: _ready(live), "a supervisor", within_s=30)
+    assert holder is not None
     os.kill(holder.pid, signal.SIGKILL)
     _, said = waiting.communicate(timeout=60)
     # It may have been killed before the project was there: then nothing waits, and that is said too.
@@ -88,6 +89,14 @@ def test_ctrl_c_ends_the_watching_and_not_the_work(live: Cli, spec: Path, reposi
     again = live("run", str(spec), "--repo", str(repository.path), "--wait", "--json")
     assert again.code == 0, again.err
     assert again.json()["project"].startswith("shop")
+
+
+def _lives(pid: int) -> bool:
+    """A process that its parent (here: whoever adopts orphans) has not buried yet has ended all the same."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _pid(cli: Cli, name: str) -> int | None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import select
 
-from store import crew, history, inbox
+from store import crew, history, inbox, schema
 from store.engine import Fence, Store
 from store.errors import StaleGeneration
 from store.inbox import ATTEMPTS, Row
@@ -75,6 +75,9 @@ class Delivery(RuleBasedStateMachine):
 
     @rule(target=incarnations, agent=st.sampled_from(AGENTS))
     def start(self, agent: str) -> Fence:
+        return self._start(agent)
+
+    def _start(self, agent: str) -> Fence:
         """The supervisor raises the generation; the child takes the older claims over."""
         with self.store.write() as tx:
             fence = Fence(agent, crew.next_generation(tx, agent))
@@ -109,6 +112,9 @@ class Delivery(RuleBasedStateMachine):
                 fence, lambda tx: inbox.claim(tx, row.id, generation=fence.generation, now=self.now)
             )
             return
+        self._claim(fence, row)
+
+    def _claim(self, fence: Fence, row: Row) -> None:
         with self.store.write(fence) as tx:
             taken = inbox.claim(tx, row.id, generation=fence.generation, now=self.now)
         assert taken == (self.sent[row.id] is MessageState.READY)
@@ -125,6 +131,9 @@ class Delivery(RuleBasedStateMachine):
         if not self._is_newest(fence):
             self._is_refused(fence, lambda tx: self._effects(tx, fence, row))
             return
+        self._finish(fence, row, reply=reply)
+
+    def _finish(self, fence: Fence, row: Row, *, reply: bool) -> None:
         answer = None
         with self.store.write(fence) as tx:
             self._effects(tx, fence, row)
@@ -163,7 +172,11 @@ class Delivery(RuleBasedStateMachine):
         row = self.held.get(fence)
         if row is None or not self._is_newest(fence):
             return
-        with pytest.raises(KeyboardInterrupt), self.store.write(fence) as tx:
+        with pytest.raises(KeyboardInterrupt):
+            self._interrupted(fence, row)
+
+    def _interrupted(self, fence: Fence, row: Row) -> None:
+        with self.store.write(fence) as tx:
             self._effects(tx, fence, row)
             raise KeyboardInterrupt
 
@@ -204,7 +217,7 @@ class Delivery(RuleBasedStateMachine):
 
     @invariant()
     def no_effect_is_there_twice_or_without_its_acknowledgement(self) -> None:
-        rows = self.store.rows(select(history.history.c.message))
+        rows = self.store.rows(select(schema.history.c.message))
         assert Counter(row["message"] for row in rows) == self.expected
 
     @invariant()
@@ -218,15 +231,14 @@ class Delivery(RuleBasedStateMachine):
     def _finish_everything(self) -> None:
         """From any state, one last incarnation of each agent handles all that is left, each once."""
         for agent in AGENTS:
-            fence = self.start(agent)  # type: ignore[call-arg]  # a rule is a plain method here
+            fence = self._start(agent)
             self.now += 3600.0
             for row in inbox.claimed(self.store, agent):
                 self.held[fence] = row
-                self.finish(fence=fence, reply=False)
-            while (row := inbox.peek(self.store, agent, now=self.now)) is not None:
-                self.peeked[fence] = row
-                self.claim(fence=fence)
-                self.finish(fence=fence, reply=False)
+                self._finish(fence, row, reply=False)
+            while (found := inbox.peek(self.store, agent, now=self.now)) is not None:
+                self._claim(fence, found)
+                self._finish(fence, found, reply=False)
         open_ones = {i for i, s in self.sent.items() if s in (MessageState.READY, MessageState.CLAIMED)}
         addressed = {
             row["id"] for agent in AGENTS for row in inbox.listed(self.store, recipient=agent, most=10**6)

@@ -44,7 +44,7 @@ ROUTES = {
 
 
 def _task(store: Store) -> int:
-    if not store.rows(tasks.tasks.select()):
+    if not tasks.listed(store):
         add_project(store, "shop")
     with store.write() as tx:
         return tasks.add(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from store import timers
@@ -10,13 +12,10 @@ from store.timers import Timer
 from tests.support.stores import NOW
 
 
-def _add(store: Store, due_at: float, **values: object) -> int:
+def _add(store: Store, due_at: float, **values: Any) -> int:
+    columns: dict[str, Any] = {"recipient": "pm", "note": "look", "created_by": "human", "now": NOW}
     with store.write() as tx:
-        return timers.add(  # type: ignore[misc]  # the columns of a timer
-            tx,
-            **({"recipient": "pm", "note": "look", "created_by": "human", "now": NOW} | values),  # type: ignore[arg-type]
-            due_at=due_at,
-        )
+        return timers.add(tx, **(columns | values), due_at=due_at)
 
 
 def _due(store: Store, now: float) -> list[int]:

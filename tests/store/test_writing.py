@@ -33,10 +33,17 @@ def _facts(store: Store) -> dict[str, object]:
 # -- all or nothing ------------------------------------------------------------------------------
 
 
-def test_an_error_inside_a_write_rolls_all_of_it_back(store: Store) -> None:
-    with pytest.raises(ZeroDivisionError), store.write() as tx:
+def _write_and_fail(store: Store, sql: str = "") -> None:
+    with store.write() as tx:
         incidents.set_fact(tx, "a", 1, now=NOW)
-        _ = 1 / 0
+        if sql:
+            tx.connection.exec_driver_sql(sql)
+        raise RuntimeError
+
+
+def test_an_error_inside_a_write_rolls_all_of_it_back(store: Store) -> None:
+    with pytest.raises(RuntimeError):
+        _write_and_fail(store)
     assert _facts(store) == {}
     with store.write() as tx:
         incidents.set_fact(tx, "b", 2, now=NOW)
@@ -44,12 +51,17 @@ def test_an_error_inside_a_write_rolls_all_of_it_back(store: Store) -> None:
 
 
 def test_a_write_that_failed_in_the_database_leaves_the_store_usable(store: Store) -> None:
-    with pytest.raises(StoreError), store.write() as tx:
-        incidents.set_fact(tx, "a", 1, now=NOW)
-        tx.connection.exec_driver_sql("INSERT INTO nowhere VALUES (1)")
+    with pytest.raises(StoreError, match="nowhere"):
+        _write_and_fail(store, "INSERT INTO nowhere VALUES (1)")
     with store.write() as tx:
         incidents.set_fact(tx, "b", 2, now=NOW)
     assert _facts(store) == {"b": 2}
+
+
+def _put_two(store: Store) -> None:
+    with store.write() as tx:
+        put(tx, "c")
+        put(tx, "a", limit=1)
 
 
 def test_recipients_are_woken_after_the_commit_and_never_after_a_rollback(path: Path) -> None:
@@ -66,9 +78,8 @@ def test_recipients_are_woken_after_the_commit_and_never_after_a_rollback(path: 
         put(tx, "b")
         assert seen == []
     assert seen == [(frozenset({"a", "b"}), 2)]
-    with pytest.raises(MailboxFull), store.write() as tx:
-        put(tx, "c")
-        put(tx, "a", limit=1)
+    with pytest.raises(MailboxFull):
+        _put_two(store)
     assert len(seen) == 1
     store.close()
 
@@ -120,12 +131,12 @@ def test_second_close_is_harmless(path: Path) -> None:
 
 def test_opening_and_closing_leaks_no_descriptor(path: Path) -> None:
     Store(path).close()
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
         store = Store(path)
-        store.rows(crew.agents.select())
+        crew.all_agents(store)
         store.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 # -- the fence -----------------------------------------------------------------------------------
@@ -262,7 +273,8 @@ def _fill(store: Store) -> int:
             with store.write() as tx:
                 put(tx, "r", body={"kind": "text", "v": 1, "text": "x" * 4000})
         except StoreUnwritable as error:
-            assert "free some disk space" in str(error)
+            if "free some disk space" not in str(error):
+                raise
             return count
     raise AssertionError("the disk never got full")
 
@@ -291,10 +303,8 @@ def test_a_full_disk_is_said_and_loses_nothing_committed_and_goes_on_when_there_
 
 def test_a_store_cannot_be_made_on_a_full_disk_and_leaves_nothing_behind(small_disk: Path) -> None:
     (small_disk / "home").mkdir()
-    with pytest.raises(OSError, match="No space"), open(small_disk / "ballast", "wb") as ballast:
-        while True:
-            ballast.write(bytes(4096))
-            ballast.flush()
+    with pytest.raises(OSError, match="No space"):
+        (small_disk / "ballast").write_bytes(bytes(2_000_000))
     with pytest.raises(StoreUnwritable):
         migrate.ensure(small_disk / "home" / "crew.db")
     assert list((small_disk / "home").iterdir()) == []
@@ -313,15 +323,19 @@ def read_only(small_disk: Path) -> Iterator[Path]:
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
 
 
+def _write_once(path: Path) -> None:
+    store = Store(path)
+    try:
+        with store.write() as tx:
+            put(tx, "r")
+    finally:
+        store.close()
+
+
 def test_a_store_on_a_read_only_disk_is_unwritable_and_loses_nothing(read_only: Path) -> None:
     before = read_only.read_bytes()
     with pytest.raises(StoreUnwritable, match="writable"):
-        store = Store(read_only)
-        try:
-            with store.write() as tx:
-                put(tx, "r")
-        finally:
-            store.close()
+        _write_once(read_only)
     assert read_only.read_bytes() == before
 
 
@@ -334,7 +348,8 @@ def test_a_store_cannot_be_made_in_a_read_only_folder(read_only: Path) -> None:
 @pytest.mark.parametrize("mode", [0o500, 0o000])
 def test_a_folder_without_permission_is_unwritable_for_an_ordinary_user(path: Path, mode: int) -> None:
     script = (
-        "import os, sys\nfrom pathlib import Path\nfrom store.engine import Store\nfrom store import migrate\n"
+        "import os, sys\nfrom pathlib import Path\n"
+        "from store.engine import Store\nfrom store import migrate\n"
         "from store.errors import StoreUnwritable\nimport store.inbox, alembic\n"
         "os.setuid(65534)\n"
         "for work in (lambda: Store(Path(sys.argv[1])), lambda: migrate.ensure(Path(sys.argv[2]))):\n"

@@ -28,7 +28,7 @@ def _hold(crew: Crew, name: str) -> tuple[int, str]:
 
 def _is_handled(crew: Crew, message_id: int) -> None:
     def state() -> bool:
-        return (inbox.get(crew.store, message_id) or {})["state"] == MessageState.HANDLED
+        return bool((inbox.get(crew.store, message_id) or {})["state"] == MessageState.HANDLED)
 
     eventually(state, f"message {message_id} is handled")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from actors.home import Home
 from actors.settings import Config
-from supervisor import launch, loop, preflight, run
+from supervisor import loop, preflight, run
 from supervisor.errors import NightcrewError
 
 
@@ -28,7 +28,7 @@ def _none(*_arguments: Any, **_options: Any) -> None:
 
 
 def main(home: str, config: str, start_patience_s: str) -> None:
-    launch.subprocess.Popen = _WithTestKinds  # type: ignore[misc,assignment]  # in this process only
+    subprocess.Popen = _WithTestKinds  # type: ignore[misc,assignment]  # in this process only
     loop.add_services = _none
     preflight.observe_sandbox = _none
     loop.START_PATIENCE_S = float(start_patience_s)

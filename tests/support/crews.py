@@ -169,4 +169,4 @@ def children_with(pid: int, words: str) -> list[int]:
 
 def descriptors(pid: int) -> int:
     """How many descriptors a process has open."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))

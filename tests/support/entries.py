@@ -27,7 +27,9 @@ class Tail:
     def message(self, text: str = "Do it.") -> Entry:
         return self.add(EntryKind.MESSAGE, sender="pm", kind="text", text=text)
 
-    def reply(self, *calls: tuple[str, dict[str, Any]], text: str = "", problems: tuple[str, ...] = ()) -> Entry:
+    def reply(
+        self, *calls: tuple[str, dict[str, Any]], text: str = "", problems: tuple[str, ...] = ()
+    ) -> Entry:
         made = [{"name": name, "arguments": arguments} for name, arguments in calls]
         return self.add(
             EntryKind.REPLY, text=text, calls=made, problems=list(problems), done_reason="stop", cost={}
@@ -36,7 +38,13 @@ class Tail:
     def result(self, reply: Entry, position: int = 0, text: str = "ok", *, ok: bool = True) -> Entry:
         tool = reply.body["calls"][position]["name"]
         return self.add(
-            EntryKind.TOOL_RESULT, reply=reply.id, position=position, tool=tool, text=text, ok=ok, settled=False
+            EntryKind.TOOL_RESULT,
+            reply=reply.id,
+            position=position,
+            tool=tool,
+            text=text,
+            ok=ok,
+            settled=False,
         )
 
     def call(self, command: str, text: str = "ok", *, ok: bool = True) -> Entry:

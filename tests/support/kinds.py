@@ -105,7 +105,7 @@ def facts() -> dict[str, object]:
         "threads": sorted(thread.name.split("-")[0] for thread in threading.enumerate()),
         "frozen": gc.get_freeze_count(),
         "modules": sorted({name.partition(".")[0] for name in sys.modules}),
-        "descriptors": sorted(os.readlink(f"/proc/self/fd/{fd}") for fd in _descriptors()),
+        "descriptors": sorted(str(Path(f"/proc/self/fd/{fd}").readlink()) for fd in _descriptors()),
         "session": os.getsid(0) == os.getpid(),
         "parent": os.getppid(),
     }
@@ -113,10 +113,10 @@ def facts() -> dict[str, object]:
 
 def _descriptors() -> list[int]:
     found = []
-    for name in os.listdir("/proc/self/fd"):
+    for name in [link.name for link in Path("/proc/self/fd").iterdir()]:
         try:
             os.fstat(int(name))
-        except OSError:  # the one that listdir itself had open
+        except OSError:  # the one that the listing itself had open
             continue
         found.append(int(name))
     return found

@@ -207,6 +207,7 @@ class Night:
             team = crew.all_agents(self.store, project=PROJECT)
             if any(row["state"] != AgentState.STOPPED for row in team):
                 return False
+            self._end_check_ins()
             return not self.unfinished()
 
         eventually(at_rest, f"the crew comes to rest\n{self.said()}", within_s=within_s)
@@ -216,8 +217,13 @@ class Night:
         wanted = {row["name"] for row in crew.all_agents(self.store) if row["wanted"]} | {"supervisor"}
         states = (MessageState.READY, MessageState.CLAIMED)
         rows = [row for state in states for row in inbox.listed(self.store, state=state, most=1000)]
-        # The orchestrator's own timer never ends; what it is told last may still be on its way.
-        return [row for row in rows if row["recipient"] in wanted and row["kind"] != "check_in"]
+        return [row for row in rows if row["recipient"] in wanted]
+
+    def _end_check_ins(self) -> None:
+        for timer in timers.listed(self.store):
+            if timer["key"].startswith("test:"):
+                with self.store.write() as tx:
+                    timers.cancel(tx, timer["id"])
 
     def stop(self) -> int:
         """An ordered shutdown; the exit status."""

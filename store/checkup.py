@@ -1,0 +1,42 @@
+"""Is the store sound? SQLite's own checks, on a connection that only reads."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from store.engine import translated
+
+MOST_PROBLEMS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """`problems`: sentences, none if it is sound. `free_bytes` inside the file are used again."""
+
+    problems: tuple[str, ...]
+    size_bytes: int
+    wal_bytes: int
+    free_bytes: int
+
+
+def check(path: Path) -> Checkup:
+    """Look at every page of the store and every reference in it; writers go on meanwhile.
+
+    Takes about a second for 300 MB. Raises a `StoreError` where the file cannot be read at all.
+    """
+    with translated(path):
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+            pages = [row[0] for row in connection.execute(f"PRAGMA quick_check({MOST_PROBLEMS})")]
+            lost = connection.execute("PRAGMA foreign_key_check").fetchmany(MOST_PROBLEMS)
+            free = connection.execute("PRAGMA freelist_count").fetchone()[0]
+            page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+    problems = [said for said in pages if said != "ok"]
+    problems += [f"row {row} of {table} refers to no row of {parent}" for table, row, parent, _ in lost]
+    wal = path.with_name(path.name + "-wal")
+    return Checkup(
+        tuple(problems), path.stat().st_size, wal.stat().st_size if wal.exists() else 0, free * page_bytes
+    )

@@ -1,0 +1,122 @@
+"""Forgetting what is long over: the rows of archived projects, a few at a time, behind short locks.
+
+The file does not shrink: SQLite uses the freed pages again, and compacting would block every writer.
+Insights stay: what one project has learnt is for the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from sqlalchemy import Delete, Table, and_, delete, func, or_, select
+
+from store import incidents as facts
+from store.engine import Store
+from store.schema import (
+    agents,
+    gate_runs,
+    history,
+    incidents,
+    intents,
+    messages,
+    projects,
+    task_events,
+    tasks,
+    timers,
+)
+from store.schema import facts as fact_table
+from store.states import MessageState, ProjectState, TimerState
+
+BATCH_ROWS = 500
+WALK_ROWS = 2_000  # ids looked at for one batch of messages, which no index finds by recipient
+_OVER = [MessageState.HANDLED.value, MessageState.DEAD.value, MessageState.CANCELLED.value]
+
+
+def archived_fact(project: str) -> str:
+    """The name of the fact that holds when a project was archived, in UTC seconds."""
+    return f"archived:{project}"
+
+
+def expired(store: Store, before: float, *, now: float) -> list[str]:
+    """Projects that were archived before `before`. One without a note of when gets it now."""
+    names = select(projects.c.name).where(projects.c.state == ProjectState.ARCHIVED.value)
+    found = []
+    for row in store.rows(names):
+        at = facts.fact(store, archived_fact(row["name"]))
+        if at is None:
+            with store.write() as tx:
+                facts.set_fact(tx, archived_fact(row["name"]), now, now=now)
+        elif at < before:
+            found.append(row["name"])
+    return found
+
+
+def forget(store: Store, names: list[str], *, before: float, breathe: Callable[[], None]) -> int:
+    """Remove these archived projects with all that is theirs, and old messages, timers and incidents of no
+    project that is left; returns the number of rows.
+
+    `breathe` is called between two batches, without the lock. A kill leaves less to do the next time. Turns
+    the foreign keys of `store`'s writer off (a child table has no index for the check, so that each
+    deleted row would cost a scan): use a store that is used for nothing else.
+    """
+    store.set_foreign_keys(on=False)
+    count = 0
+    team = [row["name"] for name in names for row in _team(store, name)]
+    kept = [row["name"] for row in store.rows(select(agents.c.name).where(agents.c.project.is_not(None)))]
+    kept = [name for name in kept if name not in set(team)]
+    for statement in _in_order(store, names, team, kept, before):
+        while True:
+            with store.write() as tx:
+                rows = tx.execute(statement).rowcount
+            count += rows
+            breathe()
+            if rows < BATCH_ROWS:
+                break
+    return count
+
+
+def _team(store: Store, project: str) -> list[dict[str, str]]:
+    return store.rows(select(agents.c.name).where(agents.c.project == project))  # type: ignore[return-value]
+
+
+def _in_order(
+    store: Store, names: list[str], team: list[str], kept: list[str], before: float
+) -> Iterator[Delete]:
+    """Children before parents; the project's own row last, so that a kill leaves it to be found again."""
+    for agent in team:
+        yield _some(intents, intents.c.agent == agent)
+        yield _some(history, history.c.agent == agent)
+    yield from _messages(store, team, kept, before)
+    over = [TimerState.FIRED.value, TimerState.CANCELLED.value]
+    old_timer = and_(timers.c.state.in_(over), timers.c.created_at < before, timers.c.recipient.not_in(kept))
+    yield _some(timers, or_(timers.c.recipient.in_(team), old_timer))
+    yield _some(incidents, and_(incidents.c.created_at < before, incidents.c.project.is_(None)))
+    for name in names:
+        of_project = select(tasks.c.id).where(tasks.c.project == name)
+        yield _some(task_events, task_events.c.task.in_(of_project))
+        yield _some(gate_runs, gate_runs.c.task.in_(of_project))
+        yield _some(tasks, tasks.c.project == name)
+        yield _some(incidents, incidents.c.project == name)
+        yield delete(agents).where(agents.c.project == name)
+        yield delete(projects).where(projects.c.name == name)
+        yield delete(fact_table).where(fact_table.c.name.in_([archived_fact(name), f"base:{name}"]))
+
+
+def _some(table: Table, condition: object) -> Delete:
+    few = select(table.c.id).where(condition).limit(BATCH_ROWS)  # type: ignore[arg-type]
+    return delete(table).where(table.c.id.in_(few))
+
+
+def _messages(store: Store, team: list[str], kept: list[str], before: float) -> Iterator[Delete]:
+    """Stretch by stretch of ids: each statement looks at `WALK_ROWS` rows at most."""
+    newest = (store.row(select(func.max(messages.c.id).label("id"))) or {})["id"] or 0
+    theirs = or_(messages.c.recipient.in_(team), messages.c.sender.in_(team))
+    old = and_(
+        messages.c.created_at < before,
+        messages.c.state.in_(_OVER),
+        messages.c.recipient.not_in(kept),
+        messages.c.sender.not_in(kept),
+    )
+    for first in range(1, newest + 1, WALK_ROWS):
+        stretch = messages.c.id.between(first, first + WALK_ROWS - 1)
+        yield _some(messages, and_(stretch, or_(theirs, old)))

@@ -1,0 +1,59 @@
+"""What a step of the loop costs with a long night behind it, against a short one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+from actors.messages import ORCHESTRATOR
+from store import crew
+from tests.benchmarks.crew import BenchCrew, open_crew, until
+from tests.benchmarks.model import TimedStage, reply, timed_model
+from tests.benchmarks.recovery import fill_history
+from tests.benchmarks.rows import Beside, Row, at_most_times, median
+
+SIZES = (100, 100_000)
+STEPS = 20
+
+
+def measure(quick: bool) -> Iterator[Row]:
+    sizes = (100, 10_000) if quick else SIZES
+    with ExitStack() as stack:
+        homes = [_open(stack, size) for size in sizes]
+        for number in range(2 if quick else 6):
+            # In turn, so that what else the machine does falls on both.
+            for bench, _ in homes:
+                message = bench.post([ORCHESTRATOR], f"Search, round {number}.")[0]
+                until(lambda b=bench, m=message: b.is_handled(m), "the turn ends")  # type: ignore[misc] # bound at once
+        few, many = (median(_steps_ms(stage)) for _, stage in homes)
+    beside = Beside(f"{sizes[0]:,} rows", few)
+    yield Row(f"a step with {sizes[1]:,} history rows, p50", many, "ms", beside, "share", at_most_times(1.1))
+
+
+def _open(stack: ExitStack, size: int) -> tuple[BenchCrew, TimedStage]:
+    url, stage = stack.enter_context(timed_model([_scene()]))
+    bench = stack.enter_context(open_crew(model={"hosts": (url,), "context_window": 200_000}))
+    with bench.store.write() as tx:
+        crew.add_agent(
+            tx, name=ORCHESTRATOR, kind="agent", role=ORCHESTRATOR, project=None, now=0.0
+        )  # fmt: skip
+    fill_history(bench.home.store, ORCHESTRATOR, size)
+    with bench.store.write() as tx:
+        # The rows' system text names no role; one of its own begins the context that is measured.
+        crew.change_agent(tx, ORCHESTRATOR, context_from=0)
+    bench.up()
+    bench.running([ORCHESTRATOR])
+    return bench, stage
+
+
+def _scene() -> dict[str, Any]:
+    replies = [reply("I look.", "search_insights", query=f"word{n}") for n in range(STEPS - 1)]
+    return {"when": "Search", "reply": [*replies, reply("Nothing.")]}
+
+
+def _steps_ms(stage: TimedStage) -> list[float]:
+    """Gaps within turns: what is asked after the last answer of one is the next one's beginning."""
+    requests = stage.requests_of(ORCHESTRATOR)
+    inner = [n for n in range(len(requests) - 1) if (n + 1) % STEPS]
+    return [gap for n in inner for gap in stage.gaps_ms(ORCHESTRATOR, n, n + 1)]

@@ -1,0 +1,77 @@
+"""The actors that benchmarks start through the real supervisor.
+
+Clerk      handles a text with what an agent's step writes: two history rows of 1 kB and one message out;
+           `sent_at NS` also notes how long ago, by the monotonic clock, that was; `report` answers with the notes
+Thrifty    an agent as it is, that also collects all its garbage when told `collect`
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+
+from actors import mailbox
+from actors.actor import Actor, Effects, Runtime
+from actors.agent.agent import Agent
+from actors.messages import HUMAN, AnyMessage, Text
+from store import history, inbox
+from store.engine import Transaction
+from store.inbox import Row
+from store.states import EntryKind
+
+CLERK = "tests.benchmarks.kinds:Clerk"
+THRIFTY = "tests.benchmarks.kinds:Thrifty"
+ROW_TEXT = "x" * 1000
+COLLECT = "collect"
+
+
+class Clerk(Actor):
+    """See above."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
+        self.delays_ms: list[float] = []
+
+    def handle(self, message: AnyMessage, row: Row) -> Effects:
+        entered_ns = time.monotonic_ns()
+        assert isinstance(message, Text)
+        verb, _, rest = message.text.partition(" ")
+        if verb == "report":
+            report = json.dumps(self.delays_ms)
+            self.delays_ms = []
+            return self._answer(row, report)
+        if verb == "sent_at":
+            self.delays_ms.append((entered_ns - int(rest)) / 1e6)
+        return self._step(row)
+
+    def _answer(self, row: Row, text: str) -> Effects:
+        def effects(tx: Transaction) -> None:
+            mailbox.post(
+                tx, self.runtime.name, HUMAN, Text(text=text), now=self.now(), in_reply_to=row.id
+            )  # fmt: skip
+
+        return effects
+
+    def _step(self, row: Row) -> Effects:
+        def effects(tx: Transaction) -> None:
+            for kind in (EntryKind.REPLY, EntryKind.TOOL_RESULT):
+                history.append(
+                    tx, self.runtime.fence, kind, {"text": ROW_TEXT}, now=self.now(), message=row.id
+                )  # fmt: skip
+            mailbox.post(tx, self.runtime.name, HUMAN, Text(text="done"), now=self.now())
+
+        return effects
+
+
+class Thrifty(Agent):
+    """See above."""
+
+    def take(self, row: Row) -> None:
+        if row.body.get("text") != COLLECT:
+            super().take(row)
+            return
+        gc.collect()
+        with self.write() as tx:
+            inbox.claim(tx, row.id, generation=self.runtime.generation, now=self.now())
+            inbox.acknowledge(tx, row.id, now=self.now())

@@ -1,0 +1,45 @@
+"""`send` (the CLI's library call) -> the handler is entered, in another process; then sixteen under load."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+
+from actors import mailbox
+from actors.messages import HUMAN, Text
+from tests.benchmarks.crew import BenchCrew, open_crew
+from tests.benchmarks.kinds import CLERK
+from tests.benchmarks.rows import Row, at_most, median, percentile
+
+RATE = 400
+AGENTS = 16
+
+
+def measure(quick: bool) -> Iterator[Row]:
+    names = [f"clerk-{n}" for n in range(AGENTS)]
+    with open_crew() as bench:
+        bench.up()
+        bench.add(names, CLERK)
+        bench.running(names)
+        alone, _ = _delays_ms(bench, names[:1], 60 if quick else 600, 100)
+        crowd, rate = _delays_ms(bench, names, 200 if quick else 2400, RATE)
+    yield from _rows("send -> handler entered", alone, "100 messages a second, 1 agent")
+    yield from _rows("the same, 16 agents, 400 messages a second", crowd, f"{rate:.0f} a second were sent")
+
+
+def _rows(name: str, delays_ms: Sequence[float], note: str) -> Iterator[Row]:
+    yield Row(f"{name}, p50", median(delays_ms), "ms", bar=at_most(1))
+    yield Row(f"{name}, p99", percentile(delays_ms, 0.99), "ms", bar=at_most(10), note=note)
+
+
+def _delays_ms(bench: BenchCrew, names: Sequence[str], count: int, rate: float) -> tuple[list[float], float]:
+    """Send at a steady rate, in turn; from before the call to the handler's first line. And the rate."""
+    began = time.monotonic()
+    for number in range(count):
+        time.sleep(max(0.0, began + number / rate - time.monotonic()))
+        words = Text(text=f"sent_at {time.monotonic_ns()}")
+        mailbox.send(bench.store, HUMAN, names[number % len(names)], words, now=time.time())
+    sent_rate = count / (time.monotonic() - began)
+    reports = [json.loads(bench.answer(message)) for message in bench.post(names, "report")]
+    return [delay for report in reports for delay in report], sent_rate

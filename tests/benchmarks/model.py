@@ -1,0 +1,88 @@
+"""The scripted model's server with a clock: when each request was in, and when its answer was out."""
+
+from __future__ import annotations
+
+import collections
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from actors.model.faults import FaultKind
+from actors.model.playing import Answer, Asked
+from actors.model.rehearsal_http import RehearsalHTTPServer
+from actors.model.script import Script, parse_script
+from actors.model.stage import Served, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question, on the `perf_counter`; `prompt` is its messages as JSON, `digest` is of its tools too."""
+
+    agent: str
+    at: float
+    prompt: str
+    digest: str
+
+
+class TimedStage(Stage):
+    """`asked` are the requests in the order they came, `answered_at` when each agent's answers were out."""
+
+    def __init__(self, script: Script) -> None:
+        super().__init__(script)
+        self.asked: list[Request] = []
+        self.answered_at: dict[str, list[float]] = {}
+        self.served = _Noting(self)
+
+    def pick_fault(self, asked: Asked, said: Answer) -> FaultKind | None:
+        at = time.perf_counter()
+        self.asked.append(Request(asked.agent, at, json.dumps(asked.messages), asked.digest))
+        return super().pick_fault(asked, said)
+
+    def requests_of(self, agent: str) -> list[Request]:
+        return [request for request in self.asked if request.agent == agent]
+
+    def gaps_ms(self, agent: str, first: int, last: int) -> list[float]:
+        """From the end of answer n to the arrival of request n + 1, for n in `first` to `last` - 1.
+
+        All that an agent does between two words of its model: commit the reply, run the tool, commit its
+        result, build the prompt, connect and send.
+        """
+        requests, outs = self.requests_of(agent), self.answered_at[agent]
+        return [(requests[n + 1].at - outs[n]) * 1000 for n in range(first, last)]
+
+
+class _Noting(collections.deque[Served]):
+    def __init__(self, stage: TimedStage) -> None:
+        super().__init__(maxlen=10_000)
+        self._stage = stage
+
+    def append(self, item: Served) -> None:
+        self._stage.answered_at.setdefault(item.agent, []).append(time.perf_counter())
+        super().append(item)
+
+
+@contextmanager
+def timed_model(scenes: list[dict[str, Any]]) -> Iterator[tuple[str, TimedStage]]:
+    """Serve these scenes without any delay; its URL and its stage."""
+    stage = TimedStage(parse_script({"scene": scenes}))
+    server = RehearsalHTTPServer(stage, 0)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", stage
+    finally:
+        stage.stopping.set()
+        server.shutdown()
+        thread.join()
+        server.drop_connections()
+        server.server_close()
+
+
+def reply(text: str, tool: str | None = None, **arguments: Any) -> dict[str, Any]:
+    """One scripted answer, with a call or without."""
+    calls = [{"tool": tool, "arguments": arguments}] if tool else []
+    return {"text": text, "calls": calls}

@@ -1,0 +1,29 @@
+"""The start of 20 agents: into a running crew, and a whole crew from nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from tests.benchmarks.crew import open_crew
+from tests.benchmarks.rows import Row
+
+AGENTS = 20
+
+
+def measure(quick: bool) -> Iterator[Row]:
+    names = [f"engineer-{n}" for n in range(5 if quick else AGENTS)]
+    with open_crew() as bench:
+        bench.up()
+        began = time.time()
+        bench.add(names, "agent", role="engineer")
+        ready = max(row["ready_at"] for row in bench.running(names))
+    yield Row(
+        f"{len(names)} agents started by a running supervisor, all ready in", (ready - began) * 1000, "ms"
+    )
+    with open_crew() as bench:
+        bench.add(names, "agent", role="engineer")
+        began = time.time()
+        bench.up()
+        ready = max(row["ready_at"] for row in bench.running(names))
+    yield Row(f"supervisor and {len(names)} agents from nothing, all ready in", (ready - began) * 1000, "ms")
