@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
@@ -53,12 +53,25 @@ class Coupling:
 
     cancelled: threading.Event = field(default_factory=threading.Event)
     stopping: threading.Event = field(default_factory=threading.Event)
-    look_again_at: float = 0.0  # UTC seconds; written by the actor, the pump's longest patience
+    look_again_at: float = 0.0  # UTC seconds: when the actor wants its next look, if nothing wakes it before
+    pump: int = -1  # the writing end of the pump's pipe; a zero byte has it look at this again
 
     def stop(self) -> None:
         """Ask for the end; stays set. A second stop is harmless."""
         self.stopping.set()
         self.cancelled.set()
+        self.nudge()
+
+    def sleep_until(self, at: float) -> None:
+        """The actor has done what there was: its next look is at `at`, UTC seconds."""
+        self.look_again_at = at
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Have the pump see what changed here; it may be asleep on an older plan."""
+        if self.pump >= 0:
+            with suppress(BlockingIOError):
+                os.write(self.pump, b"\0")
 
     def rearm(self) -> None:
         """Before a look at the mailbox: what was urgent is about to be seen."""
@@ -124,14 +137,14 @@ class Actor(pykka.ThreadingActor):
             return
         try:
             self.drain()
-            self.coupling.look_again_at = min(self.tick(), self._next_try_at())
+            self.coupling.sleep_until(min(self.tick(), self._next_try_at()))
         except StaleGeneration as error:
             log.warning("stale_generation", reason=str(error))
             self.coupling.stop()
         except StoreUnwritable as error:
             # A full disk is nobody's fault here: wait it out, nothing is acknowledged meanwhile.
             log.error("store_unwritable", reason=str(error))
-            self.coupling.look_again_at = self.now() + UNWRITABLE_PAUSE_S
+            self.coupling.sleep_until(self.now() + UNWRITABLE_PAUSE_S)
 
     def _next_try_at(self) -> float:
         """When a message that failed may be tried again, far away when there is none."""
@@ -152,7 +165,8 @@ class Actor(pykka.ThreadingActor):
     def drain(self) -> None:
         """Work until the mailbox is empty or the process is asked to stop."""
         for row in inbox.claimed(self.store, self.runtime.name):
-            self.process(row)
+            if not self.coupling.stopping.is_set():
+                self.process(row)
         while not self.coupling.stopping.is_set():
             self.coupling.rearm()
             found = inbox.peek(self.store, self.runtime.name, now=self.now())

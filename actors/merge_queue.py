@@ -14,6 +14,7 @@ from actors import gate, log, mailbox, work, workspace
 from actors.actor import Actor, Effects, Runtime, nothing
 from actors.agent.workbench import policy_of
 from actors.checks import CheckReport, CheckRun, report_from_json
+from actors.disk import RoomWatch
 from actors.errors import Interrupted, MessageUnexpected
 from actors.gate import GateResult
 from actors.messages import AnyMessage, ReviewRequested, TaskSubmitted, VerdictReported
@@ -29,6 +30,7 @@ from store.states import Activity, EntryKind, Role, TaskState
 SHOWN_CHARACTERS = 400_000  # test counts are read from the output: as whole as it can be had
 QA_PATIENCE_S = 2_700.0
 LOOK_S = 60.0
+ROOM_LOOK_S = 2.0
 
 
 class MergeQueue(Actor):
@@ -37,6 +39,21 @@ class MergeQueue(Actor):
     def __init__(self, runtime: Runtime) -> None:
         super().__init__(runtime)
         self._sandbox: Sandbox | None = None
+        self._room = RoomWatch([runtime.home.path], runtime.config.retention.min_free_mb)
+        self._waits = False
+
+    def recover(self) -> None:
+        self._room.paths = [self.runtime.home.path, Path(self.project["repository"])]
+
+    def drain(self) -> None:
+        """A merge takes room; what is submitted meanwhile waits in the mailbox."""
+        short = self._room.look() is not None
+        if short != self._waits:
+            with self.write() as tx:
+                self._rest(tx, Activity.NO_SPACE if short else Activity.IDLE)
+            self._waits = short
+        if not short:
+            super().drain()
 
     @property
     def project(self) -> dict[str, Any]:
@@ -186,7 +203,7 @@ class MergeQueue(Actor):
                 with self.write() as tx:
                     words = f"No verdict within {QA_PATIENCE_S / 60:.0f} minutes; the checks alone decided."
                     post_verdict(tx, self.runtime.name, task, passed=True, findings=words, now=now)
-        return now + LOOK_S
+        return now + (ROOM_LOOK_S if self._waits else LOOK_S)
 
     # -- outcomes ------------------------------------------------------------------------------
 
@@ -217,7 +234,8 @@ class MergeQueue(Actor):
             locks=self.runtime.home.locks,
         )
         if tag is None:
-            # Only a person moves this branch besides us; judge what is there now.
+            # Only a person moves this branch besides us; judge what is there now, with time of its own.
+            self._begin(task, project)
             fresh = self._evaluate(project, task, result.commit)
             return self._settle(project, task, fresh, started_at, findings)
         log.info("task_merged", project=project["name"], task=task["id"], commit=result.candidate)
@@ -275,11 +293,24 @@ class MergeQueue(Actor):
         history.append(tx, self.runtime.fence, EntryKind.NOTE, {"text": text}, now=self.now())
         history.touch(tx, self.runtime.name, now=self.now())
 
+    def tell_of_dead_letter(self, tx: Transaction, row: Row, reason: str) -> None:
+        """As for every actor; and the task that it was about must not wait for us for ever."""
+        super().tell_of_dead_letter(tx, row, reason)
+        self._idle(tx)
+        task_id = row.body.get("task")
+        if task_id is not None:
+            task = tasks.current(tx, task_id)
+            if task["state"] in (TaskState.SUBMITTED, TaskState.CHECKING):
+                work.park(tx, task, reason=reason, by=self.runtime.name, now=self.now())
+
     def _idle(self, tx: Transaction) -> None:
+        self._rest(tx, Activity.IDLE)
+
+    def _rest(self, tx: Transaction, activity: Activity) -> None:
         crew.change_agent(
             tx,
             self.runtime.name,
-            activity=Activity.IDLE.value,
+            activity=activity.value,
             activity_since=self.now(),
             deadline_at=None,
             task=None,

@@ -72,16 +72,18 @@ def _live(birth: Birth, control: socket.socket, actor_class: type[Actor]) -> int
     store = Store(home.store, notify=waker)
     wake = WakeSocket(home.run, birth.name)
     runtime = Runtime(birth.name, birth.generation, home, Config.from_json(birth.config), store, waker)
+    runtime.coupling.pump = signals.writer
     reference = actor_class.start(runtime)
     reference.ask(Recover())
     failpoint("recovered")
     control.sendall(b"ready\n")
-    try:
-        return _Pump(runtime, reference, control, wake, signals).run()
-    finally:
+    code = _Pump(runtime, reference, control, wake, signals).run()
+    if code == 0:
         wake.close()
         store.close()
-        os.close(lock)
+    # Else the actor's thread may hold the store's mutex for long: the process's end releases everything.
+    os.close(lock)
+    return code
 
 
 def hold_lock(home: Home, name: str, patience_s: float) -> int:
@@ -107,11 +109,11 @@ def hold_lock(home: Home, name: str, patience_s: float) -> int:
 
 
 class _SignalPipe:
-    """Signal handlers only enqueue: the pump reads the numbers from a pipe."""
+    """Signal handlers only enqueue: the pump reads their numbers from a pipe, and `Coupling.nudge`'s zeros."""
 
     def __init__(self) -> None:
-        self.reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if hasattr(os, "pipe2") else _pipe()
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        self.reader, self.writer = _pipe()
+        signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _ignore)
 
@@ -155,9 +157,12 @@ class _Pump:
             if self.control.fileno() in ready and not self.control.recv(64):
                 self.runtime.coupling.stop()
                 return self._finish(EXIT_ORPHANED, ORPHAN_GRACE_S)
-            if self.signals.reader in ready and self._stop_asked():
-                self.runtime.coupling.stop()
-                return self._finish(0)
+            if self.signals.reader in ready:
+                if self._stop_asked():
+                    self.runtime.coupling.stop()
+                    return self._finish(0)
+                if ready == [self.signals.reader]:
+                    continue  # only a nudge: the actor has said until when to wait
             if self.wake.fileno() in ready:
                 self.wake.drain()
             self._look()
@@ -166,7 +171,9 @@ class _Pump:
         return bool({signal.SIGTERM, signal.SIGINT} & set(self.signals.read()))
 
     def _patience_s(self) -> float:
-        return min(max(self.runtime.coupling.look_again_at - self.runtime.clock(), 0.001), POLL_S)
+        """Until the actor's next look; one that is overdue is being taken, and a nudge will follow it."""
+        patience_s = self.runtime.coupling.look_again_at - self.runtime.clock()
+        return min(patience_s, POLL_S) if patience_s > 0 else POLL_S
 
     def _look(self) -> None:
         """Interrupt the running step if something urgent waits, and have the mailbox drained."""

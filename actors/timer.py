@@ -1,4 +1,7 @@
-"""The timer: sends a check-in when one comes due, once, also after sleep or a reboot."""
+"""The timer: sends a check-in when one comes due, once, also after sleep or a reboot.
+
+Between them it makes its rounds: is there room on the disk, and does work lie where somebody is idle?
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,67 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim
 
 from actors import log, mailbox
-from actors.actor import Actor
+from actors.actor import Actor, Runtime
+from actors.disk import MB, Room, RoomWatch
 from actors.messages import CheckIn
-from store import crew, timers
+from actors.stalls import Rounds
+from store import crew, incidents, timers
+from store.engine import Transaction
 from store.failpoints import failpoint
 from store.timers import Timer
 
 LONGEST_LOOK_S = 30.0  # monotonic waits stop while the machine sleeps: look at UTC at least this often
+DISK_LOOK_S = 10.0
 
 
 class TimerActor(Actor):
     """Its mailbox is only a wake: a new or cancelled timer changes when to look next."""
 
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
+        config = runtime.config
+        self.rounds = Rounds(
+            runtime.store, runtime.fence, config.supervisor.stall_s, self.now() + config.supervisor.stall_s
+        )
+        self.room = RoomWatch([runtime.home.path], config.retention.min_free_mb)
+        self.was_short: bool | None = None
+
     def tick(self) -> float:
-        """Fire what is due; returns when the next one is."""
+        """Fire what is due and make the rounds; returns when the next one is."""
         now = self.now()
         for timer in timers.due(self.store, now):
             self._fire(timer, now)
+        self._look_at_the_disk(now)
         due_at = timers.next_due_at(self.store)
-        return min(now + LONGEST_LOOK_S, due_at if due_at is not None else now + LONGEST_LOOK_S)
+        looks = [now + LONGEST_LOOK_S, self.rounds.look(now)]
+        if self.room.least_mb:
+            looks.append(now + DISK_LOOK_S)
+        return min([*looks, *([] if due_at is None else [due_at])])
+
+    def _look_at_the_disk(self, now: float) -> None:
+        """Say it to people when the crew begins to wait for room, and when it goes on."""
+        short = self.room.look()
+        if self.was_short is None:
+            self.was_short = incidents.fact(self.store, "disk_short") is not None
+        if (short is not None) == self.was_short:
+            return
+        log.warning("disk_short" if short else "disk_has_room", path=str(self.runtime.home.path))
+        with self.write() as tx:
+            self._note_room(tx, short, now)
+        self.was_short = short is not None
+
+    def _note_room(self, tx: Transaction, short: Room | None, now: float) -> None:
+        if short is None:
+            incidents.drop_fact(tx, "disk_short")
+            incidents.record(tx, "disk_has_room", now=now)
+            return
+        path, free_mb, least_mb = str(short.path), short.free_bytes // MB, self.room.least_mb
+        incidents.set_fact(
+            tx, "disk_short", {"path": path, "free_mb": free_mb, "least_mb": least_mb}, now=now
+        )
+        incidents.record(
+            tx, "disk_short", now=now, needs_human=True, path=path, free_mb=free_mb, least_mb=least_mb
+        )
 
     def _fire(self, timer: Timer, now: float) -> None:
         """One transaction: the check-in is sent and the timer moved on, or neither."""

@@ -22,7 +22,7 @@ from actors.messages import (
     TaskParked,
     TaskReturned,
 )
-from store import crew, incidents, tasks, timers
+from store import crew, inbox, incidents, tasks, timers
 from store.engine import Store, Transaction
 from store.states import AgentState, ProjectState, Role, TaskState
 
@@ -286,9 +286,17 @@ def past_deadline(store: Store, now: float) -> list[dict[str, Any]]:
     ]
 
 
-def stretch_deadlines(tx: Transaction, gap_s: float, *, now: float) -> None:
-    """After a sleep of `gap_s` seconds every deadline is that much later."""
+def stretch_deadlines(tx: Transaction, drift_s: float, *, slept_s: float, now: float) -> None:
+    """The wall clock has moved by `drift_s` seconds that nobody could work in, `slept_s` of them in sleep.
+
+    Every deadline moves with it; after a clock that was set back, messages are due that would seem not to be.
+    """
     for row in crew.all_agents(tx):
         if row["deadline_at"] is not None:
-            crew.change_agent(tx, row["name"], deadline_at=row["deadline_at"] + gap_s)
-    incidents.record(tx, "machine_slept", now=now, gap_s=round(gap_s, 1))
+            crew.change_agent(tx, row["name"], deadline_at=row["deadline_at"] + drift_s)
+    if drift_s < 0:
+        inbox.make_due(tx, now=now)
+    if slept_s:
+        incidents.record(tx, "machine_slept", now=now, gap_s=round(slept_s, 1))
+    if abs(drift_s - slept_s) >= 1:
+        incidents.record(tx, "clock_was_set", now=now, by_s=round(drift_s - slept_s, 1))

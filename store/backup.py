@@ -73,10 +73,13 @@ def listed(folder: Path) -> list[Backup]:
 
 
 def _copy(store: Path, target: Path) -> None:
-    with translated(store), closing(_open(store, "mode=ro")) as source:
-        # Not the store's path in the second: a full disk must be blamed on the copy.
-        with translated(target), closing(sqlite3.connect(target)) as copy:
-            source.backup(copy, pages=-1)
+    with (
+        translated(store),
+        closing(_open(store, "mode=ro")) as source,
+        translated(target),  # from here on it is the copy that may find the disk full
+        closing(sqlite3.connect(target)) as copy,
+    ):
+        source.backup(copy, pages=-1)
 
 
 def _prove(path: Path) -> None:

@@ -28,12 +28,12 @@ def check(path: Path) -> Checkup:
 
     Takes about a second for 300 MB. Raises a `StoreError` where the file cannot be read at all.
     """
-    with translated(path):
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
-            pages = [row[0] for row in connection.execute(f"PRAGMA quick_check({MOST_PROBLEMS})")]
-            lost = connection.execute("PRAGMA foreign_key_check").fetchmany(MOST_PROBLEMS)
-            free = connection.execute("PRAGMA freelist_count").fetchone()[0]
-            page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+    uri = f"file:{quote(str(path))}?mode=ro"
+    with translated(path), closing(sqlite3.connect(uri, uri=True)) as connection:
+        pages = [row[0] for row in connection.execute(f"PRAGMA quick_check({MOST_PROBLEMS})")]
+        lost = connection.execute("PRAGMA foreign_key_check").fetchmany(MOST_PROBLEMS)
+        free = connection.execute("PRAGMA freelist_count").fetchone()[0]
+        page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
     problems = [said for said in pages if said != "ok"]
     problems += [f"row {row} of {table} refers to no row of {parent}" for table, row, parent, _ in lost]
     wal = path.with_name(path.name + "-wal")

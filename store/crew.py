@@ -41,6 +41,17 @@ def all_projects(store: Store) -> list[dict[str, Any]]:
     return store.rows(select(projects).order_by(projects.c.created_at))
 
 
+def active_projects(store: Store) -> list[dict[str, Any]]:
+    """Those that are worked on now."""
+    return store.rows(select(projects).where(projects.c.state == ProjectState.ACTIVE.value))
+
+
+def is_active(store: Store) -> bool:
+    """Whether any project is worked on now; asked often."""
+    query = select(projects.c.name).where(projects.c.state == ProjectState.ACTIVE.value).limit(1)
+    return store.row(query) is not None
+
+
 def add_agent(
     tx: Transaction,
     *,
@@ -80,6 +91,11 @@ def add_agent(
         },
     )
     return True
+
+
+def team_of(store: Store, project: str) -> list[dict[str, Any]]:
+    """A project's agents, archived ones too."""
+    return store.rows(select(agents).where(agents.c.project == project))
 
 
 def change_agent(tx: Transaction, name: str, **values: Any) -> None:

@@ -10,15 +10,17 @@ What is SQLite's alone stays here (and in `insights.py`). Measured rules that sh
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Executable, create_engine, event
+from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -29,6 +31,7 @@ from store.writers_lock import WritersLock
 
 Notify = Callable[[frozenset[str]], None]
 BUSY_TIMEOUT_MS = 30_000
+_HEADER_BYTES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +72,11 @@ class Store:
         check_file(path)
         self.path = path
         self._notify = notify
-        self._engine = create_engine(
-            "sqlite://",
-            creator=lambda: _connect(path),
-            poolclass=NullPool,
-            isolation_level="AUTOCOMMIT",
-            skip_autocommit_rollback=True,
-        )
-        event.listen(self._engine, "connect", _prepare)
         self._mutex = threading.RLock()
         self._readers = threading.local()
         self._opened: list[Connection] = []
         with translated(path):
-            self._writer = self._engine.connect()
+            self._writer = self._connect()
         self._lock = WritersLock(path)
 
     def read(self) -> Connection:
@@ -89,7 +84,7 @@ class Store:
         connection: Connection | None = getattr(self._readers, "connection", None)
         if connection is None:
             with translated(self.path):
-                connection = self._engine.connect()
+                connection = self._connect()
             self._readers.connection = connection
             with self._mutex:
                 self._opened.append(connection)
@@ -168,7 +163,34 @@ class Store:
                 connection.close()
             self._opened.clear()
             self._lock.close()
-        self._engine.dispose()
+
+    def _connect(self) -> Connection:
+        opening = _opening.set(self.path)
+        try:
+            return _engine().connect()
+        finally:
+            _opening.reset(opening)
+
+
+_opening: ContextVar[Path] = ContextVar("_opening")
+
+
+@functools.cache
+def _engine() -> Engine:
+    """One for all stores of a process, and for its forks; it keeps no connection open.
+
+    What SQLAlchemy has learned of the dialect and compiled of our statements lives in it: a child whose
+    parent has used a store starts with all of it, which halves its way to the first message.
+    """
+    engine = create_engine(
+        "sqlite://",
+        creator=lambda: _connect(_opening.get()),
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+    )
+    event.listen(engine, "connect", _prepare)
+    return engine
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -194,15 +216,7 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
 
 def check_file(path: Path) -> None:
     """Raise the `StoreError` that says why `path` is no store of this version; writes nothing."""
-    if not path.exists():
-        raise errors.StoreMissing(f"no store at {path}; `nightcrew up` makes one")
-    with translated(path):
-        connection = _connect(path)
-        try:
-            application_id = connection.execute("PRAGMA application_id").fetchone()[0]
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-        finally:
-            connection.close()
+    application_id, version = read_header(path)
     if application_id != APPLICATION_ID:
         raise errors.StoreForeign(
             f"{path} is not a Nightcrew store and was left untouched; move it away or choose another "
@@ -214,6 +228,30 @@ def check_file(path: Path) -> None:
             f"{path} has schema {version}, this Nightcrew knows {SCHEMA_VERSION}; "
             + ("update Nightcrew" if newer else "`nightcrew up` migrates it")
         )
+    with translated(path):
+        connection = _connect(path)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        finally:
+            connection.close()
+
+
+def read_header(path: Path) -> tuple[int, int]:
+    """Application id and schema version from the file's first 100 bytes (sqlite.org/fileformat.html, 1.3).
+
+    Without opening it as a database: that would write into a stranger's that has an unfinished WAL.
+    Raises `StoreMissing`, `StoreForeign` or `StoreUnwritable`.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except FileNotFoundError as error:
+        raise errors.StoreMissing(f"no store at {path}; `nightcrew up` makes one") from error
+    except OSError as error:
+        raise errors.StoreUnwritable(f"{path}: {error.strerror}; make the crew's home yours") from error
+    if len(header) < _HEADER_BYTES or not header.startswith(b"SQLite format 3\0"):
+        return 0, 0
+    return int.from_bytes(header[68:72], "big"), int.from_bytes(header[60:64], "big")
 
 
 @contextmanager

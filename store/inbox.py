@@ -193,8 +193,11 @@ def acknowledge(tx: Transaction, message_id: int, *, now: float) -> None:
     tx.execute(_ACKNOWLEDGE, {"message_id": message_id, "now": now})
 
 
-def record_failure(tx: Transaction, message: Row, *, error: str, now: float) -> MessageState:
-    """Count a failed attempt: READY again after a pause that doubles, or DEAD after the third."""
+def record_failure(tx: Transaction, message: Row, *, error: str, now: float) -> MessageState | None:
+    """Count a failed attempt: READY again after a pause that doubles, or DEAD after the third.
+
+    Returns its new state, None if the message had ended meanwhile and so stays as it is.
+    """
     attempts = message.attempts + 1
     dead = attempts >= ATTEMPTS
     values: dict[str, Any] = {
@@ -205,7 +208,11 @@ def record_failure(tx: Transaction, message: Row, *, error: str, now: float) -> 
     }
     if dead:
         values["handled_at"] = now
-    tx.execute(update(messages).where(messages.c.id == message.id).values(**values))
+    live = messages.c.state.in_([MessageState.READY.value, MessageState.CLAIMED.value])
+    result = tx.execute(update(messages).where(messages.c.id == message.id, live).values(**values))
+    if result.rowcount == 0:
+        # Withdrawn, or ended otherwise, while its handler failed: it stays ended.
+        return None
     return MessageState.DEAD if dead else MessageState.READY
 
 
@@ -218,6 +225,16 @@ def withdraw(tx: Transaction, message_id: int, *, reason: str, now: float) -> No
             messages.c.state.in_([MessageState.READY.value, MessageState.CLAIMED.value]),
         )
         .values(state=MessageState.CANCELLED.value, error=reason, handled_at=now)
+    )
+
+
+def make_due(tx: Transaction, *, now: float) -> None:
+    """After the clock was set back: no message waits longer than the longest pause after a failure."""
+    latest = now + RETRY_PAUSE_S * 2**ATTEMPTS
+    tx.execute(
+        update(messages)
+        .where(messages.c.state == MessageState.READY.value, messages.c.ready_at > latest)
+        .values(ready_at=now)
     )
 
 

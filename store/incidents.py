@@ -52,6 +52,11 @@ def set_fact(tx: Transaction, name: str, value: Any, *, now: float) -> None:
     tx.execute(insert(facts), {"name": name, "value": value, "updated_at": now})
 
 
+def drop_fact(tx: Transaction, name: str) -> None:
+    """What was observed is no longer so; harmless if it never was."""
+    tx.execute(facts.delete().where(facts.c.name == name))
+
+
 def fact(store: Store, name: str) -> Any:
     """The fact's value, None when it was never observed."""
     row = store.row(select(facts.c.value).where(facts.c.name == name))

@@ -10,7 +10,7 @@ import sqlite3
 from pathlib import Path
 
 from store import errors
-from store.engine import check_file, translated
+from store.engine import check_file, read_header, translated
 from store.schema import APPLICATION_ID, SCHEMA_VERSION
 
 
@@ -21,7 +21,7 @@ def ensure(path: Path) -> None:
     except errors.StoreMissing:
         _create(path)
     except errors.StoreVersionMismatch:
-        if _version(path) > SCHEMA_VERSION:
+        if read_header(path)[1] > SCHEMA_VERSION:
             raise
         _upgrade(path)
 
@@ -57,19 +57,12 @@ def _upgrade(path: Path) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(path), poolclass=NullPool)
     with translated(path), engine.connect() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
         connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
         connection.commit()
-
-
-def _version(path: Path) -> int:
-    with translated(path):
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        try:
-            return int(connection.execute("PRAGMA user_version").fetchone()[0])
-        finally:
-            connection.close()
+        # Other processes read the version from the file's header, so it must not wait in the WAL.
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from sqlalchemy import Delete, Table, and_, delete, func, or_, select
 
+from store import crew
 from store import incidents as facts
 from store.engine import Store
 from store.schema import (
@@ -61,7 +62,7 @@ def forget(store: Store, names: list[str], *, before: float, breathe: Callable[[
     """
     store.set_foreign_keys(on=False)
     count = 0
-    team = [row["name"] for name in names for row in _team(store, name)]
+    team = [row["name"] for name in names for row in crew.team_of(store, name)]
     kept = [row["name"] for row in store.rows(select(agents.c.name).where(agents.c.project.is_not(None)))]
     kept = [name for name in kept if name not in set(team)]
     for statement in _in_order(store, names, team, kept, before):
@@ -73,10 +74,6 @@ def forget(store: Store, names: list[str], *, before: float, breathe: Callable[[
             if rows < BATCH_ROWS:
                 break
     return count
-
-
-def _team(store: Store, project: str) -> list[dict[str, str]]:
-    return store.rows(select(agents.c.name).where(agents.c.project == project))  # type: ignore[return-value]
 
 
 def _in_order(

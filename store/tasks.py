@@ -69,8 +69,7 @@ def move(
     source = TaskState(row[0])
     if target not in TRANSITIONS[source]:
         raise IllegalTransition(f"task {task_id} is {source}; it cannot become {target}")
-    if target in ENDED:
-        values["finished_at"] = now
+    values["finished_at"] = now if target in ENDED else None
     tx.execute(
         update(tasks).where(tasks.c.id == task_id).values(state=target.value, updated_at=now, **values)
     )

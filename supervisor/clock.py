@@ -1,4 +1,4 @@
-"""Noticing that the machine slept: a clock that counts sleep has run ahead of one that does not."""
+"""Noticing that the machine slept or its clock was set: one clock has run ahead of another."""
 
 from __future__ import annotations
 
@@ -30,9 +30,19 @@ class SleepGap:
 
     def measure(self) -> float:
         """Seconds slept since the last call, 0.0 if none worth the name."""
+        return max(0.0, self.drift())
+
+    def drift(self) -> float:
+        """Seconds by which the one clock has left the other behind since the last call, either way."""
         difference_s = self.elapsed_s() - self.awake_s()
         before_s = self._difference_s
         self._difference_s = difference_s
-        if before_s is None or difference_s - before_s < LEAST_GAP_S:
+        if before_s is None or abs(difference_s - before_s) < LEAST_GAP_S:
             return 0.0
         return difference_s - before_s
+
+
+def wall_drift() -> SleepGap:
+    """The wall clock against the waking time: what all times in the store are late or early by, after a
+    sleep as after somebody has set the clock."""
+    return SleepGap(_awake_s, lambda: time.time())  # looked up at each call: a drill replaces it

@@ -99,16 +99,10 @@ def deploy(
     branch = workspace.integration_branch(name)
     base = workspace.create_branch(site.repository, branch, site.repository.head_commit, locks=home.locks)
     values = {
+        **_columns(spec, site),
         "name": name,
-        "title": spec.project,
-        "repository": str(site.repository.root),
         "branch": branch,
-        "base_branch": site.repository.head_branch,
         "base_commit": base,
-        "goal": spec.goal,
-        "spec": spec_as_json(spec),
-        "checks": list(site.checks),
-        "checks_source": site.checks_source,
         "engineers": config.work.engineers if engineers is None else engineers,
         "with_qa": config.work.qa if qa is None else qa,
     }
@@ -117,6 +111,19 @@ def deploy(
         if crew.find_project(tx, name) is None:
             _add(tx, config, values, now=time.time())
     return crew.project(store, name)
+
+
+def _columns(spec: Spec, site: Site) -> dict[str, Any]:
+    """What a project's row has of its spec and its repository."""
+    return {
+        "title": spec.project,
+        "repository": str(site.repository.root),
+        "base_branch": site.repository.head_branch,
+        "goal": spec.goal,
+        "spec": spec_as_json(spec),
+        "checks": list(site.checks),
+        "checks_source": site.checks_source,
+    }
 
 
 def spec_as_json(spec: Spec) -> dict[str, Any]:

@@ -38,5 +38,5 @@ class Backoff:
         if crashes <= 1:
             return 0.0
         # The exponent is bounded: 2 ** crashes of a long night would overflow.
-        delay = min(self.most_s, self.first_s * 2 ** min(crashes - 2, 32))
+        delay: float = min(self.most_s, self.first_s * 2 ** min(crashes - 2, 32))
         return delay * (0.5 + 0.5 * jitter)

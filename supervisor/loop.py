@@ -18,6 +18,7 @@ import pykka
 
 from actors import log, messages, work
 from actors.actor import EXIT_CRASHED
+from actors.errors import MessageUndecodable
 from actors.home import Home
 from actors.messages import SUPERVISOR, ProjectChanged, RestartAgent
 from actors.settings import Config
@@ -28,7 +29,8 @@ from store.failpoints import failpoint
 from store.states import Activity, AgentState
 from supervisor import tree
 from supervisor.child import Child, Idle, Quarantined, Running, Starting, Stopping, Waiting
-from supervisor.clock import SleepGap
+from supervisor.chores import Chores
+from supervisor.clock import SleepGap, wall_drift
 from supervisor.errors import LaunchFailed
 from supervisor.intensity import Backoff, Intensity
 from supervisor.launch import Launcher, reap_strangers
@@ -59,7 +61,10 @@ class Supervisor(pykka.ThreadingActor):
         self.children: dict[str, Child] = {}
         self.backoff = Backoff(self.config.backoff_first_s, self.config.backoff_max_s)
         self.gap = SleepGap()
+        self.drift = wall_drift()
+        self.chores = Chores(home, config, store)
         self.stopping = False
+        self.unsettled = False
 
     # -- events --------------------------------------------------------------------------------
 
@@ -70,6 +75,7 @@ class Supervisor(pykka.ThreadingActor):
         except StoreUnwritable as error:
             # Children live on; what could not be written down is tried again at the next tick.
             log.error("store_unwritable", reason=str(error))
+            self.unsettled = True
 
     def _receive(self, message: Any) -> None:
         match message:
@@ -147,6 +153,10 @@ class Supervisor(pykka.ThreadingActor):
 
     def on_tick(self) -> None:
         now = time.monotonic()
+        if self.unsettled:
+            # An exit that could not be written down left its child idle, or the shutdown half way.
+            self.unsettled = False
+            self.stop_all() if self.stopping else self.reconcile()
         self.read_mailbox()
         for child in list(self.children.values()):
             match child.status:
@@ -170,6 +180,10 @@ class Supervisor(pykka.ThreadingActor):
             except OSError as error:
                 # No process to be had just now; the next tick tries again.
                 log.error("zygote_not_started", reason=str(error))
+            try:
+                self.chores.tick(now)
+            except OSError as error:
+                log.error("chore_not_done", reason=str(error))
 
     # -- children ------------------------------------------------------------------------------
 
@@ -278,7 +292,12 @@ class Supervisor(pykka.ThreadingActor):
                 inbox.claim(tx, row.id, generation=0, now=time.time())
                 inbox.acknowledge(tx, row.id, now=time.time())
             failpoint("order_taken")
-            match messages.decode(row.body):
+            try:
+                message = messages.decode(row.body)
+            except MessageUndecodable as error:
+                log.error("message_undecodable", sender=row.sender, reason=str(error))
+                continue
+            match message:
                 case RestartAgent(agent=name) if name in self.children:
                     child = self.children[name]
                     child.intensity = child.intensity.cleared()
@@ -293,12 +312,12 @@ class Supervisor(pykka.ThreadingActor):
     # -- time and hygiene ----------------------------------------------------------------------
 
     def _stretch_deadlines(self) -> None:
-        """After the machine slept: nobody is late for the time it was away."""
-        gap_s = self.gap.measure()
-        if gap_s:
-            log.info("woke_from_sleep", gap_s=round(gap_s))
+        """After the machine slept or its clock was set: nobody is late for the time it was away."""
+        slept_s, drift_s = self.gap.measure(), self.drift.drift()
+        if slept_s or drift_s:
+            log.info("clock_drifted", slept_s=round(slept_s), drift_s=round(drift_s))
             with self.store.write() as tx:
-                work.stretch_deadlines(tx, gap_s, now=time.time())
+                work.stretch_deadlines(tx, drift_s, slept_s=slept_s, now=time.time())
 
     def _end_hung(self) -> None:
         """Kill who has made no durable progress by its deadline; it resumes where it was."""
@@ -328,7 +347,7 @@ class Supervisor(pykka.ThreadingActor):
     def _reap(self) -> None:
         known = {child.process.pid for child in self.children.values() if child.process is not None}
         zygote_pid = self.launcher.zygote_pid()
-        reap_strangers(known | ({zygote_pid} if zygote_pid else set()))
+        reap_strangers(known | self.chores.pids | ({zygote_pid} if zygote_pid else set()))
 
     # -- shutdown ------------------------------------------------------------------------------
 
@@ -340,6 +359,7 @@ class Supervisor(pykka.ThreadingActor):
             if isinstance(child.status, Waiting | Quarantined):
                 child.status = Idle()
         if not live:
+            self.chores.end()
             self.launcher.end_zygote()
             self.watch.end()
             return

@@ -19,7 +19,7 @@ from actors.settings import Config
 from actors.wake import Waker, WakeSocket
 from store import failpoints, incidents, migrate
 from store.engine import Store
-from supervisor import loop, preflight, recovery
+from supervisor import loop, preflight, recovery, shifted_clock
 from supervisor.errors import AlreadyRunning
 from supervisor.launch import Launcher, become_subreaper
 from supervisor.watch import Watch
@@ -42,6 +42,7 @@ def serve(home: Home, config: Config, *, stderr: bool) -> None:
     """Run until told to stop. Raises `AlreadyRunning`, or a `StoreError` before anything was started."""
     home.make()
     failpoints.arm(os.environ, SUPERVISOR)
+    shifted_clock.arm(os.environ)
     lock = _take_lock(home)
     died = _left_behind(lock)
     _write_lock(lock, 0, ready=False)

@@ -65,7 +65,7 @@ def arm(environment: Mapping[str, str]) -> Callable[[], None]:
             slept_s = float(_OFFSETS.unpack_from(offsets)[1]) if clock == boottime else 0.0
             return real_gettime(clock) + slept_s
 
-        time.time, time.clock_gettime = shifted_time, shifted_gettime  # type: ignore[assignment] # the point
+        time.time, time.clock_gettime = shifted_time, shifted_gettime
         undo.callback(setattr, time, "time", real_time)
         undo.callback(setattr, time, "clock_gettime", real_gettime)
     return undo.close

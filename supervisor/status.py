@@ -42,10 +42,15 @@ def holder(home: Home) -> Holder | None:
     """The running supervisor of a home, None if there is none: its lock tells, its file only who."""
     if not _is_held(home):
         return None
+    return last_said(home) or Holder(0, time.time(), 0, False)
+
+
+def last_said(home: Home) -> Holder | None:
+    """What the lock's file says, whether or not its writer still lives."""
     with contextlib.suppress(ValueError, OSError, KeyError, TypeError):
         content: dict[str, Any] = json.loads(home.supervisor_lock.read_text())
         return Holder(content["pid"], content["since"], content["generation"], content["ready"])
-    return Holder(0, time.time(), 0, False)
+    return None
 
 
 def _is_held(home: Home) -> bool:

@@ -27,6 +27,7 @@ from setproctitle import setproctitle
 
 from store import failpoints
 from store.failpoints import failpoint
+from supervisor import shifted_clock
 
 # Imported by name and checked: a preload that silently failed would cost each fork 0.5 s.
 PRELOAD = (
@@ -83,6 +84,7 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     setproctitle("nightcrew: zygote")
     failpoints.arm(os.environ, "zygote")
+    shifted_clock.arm(os.environ)
     preload(Path(arguments[1]))
     send(line, {"ready": os.getpid()})
     while (request := receive(line)) is not None:

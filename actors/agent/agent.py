@@ -7,6 +7,8 @@ flight, and a new incarnation goes on as if nothing had happened.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from actors import log, messages, work
 from actors.actor import Actor, Effects, Runtime, nothing
 from actors.agent import briefing, duties, guard
@@ -17,6 +19,7 @@ from actors.agent.questions import Questions
 from actors.agent.stuck import Stuck
 from actors.agent.tooling import Tooling
 from actors.agent.turn import AskModel, Correct, EndTurn, RunTool, last_reply, next_step, unanswered
+from actors.disk import RoomWatch
 from actors.messages import HUMAN, AnyMessage, CancelTurn, Pause, Priority, Resume
 from store import crew, history, inbox, tasks
 from store.engine import Transaction
@@ -27,6 +30,7 @@ from store.inbox import Row
 from store.states import Activity, EntryKind, TaskState
 
 STEP_FAILURES = 3
+ROOM_LOOK_S = 2.0
 
 
 class Agent(Actor):
@@ -42,6 +46,7 @@ class Agent(Actor):
         self.turn: Row | None = None
         self.paused = False
         self.failures = 0
+        self.room = RoomWatch([runtime.home.path], runtime.config.retention.min_free_mb)
 
     def recover(self) -> None:
         """Load the context and the claimed message: where the older incarnation was."""
@@ -52,6 +57,9 @@ class Agent(Actor):
         self.tooling = Tooling(self.desk)
         self.stuck = Stuck(self.desk)
         self.paused = row["paused"]
+        if self.desk.project is not None:
+            repository = Path(crew.project(self.store, self.desk.project)["repository"])
+            self.room.paths = [self.runtime.home.path, repository]
         claimed = inbox.claimed(self.store, self.runtime.name)
         if claimed:
             self.turn = claimed[0]
@@ -67,15 +75,43 @@ class Agent(Actor):
         """Messages and steps until there is nothing to do, or the process is to stop."""
         while not self.coupling.stopping.is_set():
             self.coupling.rearm()
-            row = inbox.peek(
-                self.store, self.runtime.name, now=self.now(), least_priority=self._least_priority()
-            )
+            short = not self.paused and self.room.look() is not None
+            least = Priority.CONTROL if short else self._least_priority()
+            row = inbox.peek(self.store, self.runtime.name, now=self.now(), least_priority=least)
             if row is not None:
                 self.take(row)
+            elif short:
+                self._wait_for_room()
+                return
             elif self.turn is None or self.paused:
                 return
             else:
                 self.guarded_step(self.turn)
+
+    def _wait_for_room(self) -> None:
+        """Say that work waits, if there is any; each tick looks again, the next step says what it does."""
+        if self.desk.activity is Activity.NO_SPACE:
+            return
+        if self.turn is None and inbox.peek(self.store, self.runtime.name, now=self.now()) is None:
+            return
+        log.warning("disk_short", actor=self.runtime.name)
+        with self.write() as tx:
+            self.desk.set_activity(tx, Activity.NO_SPACE)
+
+    def tick(self) -> float:
+        """As for every actor, but who waits for room on the disk looks often."""
+        if self.room.look() is None:
+            self._go_on()
+            return super().tick()
+        return self.now() + ROOM_LOOK_S
+
+    def _go_on(self) -> None:
+        """There is room again: what waited is taken up at once."""
+        if self.desk.activity is not Activity.NO_SPACE:
+            return
+        with self.write() as tx:
+            self.desk.set_activity(tx, Activity.MODEL if self.turn else Activity.IDLE)
+        self.drain()
 
     def _least_priority(self) -> int:
         """Which messages may come in now: all between turns, only pressing ones within one."""
@@ -241,7 +277,7 @@ class Agent(Actor):
                     return
                 case None:
                     pass
-        spent = self.stuck.spent_budget()
+        spent = self.stuck.spent_budget(turn)
         if spent is not None:
             self._climb(turn, spent)
             return

@@ -74,9 +74,8 @@ class InLine:
             self._tell(Activity.WAITING, WAITING_PATIENCE_S)
 
     def on_slot(self) -> None:
-        if self.told_at_s is not None:
-            self.told_at_s = None
-            self._tell(Activity.MODEL, None)
+        self.told_at_s = None
+        self.desk.expect(Activity.MODEL)
 
     def _tell(self, activity: Activity, patience_s: float | None) -> None:
         with self.desk.runtime.store.write(self.desk.runtime.fence) as tx:

@@ -24,6 +24,7 @@ from store.inbox import Row
 from store.states import Activity, EntryKind, Role
 
 MODEL_MARGIN_S = 60.0
+COMMIT_PATIENCE_S = 600.0  # several git commands, each with a limit of its own
 
 
 class Desk:
@@ -47,6 +48,8 @@ class Desk:
         ]
         self.bench = Workbench(runtime, _unseen)
         self.view_is_open = False
+        self.activity = Activity.IDLE  # what was last committed of it, and until when
+        self.deadline_at: float | None = None
         self.active_s = (
             0.0  # at work since the last reply was committed; what a task's minutes are counted by
         )
@@ -91,17 +94,36 @@ class Desk:
 
     def set_activity(self, tx: Transaction, activity: Activity, patience_s: float | None = None) -> None:
         """What the agent does from this commit on, and by when it must have made progress."""
-        limits = self.runtime.config.model.limits
         now = self.runtime.clock()
         if activity is Activity.MODEL:
-            patience_s = limits.total_s + limits.connect_s + MODEL_MARGIN_S
+            patience_s = self._model_s() + MODEL_MARGIN_S
+        self.activity = activity
+        self.deadline_at = None if patience_s is None else now + patience_s
         crew.change_agent(
             tx,
             self.runtime.name,
             activity=activity.value,
             activity_since=now,
-            deadline_at=None if patience_s is None else now + patience_s,
+            deadline_at=self.deadline_at,
         )
+
+    def expect(self, activity: Activity, patience_s: float | None = None, *, at_least_s: float = 0.0) -> None:
+        """Before something long: see that the committed deadline leaves `at_least_s` to it.
+
+        Commits only if it does not: what came since the last commit (a malformed reply, a host that failed,
+        a message in between) must not be taken from the time of what comes now.
+        """
+        if activity is Activity.MODEL:
+            at_least_s = self._model_s()
+        left_s = -1.0 if self.deadline_at is None else self.deadline_at - self.runtime.clock()
+        if self.activity is activity and left_s >= at_least_s:
+            return
+        with self.runtime.store.write(self.runtime.fence) as tx:
+            self.set_activity(tx, activity, patience_s)
+
+    def _model_s(self) -> float:
+        limits = self.runtime.config.model.limits
+        return limits.total_s + limits.connect_s
 
     def nudge(self, text: str, reason: str) -> None:
         """What code says to the model."""

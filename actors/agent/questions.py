@@ -27,6 +27,7 @@ from store.inbox import Row
 from store.states import Activity, EntryKind, Role
 
 TOO_LONG_TRIES = 2
+OUTAGE_PATIENCE_S = 1_800.0  # longer than any pause between two tries
 
 
 class Questions:
@@ -112,12 +113,13 @@ class Questions:
         return owed
 
     def _note_outage(self, error: ModelUnavailable | RequestRefused) -> None:
-        """An incident and a state, once an outage; who waits for a model is not late."""
+        """An incident and a state, once an outage; who waits for a model is not late, who hangs is."""
         if self._outage_noted:
+            self.desk.expect(Activity.WAITING, OUTAGE_PATIENCE_S, at_least_s=OUTAGE_PATIENCE_S / 2)
             return
         self._outage_noted = True
         with self.runtime.store.write(self.runtime.fence) as tx:
-            self.desk.set_activity(tx, Activity.WAITING)
+            self.desk.set_activity(tx, Activity.WAITING, OUTAGE_PATIENCE_S)
             incidents.record(
                 tx,
                 "model_unavailable",

@@ -6,7 +6,7 @@ from typing import Any
 
 from actors import log, work, workspace
 from actors.agent import briefing
-from actors.agent.desk import Desk
+from actors.agent.desk import COMMIT_PATIENCE_S, Desk
 from actors.agent.ladder import Rung, next_rung
 from store import crew, incidents, tasks
 from store.engine import Transaction
@@ -21,11 +21,19 @@ class Stuck:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.runtime = desk.runtime
+        self._turn: int | None = None
+        self._asked = 0
 
-    def spent_budget(self) -> str | None:
-        """Which budget the task has used up on this rung, if any."""
+    def spent_budget(self, turn: Row) -> str | None:
+        """Which budget the task has used up on this rung, if any; asked before each question to the model.
+
+        A turn without a task has the steps of one: a model that goes on calling tools would never end it.
+        """
         if self.desk.task is None:
-            return None
+            self._asked = self._asked + 1 if self._turn == turn.id else 1
+            self._turn = turn.id
+            most = self.runtime.config.budgets.steps_per_task
+            return f"it used up its {most} steps" if self._asked > most else None
         budgets = self.runtime.config.budgets
         row = tasks.get(self.runtime.store, self.desk.task)
         usage, since = row["usage"], row["usage"].get("at_rung", {})
@@ -43,6 +51,7 @@ class Stuck:
 
     def keep_work(self, message: str) -> None:
         """Commit what lies in the worktree, whatever its state: work is never thrown away."""
+        self.desk.expect(Activity.COMMIT, COMMIT_PATIENCE_S, at_least_s=COMMIT_PATIENCE_S)
         if self.desk.task is not None and self.desk.bench.worktree is None:
             self.desk.open_bench()
         if self.desk.bench.worktree is not None:

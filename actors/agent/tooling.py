@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from actors import log
-from actors.agent.desk import Desk
+from actors.agent.desk import COMMIT_PATIENCE_S, Desk
 from actors.agent.turn import RunTool, last_reply, unanswered
-from actors.tools.base import ToolContext, ToolResult, WorldTool
+from actors.tools.base import ToolContext, ToolLimits, ToolResult, WorldTool
 from actors.tools.crew import CREW_TOOLS, CrewContext, Outcome
 from store import crew, inbox, journal, tasks
 from store.engine import Transaction
@@ -39,6 +39,8 @@ class Tooling:
     def _run_crew_tool(self, turn: Row, call: RunTool) -> bool:
         if self.desk.task is not None and self.desk.bench.worktree is None:
             self.desk.open_bench()
+        if call.name == "submit_task":
+            self.desk.expect(Activity.COMMIT, COMMIT_PATIENCE_S, at_least_s=COMMIT_PATIENCE_S)
         call_id = f"{call.reply}-{call.position}"
         crew_context = CrewContext(
             self.runtime, self.desk.project, self.desk.task, self.desk.bench.worktree, call_id
@@ -131,9 +133,11 @@ class Tooling:
         failpoint("outcome_written")
 
     def _tool_patience_s(self, call: RunTool) -> float:
+        """The tool's own limit, as it cuts it, and a margin."""
         asked = call.arguments.get("timeout_s")
         default = self.runtime.config.work.shell_timeout_s
-        return (float(asked) if isinstance(asked, int | float) else default) + TOOL_MARGIN_S
+        seconds = float(asked) if isinstance(asked, int | float) else default
+        return max(1.0, min(seconds, ToolLimits().max_timeout_s)) + TOOL_MARGIN_S
 
     def _tool_context(self, call: RunTool) -> ToolContext:
         if self.desk.task is not None:

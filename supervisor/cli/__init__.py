@@ -6,9 +6,10 @@ truly happened; nothing here decides anything about the crew.
 
     app.py      options, the way out, errors into one line    start.py    up, down, and starting a crew
     work.py     run, deploy, tasks                            talk.py     send, prompt, inbox, letters
-    crew.py     status, info, history, incidents              control.py  pause ... restart, create, archive
+    crew.py     status, info, history, incidents              control.py  pause, resume, cancel, stop, restart
+    team.py     create, archive
     clock.py    schedule                                      look.py     log, attach, completion
-    proof.py    doctor, report, rehearse
+    proof.py    doctor, report, rehearse, drill
 """
 
 from __future__ import annotations

@@ -33,14 +33,15 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "cancel": "control",
         "stop": "control",
         "restart": "control",
-        "create": "control",
-        "archive": "control",
+        "create": "team",
+        "archive": "team",
     },
     "Set up": {
         "up": "start",
         "down": "start",
         "doctor": "proof",
         "rehearse": "proof",
+        "drill": "proof",
         "completion": "look",
     },
 }

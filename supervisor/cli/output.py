@@ -6,15 +6,14 @@ import json
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
 
+from supervisor.status import iso
 
-def iso(at: float | None) -> str | None:
-    """UTC seconds as ISO 8601, None for never."""
-    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+__all__ = ["for_how_long", "is_terminal", "iso", "local", "note", "plain", "print_json", "table"]
 
 
 def local(at: float | None) -> str:

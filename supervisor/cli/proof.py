@@ -1,4 +1,4 @@
-"""What shows that it works: doctor, report, rehearse."""
+"""What shows that it works: doctor, report, rehearse, drill."""
 
 from __future__ import annotations
 
@@ -158,4 +158,40 @@ def rehearse_command(options: Options, keep: bool, verbose: bool) -> None:
         click.echo(summary(outcome))
         if verbose:
             output.print_json(outcome.as_json())
+    raise click.exceptions.Exit(0 if outcome.ok else 1)
+
+
+@click.command("drill", short_help="Kill a working crew's processes at random, then audit it.")
+@click.option("--minutes", type=click.FloatRange(min=0.1), help="How long; 1 if --kills is not given either.")
+@click.option("--kills", type=click.IntRange(min=1), help="Until so many SIGKILLs.")
+@click.option("--seed", type=int, help="Repeat the same choices; a random one, which is shown, by default.")
+@click.option("--keep", is_flag=True, help="Keep the drill's folder to look around in.")
+@shared
+@pass_options
+def drill_command(
+    options: Options, minutes: float | None, kills: int | None, seed: int | None, keep: bool
+) -> None:
+    """Random SIGKILLs of agents, supervisor, zygote, tmux and model server, stopped processes, clock jumps,
+    suspends and a full disk, while a scripted crew works on real repositories. It has a home of its own and
+    touches nothing of yours. Exit status 0 only if nothing was lost, done twice, stuck or damaged.
+
+    \b
+    nightcrew drill
+    nightcrew drill --kills 1000 --seed 1 --json
+    """
+    import random
+
+    from supervisor.drill import Plan, drill, summary
+
+    def say(text: str) -> None:
+        click.echo(text, err=options.as_json)
+
+    if minutes is None and kills is None:
+        minutes = 1.0
+    plan = Plan(random.randrange(10_000) if seed is None else seed, minutes, kills)
+    outcome = drill(options.home.path, plan, keep=keep, say=say)
+    if options.as_json:
+        output.print_json(outcome.as_json())
+    else:
+        click.echo(summary(outcome))
     raise click.exceptions.Exit(0 if outcome.ok else 1)

@@ -181,21 +181,26 @@ def _environment(options: Options) -> dict[str, str]:
 
 
 def _await_ready(home: Home, process: subprocess.Popen[bytes] | None) -> None:
-    """Until a supervisor of the home is ready. Raises `LaunchFailed` if `process` ends or time runs out."""
+    """Until a supervisor of the home is ready. Raises `LaunchFailed` if it ends before, or time runs out.
+
+    While our own child starts, its file alone is read: to try the lock could keep the child from taking it.
+    """
     from supervisor import status
 
     deadline = time.monotonic() + READY_PATIENCE_S
     while time.monotonic() < deadline:
-        found = status.holder(home)
-        if found is not None and found.ready:
-            return
-        # Another `up` at the same moment may have won: then that one is waited for.
-        if process is not None and process.poll() is not None and found is None:
-            raise LaunchFailed(
-                f"the supervisor ended with exit status {process.returncode} before it was ready"
-            )
-        if process is None and found is None:
-            raise LaunchFailed("the supervisor ended before it was ready; `nightcrew up` starts it again")
+        if process is not None and process.poll() is None:
+            said = status.last_said(home)
+            if said is not None and said.ready and said.pid == process.pid:
+                return
+        else:
+            # Ours has ended, maybe because another `up` was first: then that one is waited for.
+            found = status.holder(home)
+            if found is None:
+                code = "" if process is None else f" with exit status {process.returncode}"
+                raise LaunchFailed(f"the supervisor ended{code} before it was ready; see `nightcrew log`")
+            if found.ready:
+                return
         time.sleep(POLL_S)
     raise LaunchFailed(
         f"the supervisor was not ready within {READY_PATIENCE_S:.0f} s; see {home.logs / 'supervisor.stderr'}"

@@ -108,12 +108,10 @@ def _work(
     spec = read_spec(spec_file)
     site = deploy.look(spec, repository)
     loaded = options.load_config()
-    for warning in (
-        *site.warnings,
-        *loaded.warnings,
-        *filter(None, [preflight.screen_warning(loaded.config)]),
-        *(() if _is_known(options, spec, site) else preflight.check_model(loaded.config)),
-    ):
+    warnings = [*site.warnings, *loaded.warnings, *filter(None, [preflight.screen_warning(loaded.config)])]
+    if not _is_known(options, spec, site):
+        warnings += preflight.check_model(loaded.config)
+    for warning in warnings:
         output.note(f"warning: {warning}")
     if start and starting.ensure(options, unsafe=unsafe) and not options.as_json:
         output.note(f"the crew is up (home {options.home.path})")

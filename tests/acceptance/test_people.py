@@ -45,7 +45,7 @@ def _script() -> list[Scene]:
     return [
         *manager(),
         scene("engineer", "Message from human:\nHow far", reply("Half of it is done."), *_submit("asked")),
-        scene("engineer", "Make pause-model.txt", reply(LONG, token_delay_ms=4), *_submit("pause-model")),
+        scene("engineer", "Make pause-model.txt", reply(LONG, token_delay_ms=3), *_submit("pause-model")),
         scene("engineer", "Make pause-command.txt", _sleep(), *_submit("pause-command")),
         scene("engineer", "Make cancel-model.txt", reply(LONG, token_delay_ms=30)),
         scene("engineer", "Make cancel-command.txt", _sleep()),

@@ -94,7 +94,7 @@ def _scenes(steps: int) -> list[dict[str, Any]]:
         *(reply("I run it.", "shell", command=f"echo {n}; seq 20") for n in range(steps)),
         *(reply("I read.", "read_file", path="test_one.py", start_line=1 + n % 7) for n in range(steps)),
         *(
-            reply("I tell.", "send_message", to=f"manager.{PROJECT}", text=f"Step {n} is done.")
+            reply("I tell.", "send_message", to=f"pm.{PROJECT}", text=f"Step {n} is done.")
             for n in range(steps)
         ),
         reply("I write.", "write_file", path="one.py", content="def one():\n    return 1\n")

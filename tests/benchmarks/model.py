@@ -82,7 +82,7 @@ def timed_model(scenes: list[dict[str, Any]]) -> Iterator[tuple[str, TimedStage]
         server.server_close()
 
 
-def reply(text: str, tool: str | None = None, **arguments: Any) -> dict[str, Any]:
+def reply(text: str, tool: str | None = None, /, **arguments: Any) -> dict[str, Any]:
     """One scripted answer, with a call or without."""
     calls = [{"tool": tool, "arguments": arguments}] if tool else []
     return {"text": text, "calls": calls}

@@ -47,6 +47,9 @@ def test_all_migrations_together_equal_the_declared_schema(path: Path) -> None:
     engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
 
     def ours(thing: object, name: str | None, kind: str, _reflected: bool, _other: object) -> bool:
+        # Alembic cannot compare an index with an expression (priority DESC): the next test compares its SQL.
+        if kind == "index" and name == "ix_messages_mailbox":
+            return False
         return not (kind == "table" and name is not None and WELL_KNOWN_FTS.match(name))
 
     with engine.connect() as connection:

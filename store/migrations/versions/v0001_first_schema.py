@@ -85,9 +85,9 @@ def upgrade() -> None:
     op.create_index(
         "ix_messages_mailbox",
         "messages",
-        ["recipient", "state", "priority", "id"],
+        ["recipient", "state", sa.text("priority DESC"), "id"],
         unique=False,
-        sqlite_where=sa.text("state IN ('ready', 'claimed')"),
+        sqlite_where=sa.text("state = 'ready' OR state = 'claimed'"),
     )
     op.create_table(
         "projects",
