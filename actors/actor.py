@@ -19,9 +19,10 @@ from typing import Any
 import pykka
 
 from actors import log, mailbox, messages
+from actors.addresses import HUMAN, Priority
 from actors.errors import Interrupted, MessageUndecodable, MessageUnexpected
 from actors.home import Home
-from actors.messages import HUMAN, AnyMessage, DeadLetter, Priority
+from actors.messages import AnyMessage, DeadLetter
 from actors.settings import Config
 from actors.wake import Waker
 from store import inbox, incidents

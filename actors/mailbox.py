@@ -1,14 +1,19 @@
-"""Sending, and the rules of who may write to whom."""
+"""Sending, and the rules of who may write to whom.
+
+Loads no pydantic: the CLI's `send` is to be quick, and only builds a text.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from actors import messages
+from actors.addresses import HUMAN, ORCHESTRATOR, SUPERVISOR, TIMER, TMUX, Priority
 from actors.errors import RecipientUnknown, RouteRefused
-from actors.messages import HUMAN, ORCHESTRATOR, SUPERVISOR, TIMER, TMUX, AnyMessage, Priority
 from store import crew, inbox
 from store.engine import Store, Transaction
+
+if TYPE_CHECKING:
+    from actors.messages import AnyMessage
 
 SERVICES = frozenset({SUPERVISOR, TIMER, TMUX})
 
@@ -26,7 +31,7 @@ def post(
     limit: int | None = None,
 ) -> int:
     """Append a message that code sends, inside a transaction; the recipient wakes after its commit."""
-    body = messages.encode(message)
+    body = message.model_dump(mode="json")
     return inbox.append(
         tx,
         sender=sender,
@@ -50,24 +55,41 @@ def send(
     now: float,
     priority: int = Priority.NORMAL,
     key: str | None = None,
-    in_reply_to: int | None = None,
 ) -> int:
     """One committed insert and a wake: the whole of a `send`. Returns the message's id.
 
     Raises `RecipientUnknown`, `RouteRefused` or `store.errors.MailboxFull`.
     """
+    body = message.model_dump(mode="json")
+    return _send(store, sender, recipient, message.kind, body, now=now, priority=priority, key=key)
+
+
+def send_text(
+    store: Store,
+    sender: str,
+    recipient: str,
+    text: str,
+    *,
+    now: float,
+    priority: int = Priority.NORMAL,
+    key: str | None = None,
+) -> int:
+    """`send` of a `messages.Text`, without loading its class."""
+    body = {"v": 1, "kind": "text", "text": text}
+    return _send(store, sender, recipient, "text", body, now=now, priority=priority, key=key)
+
+
+def _send(store: Store, sender: str, recipient: str, kind: str, body: dict[str, Any], **values: Any) -> int:
     with store.write() as tx:
         check_route(tx, sender, recipient)
-        return post(
+        return inbox.append(
             tx,
-            sender,
-            recipient,
-            message,
-            now=now,
-            priority=priority,
-            key=key,
-            in_reply_to=in_reply_to,
+            sender=sender,
+            recipient=recipient,
+            kind=kind,
+            body=body,
             limit=inbox.MAILBOX_LIMIT,
+            **values,
         )
 
 

@@ -6,28 +6,11 @@ Messages say what happened (`TaskMerged`) or what is wanted (`ReviewRequested`).
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from actors.errors import MessageUndecodable
-
-HUMAN = "human"
-SUPERVISOR = "supervisor"
-ORCHESTRATOR = "orchestrator"
-TIMER = "timer"
-TMUX = "tmux"
-
-
-class Priority(IntEnum):
-    """Higher is claimed first; from URGENT on a message interrupts what its recipient is doing."""
-
-    LOW = 10
-    NORMAL = 50
-    HIGH = 70
-    URGENT = 90
-    CONTROL = 100
 
 
 class Message(BaseModel):

@@ -22,9 +22,9 @@ import pykka
 
 from actors import log
 from actors.actor import POLL_S, Actor, Recover, Runtime, Wake
+from actors.addresses import Priority
 from actors.errors import ActorLocked
 from actors.home import Home, safe
-from actors.messages import Priority
 from actors.settings import Config
 from actors.wake import Waker, WakeSocket
 from store import inbox

@@ -20,14 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from actors import log, mailbox, work
-from actors.messages import (
-    SUPERVISOR,
-    TIMER,
-    CheckIn,
-    TaskAssigned,
-    TaskReturned,
-    TaskSubmitted,
-)
+from actors.addresses import SUPERVISOR, TIMER
+from actors.messages import CheckIn, TaskAssigned, TaskReturned, TaskSubmitted
 from store import crew, inbox, incidents, tasks, timers
 from store.engine import Fence, Store, Transaction
 from store.states import Activity, AgentState, TaskState

@@ -18,9 +18,9 @@ from typing import Any
 
 from actors import log
 from actors.actor import Actor, Runtime
+from actors.addresses import ORCHESTRATOR
 from actors.agent.asking import LIVE_ADDRESS
 from actors.errors import MessageUnexpected
-from actors.messages import ORCHESTRATOR
 from actors.screen import render
 from actors.screen.errors import ScreenError
 from actors.screen.files import WindowFile

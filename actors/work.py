@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from actors import mailbox
+from actors.addresses import HUMAN, ORCHESTRATOR, SUPERVISOR
 from actors.messages import (
-    HUMAN,
-    ORCHESTRATOR,
-    SUPERVISOR,
     AgentQuarantined,
     ProjectChanged,
     TaskAssigned,

@@ -20,6 +20,10 @@ def _elapsed_s() -> float:
     return time.time()  # macOS: its monotonic clock stops in sleep, the wall clock does not
 
 
+def _wall_s() -> float:
+    return time.time()  # looked up at each call: a drill replaces it
+
+
 @dataclass(slots=True)
 class SleepGap:
     """Remembers the difference of the two clocks; both can be injected."""
@@ -45,4 +49,4 @@ class SleepGap:
 def wall_drift() -> SleepGap:
     """The wall clock against the waking time: what all times in the store are late or early by, after a
     sleep as after somebody has set the clock."""
-    return SleepGap(_awake_s, lambda: time.time())  # looked up at each call: a drill replaces it
+    return SleepGap(_awake_s, _wall_s)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from actors import mailbox, work, workspace
+from actors.addresses import HUMAN, ORCHESTRATOR
 from actors.find_checks import find_checks
 from actors.home import Home
-from actors.messages import HUMAN, ORCHESTRATOR, ProjectBriefed
+from actors.messages import ProjectBriefed
 from actors.settings import Config
 from actors.workspace import Repository
 from store import crew, timers

@@ -10,17 +10,23 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from actors.disk import MB
 from actors.home import Home
 from actors.model.ollama import HostStatus, OllamaModel, PullProgress, probe
 from actors.settings import Config
 from supervisor.preflight import PROBE_TIMEOUT_S, missing_models
 
+if TYPE_CHECKING:
+    from store.backup import Backup
+
 State = Literal["ok", "warning", "missing"]
 LEAST_FREE_BYTES = 1_000_000_000
+LONG_WAL_BYTES = 200_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +47,8 @@ def examine(home: Home, config: Config) -> Iterator[Finding]:
     yield Finding("python", "ok", f"{platform.python_version()} at {sys.executable}")
     yield _git()
     yield _tmux(config)
-    yield from _home(home)
-    yield _store(home)
+    yield from _home(home, config)
+    yield from _store(home)
     yield _sandbox(home, config)
     yield from _models(config)
 
@@ -72,7 +78,7 @@ def _tmux(config: Config) -> Finding:
     return Finding("tmux", "ok", f"{answer.stdout.strip().removeprefix('tmux ')} at {path}")
 
 
-def _home(home: Home) -> Iterator[Finding]:
+def _home(home: Home, config: Config) -> Iterator[Finding]:
     # The nearest folder that exists: a home that is not there yet can be made in a writable one.
     folder = next(path for path in (home.path, *home.path.parents) if path.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
@@ -82,25 +88,63 @@ def _home(home: Home) -> Iterator[Finding]:
     yield Finding("home", "ok", f"{home.path}" + ("" if folder == home.path else " (made at the first `up`)"))
     free = shutil.disk_usage(folder).free
     told = f"{free / 1e9:.1f} GB free at {folder}"
-    if free < LEAST_FREE_BYTES:
+    least = config.retention.min_free_mb
+    if free < least * MB:
+        fix = f"free some: below {least} MB (min_free_mb in [retention]) the crew waits"
+        yield Finding("disk", "missing", told, fix)
+    elif free < LEAST_FREE_BYTES:
         yield Finding("disk", "warning", told, "free some space: worktrees and history need room")
     else:
         yield Finding("disk", "ok", told)
 
 
-def _store(home: Home) -> Finding:
+def _store(home: Home) -> Iterator[Finding]:
+    from store import backup
+    from store.checkup import check
     from store.engine import check_file
     from store.errors import StoreError, StoreMissing, StoreVersionMismatch
 
     try:
         check_file(home.store)
     except StoreMissing:
-        return Finding("store", "ok", "none yet; the first `up` makes it")
+        yield Finding("store", "ok", "none yet; the first `up` makes it")
+        return
     except StoreVersionMismatch as error:
-        return Finding("store", "warning", str(error))
+        yield Finding("store", "warning", str(error))
+        return
     except StoreError as error:
-        return Finding("store", "missing", str(error))
-    return Finding("store", "ok", str(home.store))
+        yield Finding("store", "missing", str(error), _restore(home, backup.listed(home.backups)))
+        return
+    copies = backup.listed(home.backups)
+    try:
+        found = check(home.store)
+    except StoreError as error:
+        yield Finding("store", "missing", str(error), _restore(home, copies))
+        return
+    if found.problems:
+        told = f"{home.store} is damaged: {'; '.join(found.problems)}"
+        yield Finding("store", "missing", told, _restore(home, copies))
+    else:
+        told = (
+            f"{home.store}, sound, {found.size_bytes / MB:.1f} MB and a log of {found.wal_bytes / MB:.1f} MB"
+        )
+        is_long = found.wal_bytes > LONG_WAL_BYTES
+        fix = "somebody reads it without end; `nightcrew down` and `nightcrew up` end that"
+        yield Finding("store", "warning" if is_long else "ok", told, fix if is_long else None)
+    yield _backups(copies)
+
+
+def _restore(home: Home, copies: Sequence[Backup]) -> str:
+    if not copies:
+        return f"there is no copy in {home.backups}; move the file away and `nightcrew up` begins a new one"
+    return f"nightcrew down; rm -f {home.store}-wal {home.store}-shm; cp {copies[0].path} {home.store}"
+
+
+def _backups(copies: Sequence[Backup]) -> Finding:
+    if not copies:
+        return Finding("backup", "ok", "none yet; a running crew makes one each night")
+    age_d = (time.time() - copies[0].at) / 86_400
+    return Finding("backup", "ok", f"{copies[0].path}, {age_d:.1f} days old, {len(copies)} kept")
 
 
 def _sandbox(home: Home, config: Config) -> Finding:

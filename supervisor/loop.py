@@ -18,9 +18,10 @@ import pykka
 
 from actors import log, messages, work
 from actors.actor import EXIT_CRASHED
+from actors.addresses import SUPERVISOR
 from actors.errors import MessageUndecodable
 from actors.home import Home
-from actors.messages import SUPERVISOR, ProjectChanged, RestartAgent
+from actors.messages import ProjectChanged, RestartAgent
 from actors.settings import Config
 from store import crew, inbox, incidents
 from store.engine import Store

@@ -13,8 +13,8 @@ from typing import Any
 from setproctitle import setproctitle
 
 from actors import log
+from actors.addresses import SUPERVISOR
 from actors.home import Home
-from actors.messages import SUPERVISOR
 from actors.settings import Config
 from actors.wake import Waker, WakeSocket
 from store import failpoints, incidents, migrate

@@ -72,9 +72,10 @@ def of_crew(store: Store, home: Home, hosts: list[str]) -> dict[str, Any]:
     """What `status --json` prints. `hosts` are the model hosts to look at, as URLs."""
     found = holder(home)
     return {
-        "supervisor": of_supervisor(found),
+        "supervisor": _with_sleep(store, of_supervisor(found)),
         "model": {"hosts": of_hosts(hosts)},
         "sandbox": incidents.fact(store, "sandbox") if found is not None else None,
+        "disk_short": incidents.fact(store, "disk_short") if found is not None else None,
         "projects": [of_project(store, row) for row in crew.all_projects(store)],
         "agents": [of_agent(row, found) for row in crew.all_agents(store)],
     }
@@ -86,9 +87,18 @@ def of_nothing(hosts: list[str]) -> dict[str, Any]:
         "supervisor": None,
         "model": {"hosts": of_hosts(hosts)},
         "sandbox": None,
+        "disk_short": None,
         "projects": [],
         "agents": [],
     }
+
+
+def _with_sleep(store: Store, supervisor: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Whether the machine is kept awake, as the supervisor last wrote it down."""
+    if supervisor is None:
+        return None
+    unknown = {"sleep_inhibited": False, "sleep_reason": "not looked at yet"}
+    return supervisor | (incidents.fact(store, "sleep") or unknown)
 
 
 def of_supervisor(found: Holder | None) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.messages import ORCHESTRATOR, TIMER, TMUX
+from actors.addresses import ORCHESTRATOR, TIMER, TMUX
 from store import crew
 from store.engine import Transaction
 from supervisor.spec import ChildSpec, Tier

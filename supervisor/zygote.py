@@ -83,9 +83,10 @@ def main(arguments: list[str]) -> None:
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     setproctitle("nightcrew: zygote")
-    failpoints.arm(os.environ, "zygote")
     shifted_clock.arm(os.environ)
     preload(Path(arguments[1]))
+    # Only now: the actor's life that warms us up is nobody's instant to be killed at.
+    failpoints.arm(os.environ, "zygote")
     send(line, {"ready": os.getpid()})
     while (request := receive(line)) is not None:
         order, descriptors = request
@@ -110,7 +111,10 @@ def preload(store: Path) -> None:
         importlib.import_module(name)
     for name in absent:
         del sys.modules[name]
-    _warm(store)
+    # Imported here: it needs what was just preloaded, and the supervisor, which imports us, does not.
+    from supervisor.warm_up import warm_up
+
+    warm_up(store.parent / "run" / "warm-up")
     if threading.active_count() != 1:
         raise RuntimeError(f"the zygote must be single-threaded, it has {threading.enumerate()}")
     loaded = [name for name in LATE if name in sys.modules]
@@ -118,18 +122,6 @@ def preload(store: Path) -> None:
         raise RuntimeError(f"{', '.join(loaded)} must not be preloaded: it would cost every agent memory")
     gc.collect()
     gc.freeze()
-
-
-def _warm(path: Path) -> None:
-    from store import crew, history, inbox
-    from store.engine import Store
-
-    store = Store(path)
-    crew.all_agents(store)
-    history.tail(store, "", 0)
-    inbox.peek(store, "", now=0.0)
-    inbox.claimed(store, "")
-    store.close()
 
 
 def _fork_actor(line: socket.socket, order: dict[str, Any], descriptors: list[int]) -> int:

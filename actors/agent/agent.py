@@ -11,6 +11,7 @@ from pathlib import Path
 
 from actors import log, messages, work
 from actors.actor import Actor, Effects, Runtime, nothing
+from actors.addresses import HUMAN, Priority
 from actors.agent import briefing, duties, guard
 from actors.agent.desk import Desk
 from actors.agent.memory import Memory
@@ -20,7 +21,7 @@ from actors.agent.stuck import Stuck
 from actors.agent.tooling import Tooling
 from actors.agent.turn import AskModel, Correct, EndTurn, RunTool, last_reply, next_step, unanswered
 from actors.disk import RoomWatch
-from actors.messages import HUMAN, AnyMessage, CancelTurn, Pause, Priority, Resume
+from actors.messages import AnyMessage, CancelTurn, Pause, Resume
 from store import crew, history, inbox, tasks
 from store.engine import Transaction
 from store.errors import StaleGeneration, StoreUnwritable

@@ -7,11 +7,12 @@ from typing import Any
 
 from actors import log, mailbox, work
 from actors.actor import Effects, Runtime
+from actors.addresses import HUMAN
 from actors.agent import duties
 from actors.agent.memory import Memory
 from actors.agent.turn import RunTool, last_reply, unanswered
 from actors.agent.workbench import Workbench
-from actors.messages import HUMAN, Text
+from actors.messages import Text
 from actors.model.protocol import ToolSpec
 from actors.roles import load_role, system_prompt
 from actors.tools.base import WorldTool

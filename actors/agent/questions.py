@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from actors import log
+from actors.addresses import HUMAN
 from actors.agent import context, preloading
 from actors.agent.asking import Asker, prompt_cut
 from actors.agent.desk import Desk
 from actors.agent.summary import written_summary
-from actors.messages import HUMAN
 from actors.model.errors import (
     ModelCancelled,
     ModelUnavailable,

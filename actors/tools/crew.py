@@ -12,8 +12,9 @@ from typing import Any
 
 from actors import mailbox, work, workspace
 from actors.actor import Effects, Runtime, nothing
+from actors.addresses import HUMAN, Priority
 from actors.errors import ActorError
-from actors.messages import HUMAN, InsightShared, Priority, TaskSubmitted, Text, VerdictReported
+from actors.messages import InsightShared, TaskSubmitted, Text, VerdictReported
 from actors.model.protocol import Parameter, ToolSpec
 from actors.nearest import nearest
 from actors.roles import role_named

@@ -81,7 +81,7 @@ def add_command(options: Options, words: tuple[str, ...], agent: str, every: boo
     zone = None if cron is None else _local_zone()
     due_at = time.time() + (minutes or 0.0) * 60 if cron is None else _first_due(cron, zone)
     with options.store() as store:
-        from actors.messages import HUMAN
+        from actors.addresses import HUMAN
         from store import timers
 
         row = names.agent(store, agent)

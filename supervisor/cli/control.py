@@ -40,7 +40,7 @@ def _intervene(
 
 def _tell(tx: Transaction, agent: str, message: AnyMessage) -> None:
     from actors import mailbox
-    from actors.messages import HUMAN, Priority
+    from actors.addresses import HUMAN, Priority
 
     mailbox.post(tx, HUMAN, agent, message, now=time.time(), priority=Priority.CONTROL)
 
@@ -174,7 +174,8 @@ def stop_command(options: Options, name: str) -> None:
 @pass_options
 def restart_command(options: Options, name: str) -> None:
     """End and start the process of NAME, an agent or a whole project. It resumes at the step it was at."""
-    from actors.messages import SUPERVISOR, RestartAgent
+    from actors.addresses import SUPERVISOR
+    from actors.messages import RestartAgent
     from store import crew
 
     def act(tx: Transaction, target: names.Agent | names.Project) -> str:

@@ -73,6 +73,13 @@ def _print_status(options: Options, found: dict[str, Any], needs_you: int) -> No
         click.echo(
             f"supervisor {supervisor['pid']}, start {supervisor['generation']}, since {supervisor['since']}"
         )
+        if not supervisor["sleep_inhibited"] and any(p["state"] == "active" for p in found["projects"]):
+            click.echo(f"the machine may fall asleep: {supervisor['sleep_reason']}")
+    if short := found["disk_short"]:
+        click.echo(
+            f"the crew waits for room: {short['path']} had {short['free_mb']} MB free, "
+            f"{short['least_mb']} are the least"
+        )
     for host in found["model"]["hosts"]:
         click.echo(f"model host {host['url']}: {host['state']}")
     if isinstance(found["sandbox"], dict):

@@ -40,6 +40,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "up": "start",
         "down": "start",
         "doctor": "proof",
+        "service": "service",
         "rehearse": "proof",
         "drill": "proof",
         "completion": "look",

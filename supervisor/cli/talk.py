@@ -40,7 +40,7 @@ class NoAnswer(NightcrewError):
 @click.option(
     "--priority",
     type=click.Choice(PRIORITIES),
-    default="normal",
+    default="high",
     show_default=True,
     help="From urgent on, the agent is interrupted in what it is doing.",
 )
@@ -73,13 +73,13 @@ def send_command(
         _print_sent(options, store, message, name, answer, alive=alive)
 
 
-def post_text(store: Store, name: str, text: str, *, priority: str = "normal", key: str | None = None) -> int:
+def post_text(store: Store, name: str, text: str, *, priority: str = "high", key: str | None = None) -> int:
     """One message from the human; returns its id."""
     from actors import mailbox
-    from actors.messages import HUMAN, Priority, Text
+    from actors.addresses import HUMAN, Priority
 
-    return mailbox.send(
-        store, HUMAN, name, Text(text=text), now=time.time(), priority=Priority[priority.upper()], key=key
+    return mailbox.send_text(
+        store, HUMAN, name, text, now=time.time(), priority=Priority[priority.upper()], key=key
     )
 
 
@@ -110,7 +110,7 @@ def _print_sent(
 
 def _await_answer(store: Store, options: Options, message: int, name: str, timeout_s: float) -> Row:
     """The agent's answer to `message`. Raises `NoAnswer` or `NotRunning`."""
-    from actors.messages import HUMAN
+    from actors.addresses import HUMAN
     from store import inbox
     from store.states import MessageState
 
@@ -169,7 +169,7 @@ def _read_line(question: str) -> str:
 @pass_options
 def inbox_command(options: Options, most: int) -> None:
     """Show what agents wrote to you. Reading marks nothing, and nothing waits for your answer for ever."""
-    from actors.messages import HUMAN
+    from actors.addresses import HUMAN
     from store import inbox
 
     with options.store() as store:

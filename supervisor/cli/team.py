@@ -113,7 +113,7 @@ def archive_command(options: Options, projects: tuple[str, ...]) -> None:
 
 def _archive(home: Home, store: Store, project: dict[str, Any]) -> str:
     """Refuse while processes of it live; then the worktrees, then the rows."""
-    from store import crew
+    from store import crew, incidents, retention
     from store.states import AgentState
     from supervisor import status
 
@@ -131,6 +131,7 @@ def _archive(home: Home, store: Store, project: dict[str, Any]) -> str:
         for row in crew.all_agents(tx, project=name):
             crew.change_agent(tx, row["name"], wanted=False, state=AgentState.ARCHIVED.value)
         crew.change_project(tx, name, state="archived")
+        incidents.set_fact(tx, retention.archived_fact(name), time.time(), now=time.time())
     return name
 
 

@@ -54,7 +54,9 @@ def test_a_crew_of_nonsense_ends_its_project_by_its_budgets_with_nothing_merged(
         rungs = {row["detail"]["rung"] for row in _incidents(night, "ladder_climbed")}
         assert {"fresh_context", "other_sampling", "parked"} <= rungs
         requests = served(model)
-        print(f"\n{time.monotonic() - began:.0f} s, {len(requests)} replies, {cache_share(requests):.1%} cached")
+        print(
+            f"\n{time.monotonic() - began:.0f} s, {len(requests)} replies, {cache_share(requests):.1%} cached"
+        )
         assert cache_share(requests) >= 0.9
     finally:
         night.close()

@@ -61,9 +61,7 @@ def _engineer(letter: str) -> Scene:
 
 
 def _script() -> list[Scene]:
-    verdict = call(
-        "report_verdict", task="{task}", passed=True, findings="Imported it; it does its job."
-    )
+    verdict = call("report_verdict", task="{task}", passed=True, findings="Imported it; it does its job.")
     tester = {
         "role": "qa",
         "when_regex": r"Test task (?P<task>\d+)",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from actors import mailbox
 from actors.actor import Actor, Effects, nothing
-from actors.messages import HUMAN, AnyMessage, Text
+from actors.addresses import HUMAN
+from actors.messages import AnyMessage, Text
 from store import inbox, incidents
 from store.engine import Store
 from store.errors import StoreUnwritable

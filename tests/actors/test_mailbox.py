@@ -7,8 +7,9 @@ from itertools import product
 import pytest
 
 from actors import mailbox
+from actors.addresses import HUMAN
 from actors.errors import ActorError, RecipientUnknown, RouteRefused
-from actors.messages import HUMAN, Text
+from actors.messages import Text
 from store import inbox
 from store.engine import Store
 from store.errors import MailboxFull
@@ -77,3 +78,12 @@ def test_a_send_with_a_key_is_sent_once(store: Store) -> None:
     ids = {mailbox.send(store, HUMAN, "pm.a", Text(text="x"), now=NOW, key="k") for _ in range(3)}
     assert len(ids) == 1
     assert len(inbox.listed(store)) == 1
+
+
+def test_a_text_sent_without_its_class_is_the_same_message(store: Store) -> None:
+    light = mailbox.send_text(store, HUMAN, "pm.a", "hello", now=NOW)
+    full = mailbox.send(store, HUMAN, "pm.a", Text(text="hello"), now=NOW)
+    rows = [inbox.get(store, message) or {} for message in (light, full)]
+    assert [(row["kind"], row["body"], row["priority"]) for row in rows] == [
+        ("text", {"v": 1, "kind": "text", "text": "hello"}, 50)
+    ] * 2

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors import messages
+from actors.addresses import Priority
 from actors.errors import MessageUndecodable
-from actors.messages import AnyMessage, Message, Priority, Text
+from actors.messages import AnyMessage, Message, Text
 
 KINDS: tuple[type[Message], ...] = get_args(get_args(AnyMessage)[0])
 

@@ -10,8 +10,9 @@ import psutil
 import pytest
 
 from actors import mailbox
+from actors.addresses import HUMAN
 from actors.home import Home
-from actors.messages import HUMAN, Text
+from actors.messages import Text
 from store import inbox, timers
 from store.engine import Store
 from store.states import MessageState

@@ -17,8 +17,9 @@ from typing import Any
 import psutil
 
 from actors import mailbox
+from actors.addresses import HUMAN, SUPERVISOR
 from actors.home import Home
-from actors.messages import HUMAN, SUPERVISOR, ProjectChanged, Text
+from actors.messages import ProjectChanged, Text
 from actors.screen.attach import kill_server
 from actors.settings import Config
 from actors.wake import Waker, WakeSocket

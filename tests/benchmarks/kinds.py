@@ -13,8 +13,9 @@ import time
 
 from actors import mailbox
 from actors.actor import Actor, Effects, Runtime
+from actors.addresses import HUMAN
 from actors.agent.agent import Agent
-from actors.messages import HUMAN, AnyMessage, Text
+from actors.messages import AnyMessage, Text
 from store import history, inbox
 from store.engine import Transaction
 from store.inbox import Row

@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 
 from actors import mailbox
-from actors.messages import HUMAN, Text
+from actors.addresses import HUMAN
+from actors.messages import Text
 from tests.benchmarks.crew import BenchCrew, open_crew
 from tests.benchmarks.kinds import CLERK
 from tests.benchmarks.rows import Row, at_most, median, percentile

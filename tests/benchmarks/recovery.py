@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from actors import mailbox
-from actors.messages import HUMAN, Resume
+from actors.addresses import HUMAN
+from actors.messages import Resume
 from actors.wake import WakeSocket
 from store import crew, inbox
 from tests.benchmarks.crew import BenchCrew, open_crew, wait_for_wake

@@ -65,9 +65,7 @@ class Runner:
         """The events of one completion; closing the iterator ends it in the runner."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         try:
-            connection.request(
-                "POST", "/completion", json.dumps(body), {"Content-Type": "application/json"}
-            )
+            connection.request("POST", "/completion", json.dumps(body), {"Content-Type": "application/json"})
             answer = connection.getresponse()
             if answer.status != 200:
                 raise RuntimeError(answer.read().decode(errors="replace"))

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from actors import mailbox
-from actors.messages import HUMAN, SUPERVISOR, RestartAgent
+from actors.addresses import HUMAN, SUPERVISOR
+from actors.messages import RestartAgent
 from store import crew as rows
 from store import inbox, incidents
 from store.states import MessageState

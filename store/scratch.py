@@ -1,0 +1,23 @@
+"""A store for a moment, of the declared schema and without alembic, which must stay out of the actors."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+from store.schema import APPLICATION_ID, SCHEMA_VERSION, metadata
+
+
+def create(path: Path) -> None:
+    """Make an empty store at `path`, which must not exist."""
+    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(path), poolclass=NullPool)
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+        connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
+    connection_ = sqlite3.connect(path)
+    connection_.execute("PRAGMA journal_mode=WAL")
+    connection_.close()
