@@ -1,6 +1,6 @@
 """A real model behind Ollama's protocol: llama.cpp with SmolLM2-135M, as `python -m tests.model.ollama_shim`.
 
-    python -m tests.model.ollama_shim --context 8192 --slots 2 [--calls 0.7] [--most-tokens 40]
+    python -m tests.model.ollama_shim --context 8192 --slots 2 [--calls 0.7] [--most-tokens 24]
 
 The first line on stdout is the address; it ends when stdin closes. Real tokens, real streaming, a real prefix
 cache, and nonsense for content: for a share of the requests a grammar makes the model call one of the offered
@@ -34,7 +34,7 @@ from tests.model.tiny_model import GGUF, packages
 MODEL = "smollm2:135m"
 VERSION = "0.33.0-shim"
 LEAKED = 0.12  # of the calls
-_PLAIN = '[a-zA-Z0-9 ./_=-]{1,36}'  # fmt: skip
+_PLAIN = '[a-zA-Z0-9 ./_=-]{1,24}'  # fmt: skip
 
 
 class Runner:
@@ -257,7 +257,10 @@ def _completion(body: Mapping[str, Any], kind: str, most_tokens: int) -> dict[st
         "cache_prompt": True,
         "stream": True,
     }
-    return asked if kind == "text" else {**asked, "grammar": grammar(body["tools"])}
+    if kind == "text":
+        return asked
+    # Hotter, as the grammar narrows the choice so far that one call would come again and again.
+    return {**asked, "temperature": options["temperature"] + 1.0, "top_k": 100, "grammar": grammar(body["tools"])}
 
 
 def _call_in(text: str) -> dict[str, Any] | None:
@@ -300,7 +303,7 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=8192, help="tokens of one conversation")
     parser.add_argument("--slots", type=int, default=2, help="conversations at once")
     parser.add_argument("--calls", type=float, default=0.75, help="share of the replies that call a tool")
-    parser.add_argument("--most-tokens", type=int, default=40, help="of a free text")
+    parser.add_argument("--most-tokens", type=int, default=24, help="of a free text")
     asked = parser.parse_args()
     shim = Shim(Runner(packages(), asked.context, asked.slots), asked.calls, asked.most_tokens)
     threading.Thread(target=shim.serve_forever, daemon=True).start()
