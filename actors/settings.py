@@ -60,7 +60,8 @@ class RoleModel(_Section):
 class ModelSettings(_Section):
     """`[model]`: hosts, the default model, its window and sampling. `slots` is requests at once per host.
 
-    With `slots` 0 that number is learnt: see `actors/model/capacity.py`.
+    With `slots` 0 that number is learnt: see `actors/model/capacity.py`. `preload` loads the model when the
+    crew starts and not with the first question.
     """
 
     hosts: Annotated[tuple[str, ...], Field(min_length=1)] = ("http://127.0.0.1:11434",)
@@ -74,6 +75,7 @@ class ModelSettings(_Section):
     seed: int | None = None
     keep_alive: Name = _MODEL.keep_alive
     slots: Annotated[int, Field(ge=0, le=64)] = 0
+    preload: bool = True
     limits: LimitSettings = LimitSettings()
     roles: dict[str, RoleModel] = {}
 

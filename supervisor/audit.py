@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from actors import workspace
-from store import crew, history, inbox, journal, tasks
+from store import crew, history, inbox, journal, tasks, timers
 from store.engine import Store
 from store.states import EntryKind, IntentState, MessageState, TaskState
 
 MOST_ROWS = 1_000_000
+OBEYED = frozenset({"pause", "resume", "cancel_turn"})  # acted on, and no part of any context
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Audit:
 def audit(store: Store, *, people: frozenset[str] = frozenset({"human"})) -> Audit:
     """Examine everything. `people`: recipients whose messages nobody claims, so that unread is not stuck."""
     projects = crew.all_projects(store)
-    lost, doubled, fsck = [], [], []
+    lost, doubled, stuck, fsck = [], [], [], []
     for project in projects:
         rows = tasks.of_project(store, project["name"])
         merges = _merges(project)
@@ -52,8 +53,13 @@ def audit(store: Store, *, people: frozenset[str] = frozenset({"human"})) -> Aud
             if count > 1
         ]
         fsck += _fsck(project)
-    doubled += _doubled_results(store) + _doubled_messages(store)
-    return Audit(tuple(lost), tuple(doubled), tuple(_stuck(store, people)), tuple(fsck))
+        stuck += _locked(project)
+    for found_lost, found_doubled in (_histories(store), _timers(store)):
+        lost += found_lost
+        doubled += found_doubled
+    doubled += _task_ends(store)
+    stuck += _stuck(store, people)
+    return Audit(tuple(lost), tuple(doubled), tuple(stuck), tuple(fsck))
 
 
 def _merges(project: dict[str, Any]) -> Counter[int]:
@@ -93,34 +99,73 @@ def _fsck(project: dict[str, Any]) -> list[str]:
     return [f"{project['name']}: git fsck: {outcome.stderr.strip() or outcome.stdout.strip()}"]
 
 
-def _doubled_results(store: Store) -> list[str]:
-    """A call of a reply may have one result in the history, and one only."""
-    seen: Counter[tuple[str, int, int]] = Counter()
+def _histories(store: Store) -> tuple[list[str], list[str]]:
+    """A call of a reply may have one result in the history, and one only. A message that an agent has
+    handled stands in its history once. Returns what is lost and what is doubled."""
+    results: Counter[tuple[str, int, int]] = Counter()
+    taken: Counter[tuple[str, int]] = Counter()
     last = 0
     while entries := history.since(store, last, most=5_000):
         for entry in entries:
             if entry.kind is EntryKind.TOOL_RESULT:
-                seen[entry.agent, entry.body["reply"], entry.body["position"]] += 1
+                results[entry.agent, entry.body["reply"], entry.body["position"]] += 1
+            elif entry.kind is EntryKind.MESSAGE and entry.message is not None:
+                taken[entry.agent, entry.message] += 1
         last = entries[-1].id
-    return [
+    doubled = [
         f"{agent}: call {position} of reply {reply} has {count} results"
-        for (agent, reply, position), count in seen.items()
+        for (agent, reply, position), count in results.items()
         if count > 1
     ]
-
-
-def _doubled_messages(store: Store) -> list[str]:
-    """A message may stand in an agent's history once."""
-    seen: Counter[tuple[str, int]] = Counter()
-    last = 0
-    while entries := history.since(store, last, most=5_000):
-        for entry in entries:
-            if entry.kind is EntryKind.MESSAGE and entry.message is not None:
-                seen[entry.agent, entry.message] += 1
-        last = entries[-1].id
-    return [
-        f"{agent}: message {n} was taken in {count} times" for (agent, n), count in seen.items() if count > 1
+    doubled += [
+        f"{agent}: message {n} was taken in {count} times" for (agent, n), count in taken.items() if count > 1
     ]
+    agents = {row["name"] for row in crew.all_agents(store) if row["kind"] == "agent"}
+    lost = [
+        f"{row['recipient']}: message {row['id']} ({row['kind']}) counts as handled and was never taken in"
+        for row in inbox.listed(store, state=MessageState.HANDLED, most=MOST_ROWS)
+        if row["recipient"] in agents
+        and row["kind"] not in OBEYED
+        and (row["recipient"], row["id"]) not in taken
+    ]
+    return lost, doubled
+
+
+def _task_ends(store: Store) -> list[str]:
+    """Nothing is merged, nor given up, twice."""
+    found = []
+    for row in tasks.listed(store):
+        ends = Counter(event["target"] for event in tasks.events(store, row["id"]))
+        if ends[TaskState.MERGED] > 1:
+            found.append(f"task {row['id']} was recorded as merged {ends[TaskState.MERGED]} times")
+    return found
+
+
+def _timers(store: Store) -> tuple[list[str], list[str]]:
+    """Each firing has sent one check-in, if there was anybody to send it to: what is lost, what is doubled."""
+    sent: Counter[int] = Counter()
+    for state in MessageState:
+        for row in inbox.listed(store, state=state, most=MOST_ROWS):
+            if row["kind"] == "check_in":
+                sent[row["body"]["timer"]] += 1
+    agents = {row["name"] for row in crew.all_agents(store)}
+    rows = [row for row in timers.listed(store, everything=True) if row["recipient"] in agents]
+    lost = [row for row in rows if sent[row["id"]] < row["fired_count"]]
+    doubled = [row for row in rows if sent[row["id"]] > row["fired_count"]]
+    words = "timer {} for {} fired {} times and has sent {} check-ins"
+
+    def said(row: dict[str, Any]) -> str:
+        return words.format(row["id"], row["recipient"], row["fired_count"], sent[row["id"]])
+
+    return [said(row) for row in lost], [said(row) for row in doubled]
+
+
+def _locked(project: dict[str, Any]) -> list[str]:
+    """Lock files that a killed git has left where the user's own git would trip over them."""
+    folder = workspace.inspect(Path(project["repository"])).git_dir
+    left = [folder / f"{name}.lock" for name in ("index", "HEAD", "config", "packed-refs")]
+    left += (folder / "refs").rglob("*.lock")
+    return [f"{project['name']}: {path} was left behind by a killed git" for path in left if path.exists()]
 
 
 def _stuck(store: Store, people: frozenset[str]) -> list[str]:

@@ -50,7 +50,7 @@ class Chores:
         """`now` in monotonic seconds; called with each of the supervisor's ticks."""
         if self._keeper is not None and self._keeper.poll() is not None:
             self._bury_keeper()
-        if now < self._look_at and (self.inhibitor.pid is not None or self._inhibition is not None):
+        if now < self._look_at:
             return
         self._look_at = now + LOOK_S
         found = self.inhibitor.tick(wanted=crew.is_active(self.store), now=now)

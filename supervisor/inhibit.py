@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 WHY = "a crew of agents works"
+PROOF_S = 1.0  # one that was refused has ended by then
 AGAIN_AFTER_S = 600.0  # a machine without a session bus has none a minute later either
 
 
@@ -34,6 +35,7 @@ class Inhibitor:
     _process: subprocess.Popen[bytes] | None = field(default=None)
     _failure: str | None = field(default=None)
     _again_at: float = 0.0
+    _since: float = 0.0
 
     @property
     def pid(self) -> int | None:
@@ -49,8 +51,9 @@ class Inhibitor:
             return Inhibition(False, "no project is active")
         if self._process is None and now >= self._again_at:
             self._hold(now)
-        if self._process is None:
-            return Inhibition(False, self._failure or "it is tried again soon")
+        if self._process is None or now - self._since < PROOF_S:
+            return Inhibition(False, self._failure or "the system is being asked")
+        self._failure = None
         return Inhibition(True, WHY)
 
     def release(self) -> None:
@@ -78,6 +81,7 @@ class Inhibitor:
             )
         except OSError as error:
             self._fail(f"{argv[0]}: {error.strerror}", now)
+        self._since = now
 
     def _bury(self, now: float) -> None:
         if self._process is None or self._process.poll() is None:

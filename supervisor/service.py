@@ -29,6 +29,7 @@ from actors.home import Home
 from supervisor.errors import NightcrewError
 
 PATIENCE_S = 60.0
+# By way of env, because systemd takes no quotes or dollars in the path of the program itself.
 # Exit statuses that starting again would only repeat: an ordered end, and a bad configuration.
 STAYS_DOWN = "0 78"
 _UNIT = """\
@@ -39,7 +40,7 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=exec
-ExecStart={command}
+ExecStart=/usr/bin/env {command}
 {environment}
 Restart=always
 RestartSec=2

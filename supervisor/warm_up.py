@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import time
 from pathlib import Path
@@ -53,7 +54,7 @@ def warm_up(folder: Path) -> None:
 
 
 def _live(home: Home, port: int) -> None:
-    given = Config.model_validate({"model": {"hosts": (f"http://127.0.0.1:{port}",)}})
+    given = Config.model_validate({"model": {"hosts": (f"http://127.0.0.1:{port}",), "preload": False}})
     config = Config.from_json(given.to_json())
     lock = hold_lock(home, ORCHESTRATOR, _PATIENCE_S)
     log.configure(ORCHESTRATOR, home.logs, level="INFO", stderr=False)
@@ -66,7 +67,9 @@ def _live(home: Home, port: int) -> None:
                 tx, name=ORCHESTRATOR, kind="agent", role=ORCHESTRATOR, project=None, now=time.time()
             )
             generation = crew.next_generation(tx, ORCHESTRATOR)
-        agent = Agent(Runtime(ORCHESTRATOR, generation, home, config, store, waker))
+        runtime = Runtime(ORCHESTRATOR, generation, home, config, store, waker)
+        _stop_in_time(runtime)
+        agent = Agent(runtime)
         agent.on_receive(Recover())
         for message in (Resume(), Text(text="Look around.")):
             mailbox.send(store, HUMAN, ORCHESTRATOR, message, now=time.time())
@@ -75,10 +78,17 @@ def _live(home: Home, port: int) -> None:
         # Once more with a context that is there: recovery reads it.
         agent.on_receive(Recover())
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         wake.close()
         store.close()
         waker.close()
         os.close(lock)
+
+
+def _stop_in_time(runtime: Runtime) -> None:
+    """Being cold is slow, being stuck here is worse: nothing at all would start."""
+    signal.signal(signal.SIGALRM, lambda _number, _frame: runtime.coupling.stop())
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE_S)
 
 
 def _silence() -> None:
@@ -125,8 +135,8 @@ def _answer(calls: list[dict[str, Any]]) -> bytes:
             "message": {"role": "assistant", "content": ""},
             "done": True,
             "done_reason": "stop",
-            "prompt_eval_count": 1,
-            "eval_count": 1,
+            "prompt_eval_count": 1500,
+            "eval_count": 10,
         },
     ]
     body = b"".join(json.dumps(line).encode() + b"\n" for line in lines)

@@ -44,7 +44,7 @@ class Questions:
         self._cut_in: int | None = None  # the context of which a cut prompt was told
         self._window = self.asker.options.context_window
         self._must_compact = False
-        if desk.role is Role.ORCHESTRATOR:
+        if desk.role is Role.ORCHESTRATOR and desk.runtime.config.model.preload:
             # One per crew, so that the model loads before anybody waits for it, and is loaded once.
             preloading.start(desk.runtime, self.asker.options)
 

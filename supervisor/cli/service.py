@@ -81,7 +81,7 @@ def _finish(options: Options, result: dict[str, Any], problem: str | None) -> No
 @shared
 @pass_options
 def uninstall_command(options: Options) -> None:
-    """Disable and remove it. A crew that runs goes on; `nightcrew down` ends it. Nothing to remove is fine."""
+    """Disable and remove it. A crew that runs goes on until `nightcrew down`. Nothing to remove is fine."""
     from supervisor import service
 
     found = _service(options)
@@ -110,9 +110,10 @@ def status_command(options: Options) -> None:
     if options.as_json:
         output.print_json(result)
         return
-    for key in ("name", "path", "installed", "current", "enabled", "active", "lingers", "supervisor"):
+    for key in ("name", "path", "installed", "current", "enabled", "active", "lingers"):
         value = {True: "yes", False: "no", None: "cannot tell"}.get(result[key], result[key])
         click.echo(f"{key:11} {value}")
+    click.echo(f"{'supervisor':11} {result['supervisor'] or 'none runs'}")
     for line in result["commands"]:
         output.note(f"to do: {line}")
 

@@ -8,6 +8,7 @@ import select
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -259,10 +260,7 @@ def test_an_agent_that_crashes_past_the_limit_is_shown_in_the_inbox_and_another_
     for _ in range(3):
         row = crew.until_doing(agent, "model")
         os.kill(row["pid"], signal.SIGKILL)
-        generation = row["generation"]
-        eventually(
-            lambda generation=generation: _is_later(crew.agent(agent), generation), "the crash was noticed"
-        )
+        eventually(partial(_is_over, crew, row), "the crash was noticed")
     assert crew.agent(agent)["state"] == "quarantined"
     told = [row for row in crew.ok("inbox", "--json").json() if row["kind"] == "agent_quarantined"]
     assert told[-1]["body"]["agent"] == agent
@@ -278,5 +276,7 @@ def test_an_agent_that_crashes_past_the_limit_is_shown_in_the_inbox_and_another_
     )
 
 
-def _is_later(row: dict[str, Any], generation: int) -> bool:
-    return row["generation"] > generation or row["state"] == "quarantined"
+def _is_over(crew: WholeCrew, row: dict[str, Any]) -> bool:
+    """Whether the incarnation of `row` has been replaced, or its agent put into quarantine."""
+    now = crew.agent(row["name"])
+    return bool(now["generation"] > row["generation"] or now["state"] == "quarantined")

@@ -6,6 +6,7 @@ or any code around them. huey puts, gets and acknowledges, and writes no history
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 import tempfile
@@ -68,7 +69,7 @@ def _sixteen(name: str, handled: dict[str, list[float]], one: float) -> Iterator
     if min(shares) < 2:
         raise BenchmarkFailed("the sixteen did not work at the same time")
     total = sum(shares) / (end - begin)
-    gaps = [b - a for times in within.values() for a, b in zip(times, times[1:], strict=False)]
+    gaps = [b - a for times in within.values() for a, b in itertools.pairwise(times)]
     yield Row(
         f"{name}, 16 agents in all", total, "/s", Beside("ours, 1 agent", one), "share", at_least_times(1)
     )

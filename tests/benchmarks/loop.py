@@ -6,6 +6,7 @@ step here is a pair: the reply committed, its tool run, the result committed, th
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -79,13 +80,19 @@ def _steps(stage: TimedStage, name: str, first: int, last: int, bar: Bar) -> Ite
 
 def _prompts(requests: Sequence[Request], killed: int) -> Iterator[Row]:
     """What a server's prefix cache could reuse, and whether a kill costs any of it."""
-    pairs = list(zip(requests[:killed], requests[1 : killed + 1], strict=True))
-    kept = sum(len(os.path.commonprefix([a.prompt, b.prompt])) for a, b in pairs)
+    pairs = list(itertools.pairwise(requests[: killed + 1]))
+    kept = sum(_shared(a.prompt, b.prompt) for a, b in pairs)
     share = kept / sum(len(b.prompt) for _, b in pairs)
     before, after = requests[killed], requests[killed + 1]
     name = "prompt after kill -9 in a model call: same bytes as before (1: yes)"
     yield Row(name, float(before.digest == after.digest), "", bar=Bar("value", ">=", 1))
     yield Row("share of a prompt that is the one before, unchanged", share, "", bar=Bar("value", ">=", 0.9))
+
+
+def _shared(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    differing = (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return next(differing, min(len(one), len(other)))
 
 
 def _scenes(steps: int) -> list[dict[str, Any]]:

@@ -33,6 +33,7 @@ def test_actor_stopped_inside_a_transaction_is_killed_and_nobody_waits_for_it_lo
     asked = crew.tell("wedged", "say I am back")
     eventually(marker.exists, "the actor is stopped inside its transaction")
     holder = eventually(lambda: holding(crew.home.store), "somebody holds the lock")
+    assert holder is not None
     assert holder.pid == pid
     eventually(lambda: not is_alive(pid), "it is killed", within_s=PATIENCE_S)
     assert crew.ask("other", "say I was not kept waiting") == "I was not kept waiting"

@@ -74,9 +74,16 @@ def _engineer(word: str) -> dict[str, Any]:
 def script() -> dict[str, Any]:
     """What the scripted model answers: the same to every repeated request."""
     plan = [
-        {"tool": "assign_task", "arguments": {"title": f"Write {w}", "description": f"{w}() in {w}.py", "role": "engineer"}}
-        for w in WORDS
-    ]  # fmt: skip
+        {
+            "tool": "assign_task",
+            "arguments": {
+                "title": f"Write {word}",
+                "description": f"{word}() in {word}.py",
+                "role": "engineer",
+            },
+        }
+        for word in WORDS
+    ]
     finish = {"tool": "finish_project", "arguments": {"summary": "Both are merged."}}
     manager = "project_manager"
     return {

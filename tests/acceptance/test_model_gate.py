@@ -1,0 +1,112 @@
+"""A crew before one slot, before a host that is away, and before a server that cuts its prompts."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.model import streaming
+from actors.model.rehearsal import RehearsalServer
+from actors.model.script import parse_script
+from store import crew, history, incidents, tasks
+from store.states import Activity, EntryKind, TaskState
+from tests.support.nights import CONFIG, PROJECT, Night, script
+from tests.support.waiting import eventually
+
+
+@dataclass
+class GateNight(Night):
+    """A `Night` with other hosts or slots: `changes` are made to its configuration's text."""
+
+    changes: tuple[tuple[str, str], ...] = ()
+
+    def prepare(self) -> None:
+        self.folder.mkdir()
+        super().prepare()
+        config = CONFIG.format(url=self.url, tmux="false")
+        for old, new in self.changes:
+            assert old in config
+            config = config.replace(old, new)
+        (self.home.path / "nightcrew.toml").write_text(config)
+
+    def assert_merged(self) -> None:
+        assert {row["state"] for row in tasks.of_project(self.store, PROJECT)} == {TaskState.MERGED}
+
+    def costs(self) -> list[dict[str, Any]]:
+        rows = history.since(self.store, 0, most=10_000)
+        return [row.body["cost"] for row in rows if row.kind is EntryKind.REPLY]
+
+
+def test_who_waits_for_the_one_slot_says_so_and_is_not_late(tmp_path: Path) -> None:
+    told = script()
+    for scene in told["scene"]:
+        if scene["role"] == "engineer":
+            scene["reply"][0]["delay_ms"] = 2_500
+    with RehearsalServer(parse_script(told)) as server:
+        night = GateNight(
+            tmp_path / "night", server.url, changes=(("[work]", "[model.limits]\ntotal_s = 30\n[work]"), ("[model]", "[model]\nslots = 1"))
+        )  # fmt: skip
+        night.prepare()
+        try:
+            night.start()
+
+            def waiter() -> dict[str, Any] | None:
+                team = crew.all_agents(night.store, project=PROJECT)
+                return next((row for row in team if row["activity"] == Activity.WAITING), None)
+
+            row = eventually(waiter, "somebody waits for the slot", within_s=30)
+            assert row["deadline_at"] - row["activity_since"] > 300, "its wait is longer than a request's limit"
+            night.play()
+            night.assert_merged()
+            queued = [cost["queue_ms"] for cost in night.costs()]
+            assert max(queued) > 1_000
+            assert "agent_hung" not in incidents.counts(night.store)
+        finally:
+            night.close()
+
+
+def test_a_host_that_is_away_costs_no_work_while_another_answers(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: refused, and nobody else can have it
+        away = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with RehearsalServer(parse_script(script())) as server:
+            hosts = (f'hosts = ["{server.url}"]', f'hosts = ["{away}", "{server.url}"]')
+            night = GateNight(tmp_path / "night", server.url, changes=(hosts,))
+            night.prepare()
+            try:
+                night.play()
+                night.assert_merged()
+                assert "model_unavailable" not in incidents.counts(night.store)
+            finally:
+                night.close()
+
+
+def test_a_server_that_cuts_prompts_is_told_of_once_a_context_and_stops_no_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = streaming._done
+
+    def cut(*arguments: Any) -> streaming.Line:
+        line = honest(*arguments)
+        return streaming.Line({**line.fields, "prompt_eval_count": 11})
+
+    monkeypatch.setattr(streaming, "_done", cut)
+    with RehearsalServer(parse_script(script())) as server:
+        night = GateNight(tmp_path / "night", server.url)
+        night.prepare()
+        try:
+            night.play()
+            night.assert_merged()
+            told = [row for row in incidents.listed(night.store) if row["kind"] == "prompt_cut"]
+            assert {row["agent"] for row in told} >= {"pm.night", "engineer-1.night", "engineer-2.night"}
+            rows = history.since(night.store, 0, most=10_000)
+            contexts = sum(row.kind is EntryKind.SYSTEM for row in rows)
+            assert len(told) <= contexts
+            assert told[0]["detail"]["reported_tokens"] == 11
+            assert told[0]["needs_human"]
+        finally:
+            night.close()
