@@ -215,6 +215,9 @@ def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in misleading}
     constraints = {"PIP_CONSTRAINT": "constraints.txt", "PIP_BUILD_CONSTRAINT": "constraints.txt"}
     quiet = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore", "PIP_USER": "0"}
+    if not (Path.home() / ".rustup").exists():
+        # pip asks `rustc` for its version, and rustup's stand-in for it leaves a folder in HOME.
+        kept.setdefault("RUSTUP_HOME", str(Path(__file__).resolve().parent.parent / ".venv/no-rustup"))
     return kept | constraints | quiet
 
 

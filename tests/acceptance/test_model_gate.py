@@ -47,9 +47,10 @@ def test_who_waits_for_the_one_slot_says_so_and_is_not_late(tmp_path: Path) -> N
         if scene["role"] == "engineer":
             scene["reply"][0]["delay_ms"] = 2_500
     with RehearsalServer(parse_script(told)) as server:
+        limited = ("[work]", "[model.limits]\ntotal_s = 30\n[work]")
         night = GateNight(
-            tmp_path / "night", server.url, changes=(("[work]", "[model.limits]\ntotal_s = 30\n[work]"), ("[model]", "[model]\nslots = 1"))
-        )  # fmt: skip
+            tmp_path / "night", server.url, changes=(limited, ("[model]", "[model]\nslots = 1"))
+        )
         night.prepare()
         try:
             night.start()
@@ -58,8 +59,10 @@ def test_who_waits_for_the_one_slot_says_so_and_is_not_late(tmp_path: Path) -> N
                 team = crew.all_agents(night.store, project=PROJECT)
                 return next((row for row in team if row["activity"] == Activity.WAITING), None)
 
-            row = eventually(waiter, "somebody waits for the slot", within_s=30)
-            assert row["deadline_at"] - row["activity_since"] > 300, "its wait is longer than a request's limit"
+            row: dict[str, Any] = eventually(waiter, "somebody waits for the slot", within_s=30) or {}
+            assert row["deadline_at"] - row["activity_since"] > 300, (
+                "its wait is longer than a request's limit"
+            )
             night.play()
             night.assert_merged()
             queued = [cost["queue_ms"] for cost in night.costs()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from collections import defaultdict
@@ -52,7 +53,7 @@ def test_the_prompt_only_grows_from_step_to_step_and_a_kill_changes_no_byte(
     chats = _of(proxy.chats, "engineer-1.night")
     assert _hash(asked) in [_hash(body) for body in chats[chats.index(asked) + 1 :]], "asked anew, otherwise"
     for name, bodies in _by_agent(proxy.chats).items():
-        for earlier, later in zip(bodies, bodies[1:], strict=False):
+        for earlier, later in itertools.pairwise(bodies):
             if _begins_anew(earlier, later):
                 continue
             assert later.startswith(_prefix(earlier)), f"{name}: {_first_difference(earlier, later)}"

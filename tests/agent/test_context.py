@@ -34,7 +34,7 @@ def entry(number: int, kind: EntryKind, /, **body: object) -> Entry:
     return Entry(number, "e", kind, dict(body), None, None, 0.0)
 
 
-def called(text: str, *calls: tuple[str, dict[str, object]], tokens: int = 0) -> dict[str, object]:
+def called(text: str, *calls: tuple[str, dict[str, str]], tokens: int = 0) -> dict[str, object]:
     return {
         "text": text,
         "calls": [{"name": name, "arguments": arguments} for name, arguments in calls],
@@ -173,9 +173,8 @@ def test_a_summary_takes_over_what_the_one_before_it_said() -> None:
     keep_from = context.next_keep(night.memory.entries, ROOM)
     assert keep_from is None or keep_from > 0
     last = night.memory.entries[-2].id
-    first = night.add(
-        EntryKind.SUMMARY, text="- (40 earlier steps)\n- found the bug", system=1, pinned=[2], keep_from=last, mask_to=last
-    )  # fmt: skip
+    said = "- (40 earlier steps)\n- found the bug"
+    first = night.add(EntryKind.SUMMARY, text=said, system=1, pinned=[2], keep_from=last, mask_to=last)
     # The summary's row comes after the rows that it kept; what it says must not be lost for that.
     assert first.id > last
     text = written_summary(night.memory.entries, night.next_id)

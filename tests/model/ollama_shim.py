@@ -260,7 +260,12 @@ def _completion(body: Mapping[str, Any], kind: str, most_tokens: int) -> dict[st
     if kind == "text":
         return asked
     # Hotter, as the grammar narrows the choice so far that one call would come again and again.
-    return {**asked, "temperature": options["temperature"] + 1.0, "top_k": 100, "grammar": grammar(body["tools"])}
+    return {
+        **asked,
+        "temperature": options["temperature"] + 1.0,
+        "top_k": 100,
+        "grammar": grammar(body["tools"]),
+    }
 
 
 def _call_in(text: str) -> dict[str, Any] | None:

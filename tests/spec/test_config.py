@@ -70,7 +70,7 @@ def test_named_file_goes_before_the_one_in_the_home(tmp_path: Path) -> None:
 
 def test_each_variable_of_the_scheme_sets_its_key(tmp_path: Path) -> None:
     texts = {"hosts": "a,b", "read_only_paths": "/opt, ~/x", "mode": "off", "name": "m", "keep_alive": "5m"}
-    flags = {"network": "on", "enabled": "0", "qa": "true"}
+    flags = {"network": "on", "enabled": "0", "qa": "true", "preload": "off", "inhibit_sleep": "no"}
     for name, path in env_names().items():
         text = (texts | flags).get(
             path[-1], "0.5" if "temperature" in path[-1] or path[-1] == "top_p" else ""

@@ -87,5 +87,5 @@ class TinyNight(Night):
 def cache_share(requests: list[dict[str, Any]]) -> float:
     """The share of prompt tokens that came from the cache, over the requests that go on with a conversation."""
     steps = [row for row in requests if row["messages"] > 2]
-    cached = sum(row["cached"] for row in steps)
-    return cached / max(1, cached + sum(row["new"] for row in steps))
+    cached = sum(int(row["cached"]) for row in steps)
+    return cached / max(1, cached + sum(int(row["new"]) for row in steps))

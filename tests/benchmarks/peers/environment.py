@@ -11,15 +11,15 @@ from pathlib import Path
 
 # Pinned, so that two runs compare the same; runit is the distribution's package, unpacked, not installed.
 PACKAGES = {
-    "ray": "ray",
-    "supervisord": "supervisor",
-    "dbos": "dbos",
-    "thespian": "thespian",
-    "huey": "huey",
+    "ray": "ray==2.60.0",
+    "supervisord": "supervisor==4.3.0",
+    "dbos": "dbos==3.4.0",
+    "thespian": "thespian==4.0.1",
+    "huey": "huey==3.5.4",
 }
 INSTALL_PATIENCE_S = 300
 RUN_PATIENCE_S = 120
-SCRIPTS = Path(__file__).parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def folder() -> Path:
@@ -29,26 +29,34 @@ def folder() -> Path:
 
 def run(peer: str, arguments: list[str]) -> list[float] | None:
     """What the peer's script measured; None, said loudly, if it cannot be had or fails."""
-    reason = _install(peer)
-    if reason is not None:
-        return _skip(peer, reason)
+    found = _install(peer) or _measured(peer, arguments)
+    if isinstance(found, list):
+        return found
+    print(f"!! SKIPPED: {peer} is not compared with: {found}", flush=True)
+    return None
+
+
+def _measured(peer: str, arguments: list[str]) -> list[float] | str:
+    """The figures, or why there are none."""
     python = folder() / "bin" / "python"
-    words = [str(python), str(SCRIPTS / f"{peer}_peer.py"), *arguments]
-    environment = {**os.environ, "PATH": f"{folder() / 'bin'}:{os.environ['PATH']}", "PEERS": str(folder())}
+    words = [str(python), "-m", f"tests.benchmarks.peers.{peer}_peer", *arguments]
+    environment = {**os.environ, "PATH": f"{folder() / 'bin'}:{os.environ['PATH']}"}
     try:
         done = subprocess.run(
-            words, capture_output=True, text=True, timeout=RUN_PATIENCE_S, env=environment, check=False
+            words,
+            capture_output=True,
+            text=True,
+            timeout=RUN_PATIENCE_S,
+            env=environment,
+            check=False,
+            cwd=ROOT,
         )
     except subprocess.TimeoutExpired:
-        return _skip(peer, f"its script did not end within {RUN_PATIENCE_S} s")
+        return f"its script did not end within {RUN_PATIENCE_S} s"
     if done.returncode != 0:
-        return _skip(peer, (done.stderr.strip().splitlines() or ["no word"])[-1])
+        return (done.stderr.strip().splitlines() or ["it failed without a word"])[-1]
     found: list[float] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
-
-
-def _skip(peer: str, reason: str) -> None:
-    print(f"!! SKIPPED: {peer} is not compared with: {reason}", flush=True)
 
 
 def _install(peer: str) -> str | None:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from restarts import PROGRAM, Announcements, measure
+from tests.benchmarks.peers.restarts import PROGRAM, Announcements, measure
 
 CONFIG = """\
 [supervisord]

@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 actors: Any = importlib.import_module("thespian.actors")
@@ -63,6 +62,5 @@ def main(kills: int) -> list[float]:
 
 if __name__ == "__main__":
     # As a module of its name: the actors' processes must find their classes again.
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
-    own: Any = importlib.import_module("thespian_peer")
+    own: Any = importlib.import_module("tests.benchmarks.peers.thespian_peer")
     print(json.dumps(own.main(int(sys.argv[1]))))
