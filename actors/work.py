@@ -25,6 +25,7 @@ from store.engine import Store, Transaction
 from store.states import AgentState, ProjectState, Role, TaskState
 
 OPEN = frozenset(TaskState) - tasks.ENDED
+JUST_NOW_S = 4.0  # the clock is looked at each second, and a change under 5 s is none
 HELD = frozenset({TaskState.ASSIGNED, TaskState.IN_PROGRESS, TaskState.SUBMITTED, TaskState.CHECKING})
 
 
@@ -287,10 +288,13 @@ def past_deadline(store: Store, now: float) -> list[dict[str, Any]]:
 def stretch_deadlines(tx: Transaction, drift_s: float, *, slept_s: float, now: float) -> None:
     """The wall clock has moved by `drift_s` seconds that nobody could work in, `slept_s` of them in sleep.
 
-    Every deadline moves with it; after a clock that was set back, messages are due that would seem not to be.
+    Every deadline moves with it, but those that were set by the new time already; after a clock that was set
+    back, messages are due that would seem not to be.
     """
     for row in crew.all_agents(tx):
-        if row["deadline_at"] is not None:
+        since = row["activity_since"]
+        is_new = since is not None and now - JUST_NOW_S <= since <= now
+        if row["deadline_at"] is not None and not is_new:
             crew.change_agent(tx, row["name"], deadline_at=row["deadline_at"] + drift_s)
     if drift_s < 0:
         inbox.make_due(tx, now=now)

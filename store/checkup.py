@@ -26,7 +26,7 @@ class Checkup:
 def check(path: Path) -> Checkup:
     """Look at every page of the store and every reference in it; writers go on meanwhile.
 
-    Takes about a second for 300 MB. Raises a `StoreError` where the file cannot be read at all.
+    Takes 2.4 s for 290 MB on a small machine. Raises a `StoreError` where the file cannot be read at all.
     """
     uri = f"file:{quote(str(path))}?mode=ro"
     with translated(path), closing(sqlite3.connect(uri, uri=True)) as connection:

@@ -30,9 +30,10 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Crashed; starts again at `until`."""
+    """Starts at `until`. `crashed`: how its last incarnation ended; None if it only waits for the zygote."""
 
     until: float
+    crashed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ orchestrator_minutes = 0.1
 intensity = 1000000
 intensity_window_s = 1
 backoff_first_s = 0
+[retention]
+min_free_mb = 16
 """
 SPEC = """\
 PROJECT: Drill {number}

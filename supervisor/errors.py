@@ -35,6 +35,10 @@ class LaunchFailed(NightcrewError):
     exit_code = 71
 
 
+class ZygoteAway(LaunchFailed):
+    """The zygote is not there yet; a new one is on its way."""
+
+
 class AlreadyRunning(NightcrewError):
     """Another supervisor holds this home."""
 

@@ -5,20 +5,25 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from actors.home import Home, safe
 from supervisor import zygote
-from supervisor.errors import LaunchFailed
+from supervisor.errors import LaunchFailed, ZygoteAway
 
 _PR_SET_CHILD_SUBREAPER = 36
-ZYGOTE_PATIENCE_S = 60.0
+ZYGOTE_PATIENCE_S = 30.0  # to its readiness; it is killed and another is started after that
+FORK_PATIENCE_S = (
+    5.0  # for one fork, which takes milliseconds: a zygote that was stopped holds nobody up longer
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +67,10 @@ class Launcher:
     _zygote: subprocess.Popen[bytes] | None = field(default=None)
     _line: socket.socket | None = field(default=None)
     _is_ready: bool = False
+    _spawned_at: float = 0.0
 
     def start(self, name: str, kind: str, generation: int) -> Process:
-        """Fork an actor. Raises `LaunchFailed` when even a new zygote cannot."""
+        """Fork an actor. Raises `ZygoteAway` if it must be tried again shortly, else `LaunchFailed`."""
         birth = {
             "name": name,
             "kind": kind,
@@ -91,45 +97,48 @@ class Launcher:
         return Process(name, generation, pid, ours, pidfd)
 
     def _ask(self, birth: dict[str, Any], descriptors: list[int]) -> int:
-        for attempt in (1, 2):
-            try:
-                line = self._ready_line()
-                zygote.send(line, birth, descriptors)
-                answer = zygote.receive(line)
-                if answer is not None and "pid" in answer[0]:
-                    return int(answer[0]["pid"])
-                if answer is not None:
-                    raise LaunchFailed(f"{birth['name']} could not be forked: {answer[0].get('error')}")
-            except OSError as error:
-                if attempt == 2:
-                    raise LaunchFailed(f"{birth['name']} could not be started: {error}") from error
-            # It was killed in the meantime. Asking a new one is safe: an actor that the old one may
+        if not self.is_ready() or self._line is None:
+            raise ZygoteAway(f"{birth['name']} waits for a zygote")
+        try:
+            zygote.send(self._line, birth, descriptors)
+            answer = zygote.receive(self._line)
+        except OSError as error:
+            # Killed or stopped in the meantime. Asking a new one is safe: an actor that the old one may
             # still have forked fails on its lock or is fenced off by the next generation.
             self.end_zygote()
-        raise LaunchFailed(
-            f"{birth['name']} could not be started: the zygote ends at once, see its stderr log"
-        )
+            raise ZygoteAway(f"{birth['name']} waits for a new zygote: {error}") from error
+        if answer is None:
+            self.end_zygote()
+            raise ZygoteAway(f"{birth['name']} waits for a new zygote: the old one has ended")
+        if "pid" not in answer[0]:
+            raise LaunchFailed(f"{birth['name']} could not be forked: {answer[0].get('error')}")
+        return int(answer[0]["pid"])
 
     def zygote_pid(self) -> int | None:
         """The running zygote's pid, for `status` and for reaping."""
         return None if self._zygote is None else self._zygote.pid
 
     def ensure_zygote(self) -> None:
-        """Have a zygote before it is needed; does not wait for it, the first fork does."""
+        """Have a zygote before it is needed. Does not wait for it; raises `OSError` if there can be none now."""
         if self._zygote is not None and self._zygote.poll() is not None:
             self.end_zygote()
         if self._zygote is None:
             self._spawn_zygote()
 
-    def _ready_line(self) -> socket.socket:
-        """The line to a zygote that has answered. Raises `ConnectionError` if it does not start."""
+    def is_ready(self) -> bool:
+        """Whether a zygote waits for orders; starts one if not, and never waits. Raises `OSError`."""
         self.ensure_zygote()
         assert self._line is not None
+        if self._is_ready:
+            return True
+        if not select.select([self._line], [], [], 0)[0]:
+            if time.monotonic() - self._spawned_at > ZYGOTE_PATIENCE_S:
+                self.end_zygote()
+            return False
+        self._is_ready = zygote.receive(self._line) is not None
         if not self._is_ready:
-            if zygote.receive(self._line) is None:
-                raise ConnectionError(f"the zygote did not start, see {self.home.logs / 'zygote.stderr'}")
-            self._is_ready = True
-        return self._line
+            self.end_zygote()
+        return self._is_ready
 
     def _spawn_zygote(self) -> None:
         ours, theirs = socket.socketpair()
@@ -143,9 +152,10 @@ class Launcher:
                 stderr=stderr,
                 cwd=root,
             )
-        ours.settimeout(ZYGOTE_PATIENCE_S)
+        ours.settimeout(FORK_PATIENCE_S)
         self._line = ours
         self._is_ready = False
+        self._spawned_at = time.monotonic()
 
     def end_zygote(self) -> None:
         """Close its line, at which it ends; its forks live on as the supervisor's children."""

@@ -32,7 +32,7 @@ from supervisor import tree
 from supervisor.child import Child, Idle, Quarantined, Running, Starting, Stopping, Waiting
 from supervisor.chores import Chores
 from supervisor.clock import SleepGap, wall_drift
-from supervisor.errors import LaunchFailed
+from supervisor.errors import LaunchFailed, ZygoteAway
 from supervisor.intensity import Backoff, Intensity
 from supervisor.launch import Launcher, reap_strangers
 from supervisor.spec import Exit
@@ -40,6 +40,7 @@ from supervisor.strategy import Start, Strategy, decide
 from supervisor.watch import ChildExited, ChildReady, ChildWedged, MailboxChanged, StopAll, Tick, Watch
 
 START_PATIENCE_S = 30.0
+ZYGOTE_LOOK_S = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ class Supervisor(pykka.ThreadingActor):
         if delay_s == 0:
             self.begin(child, crashed=reason)
             return
-        child.status = Waiting(now + delay_s)
+        child.status = Waiting(now + delay_s, reason)
         self.watch.hurry(now + delay_s)
         with self.store.write() as tx:
             crew.change_agent(tx, child.spec.name, state=AgentState.BACKOFF.value, reason=reason, pid=None)
@@ -161,8 +162,10 @@ class Supervisor(pykka.ThreadingActor):
         self.read_mailbox()
         for child in list(self.children.values()):
             match child.status:
-                case Waiting(until) | Quarantined(until) if now >= until and not self.stopping:
-                    self.begin(child, crashed="crashed")
+                case Waiting(until, crashed) if now >= until and not self.stopping:
+                    self.begin(child, crashed=crashed)
+                case Quarantined(until) if now >= until and not self.stopping:
+                    self.begin(child, crashed="quarantine is over")
                 case Stopping(process, kill_at, _) if now >= kill_at:
                     process.signal(signal.SIGKILL)
                 case Starting(process, since) if now - since > START_PATIENCE_S:
@@ -213,6 +216,9 @@ class Supervisor(pykka.ThreadingActor):
 
     def begin(self, child: Child, *, crashed: str | None = None) -> None:
         """Fork a new incarnation under the next generation; what cannot start is tried again later."""
+        if not self._zygote_is_ready():
+            self._hold(child, crashed)
+            return
         name = child.spec.name
         now = time.time()
         with self.store.write() as tx:
@@ -235,6 +241,9 @@ class Supervisor(pykka.ThreadingActor):
         try:
             process = self.launcher.start(name, child.spec.kind, generation)
             failpoint("child_forked")
+        except ZygoteAway:
+            self._hold(child, crashed)
+            return
         except LaunchFailed as error:
             log.error("child_not_started", actor=name, reason=str(error))
             self._restart(child, "exit:not-started")
@@ -244,6 +253,18 @@ class Supervisor(pykka.ThreadingActor):
         with self.store.write() as tx:
             crew.change_agent(tx, name, pid=process.pid, process_started_at=_started_at(process.pid))
         failpoint("child_recorded")
+
+    def _zygote_is_ready(self) -> bool:
+        try:
+            return self.launcher.is_ready()
+        except OSError as error:
+            log.error("zygote_not_started", reason=str(error))
+            return False
+
+    def _hold(self, child: Child, crashed: str | None) -> None:
+        """Start it as soon as there is a zygote; whose absence is not the child's crash."""
+        child.status = Waiting(time.monotonic() + ZYGOTE_LOOK_S, crashed)
+        self.watch.hurry(time.monotonic() + ZYGOTE_LOOK_S)
 
     def end(self, child: Child, *, again: bool) -> None:
         """Ask a child to end; KILL follows after its grace. A second stop is harmless."""

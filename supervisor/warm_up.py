@@ -17,6 +17,7 @@ import signal
 import socket
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from actors import log, mailbox
@@ -47,6 +48,8 @@ def warm_up(folder: Path) -> None:
                 _live(home, listener.getsockname()[1])
             finally:
                 listener.close()
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
     finally:
         _silence()
@@ -56,6 +59,7 @@ def warm_up(folder: Path) -> None:
 def _live(home: Home, port: int) -> None:
     given = Config.model_validate({"model": {"hosts": (f"http://127.0.0.1:{port}",), "preload": False}})
     config = Config.from_json(given.to_json())
+    _stop_in_time()
     lock = hold_lock(home, ORCHESTRATOR, _PATIENCE_S)
     log.configure(ORCHESTRATOR, home.logs, level="INFO", stderr=False)
     waker = Waker(home.run)
@@ -68,7 +72,6 @@ def _live(home: Home, port: int) -> None:
             )
             generation = crew.next_generation(tx, ORCHESTRATOR)
         runtime = Runtime(ORCHESTRATOR, generation, home, config, store, waker)
-        _stop_in_time(runtime)
         agent = Agent(runtime)
         agent.on_receive(Recover())
         for message in (Resume(), Text(text="Look around.")):
@@ -85,9 +88,17 @@ def _live(home: Home, port: int) -> None:
         os.close(lock)
 
 
-def _stop_in_time(runtime: Runtime) -> None:
+class TooSlow(BaseException):
+    """The life took too long. No `Exception`, for an actor's boundary would record and retry it."""
+
+
+def _give_up(_number: int, _frame: FrameType | None) -> None:
+    raise TooSlow("the zygote's warm-up took too long")
+
+
+def _stop_in_time() -> None:
     """Being cold is slow, being stuck here is worse: nothing at all would start."""
-    signal.signal(signal.SIGALRM, lambda _number, _frame: runtime.coupling.stop())
+    signal.signal(signal.SIGALRM, _give_up)
     signal.setitimer(signal.ITIMER_REAL, _PATIENCE_S)
 
 

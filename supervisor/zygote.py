@@ -43,6 +43,7 @@ PRELOAD = (
     "loguru",
 )
 LATE = ("libtmux", "rich", "textual", "alembic", "prompt_toolkit")  # must stay out of the agents
+COLD = "cold"
 _HEADER = struct.Struct("!I")
 
 
@@ -77,14 +78,17 @@ def _some(line: socket.socket, most: int) -> bytes:
 
 
 def main(arguments: list[str]) -> None:
-    """`python -m supervisor.zygote DESCRIPTOR STORE`; run by `launch.Zygote` alone."""
+    """`python -m supervisor.zygote DESCRIPTOR STORE [cold]`; run by `launch.Launcher` alone."""
     line = socket.socket(fileno=int(arguments[0]))
     line.set_inheritable(False)
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     setproctitle("nightcrew: zygote")
     shifted_clock.arm(os.environ)
-    preload(Path(arguments[1]))
+    preload()
+    if COLD not in arguments:
+        _warm_up_or_begin_again(line, arguments)
+    freeze()
     # Only now: the actor's life that warms us up is nobody's instant to be killed at.
     failpoints.arm(os.environ, "zygote")
     send(line, {"ready": os.getpid()})
@@ -102,8 +106,8 @@ def main(arguments: list[str]) -> None:
                 os.close(descriptor)
 
 
-def preload(store: Path) -> None:
-    """Import all that actors need, use a store once so that its code paths are warm, freeze."""
+def preload() -> None:
+    """Import all that actors need."""
     # httpx loads rich, if it is there, for a command line of its own; None makes that import fail.
     absent: dict[str, None] = dict.fromkeys(("rich", "pygments"))
     sys.modules.update(absent)  # type: ignore[arg-type] # None is importlib's documented "not found"
@@ -111,10 +115,24 @@ def preload(store: Path) -> None:
         importlib.import_module(name)
     for name in absent:
         del sys.modules[name]
-    # Imported here: it needs what was just preloaded, and the supervisor, which imports us, does not.
-    from supervisor.warm_up import warm_up
 
-    warm_up(store.parent / "run" / "warm-up")
+
+def _warm_up_or_begin_again(line: socket.socket, arguments: list[str]) -> None:
+    """A cold zygote costs each actor some milliseconds; a half-warmed one could not be trusted."""
+    # Imported here: it needs what was just preloaded, and the supervisor, which imports us, does not.
+    from supervisor.warm_up import TooSlow, warm_up
+
+    try:
+        warm_up(Path(arguments[1]).parent / "run" / "warm-up")
+    except (Exception, TooSlow) as error:  # noqa: BLE001 - a boundary: said on stderr, then begun again
+        print(f"warm-up failed, going on cold: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        line.set_inheritable(True)
+        words = [sys.executable, "-m", "supervisor.zygote", *arguments[:2], COLD]
+        os.execv(sys.executable, words)
+
+
+def freeze() -> None:
+    """Check that a fork would be what it should, and keep collections from touching what is shared."""
     if threading.active_count() != 1:
         raise RuntimeError(f"the zygote must be single-threaded, it has {threading.enumerate()}")
     loaded = [name for name in LATE if name in sys.modules]

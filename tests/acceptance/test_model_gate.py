@@ -59,7 +59,8 @@ def test_who_waits_for_the_one_slot_says_so_and_is_not_late(tmp_path: Path) -> N
                 team = crew.all_agents(night.store, project=PROJECT)
                 return next((row for row in team if row["activity"] == Activity.WAITING), None)
 
-            row: dict[str, Any] = eventually(waiter, "somebody waits for the slot", within_s=30) or {}
+            row = eventually(waiter, "somebody waits for the slot", within_s=30)
+            assert row is not None
             assert row["deadline_at"] - row["activity_since"] > 300, (
                 "its wait is longer than a request's limit"
             )

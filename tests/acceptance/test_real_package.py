@@ -54,7 +54,7 @@ FROM_TEXT_CODE = '''\
 		"""
 		return cls.from_lines(text.splitlines())
 
-	# Support reversed order of arguments from PathSpec.'''
+	def __eq__(self, other: object) -> bool:'''
 FROM_TEXT_TEST = r"""import unittest
 
 from pathspec import GitIgnoreSpec

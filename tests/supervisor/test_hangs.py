@@ -253,6 +253,20 @@ def test_a_sleep_moves_every_deadline_and_is_written_down(shop: Store) -> None:
     assert incidents.counts(shop) == {"machine_slept": 1}
 
 
+@pytest.mark.parametrize("drift_s", [7_200.0, -7_200.0])
+def test_a_deadline_that_was_set_after_the_clock_changed_stays_as_it_is(shop: Store, drift_s: float) -> None:
+    """Between the change and the tick that sees it, agents go on and write by the new time."""
+    now = NOW + drift_s
+    old, new = now - drift_s, now - 0.5
+    _team(shop, "engineer-1.shop", activity=Activity.MODEL, activity_since=old, deadline_at=old + 60)
+    _team(shop, "engineer-2.shop", activity=Activity.MODEL, activity_since=new, deadline_at=new + 60)
+    with shop.write() as tx:
+        work.stretch_deadlines(tx, drift_s, slept_s=0.0, now=now)
+    assert rows.agent(shop, "engineer-1.shop")["deadline_at"] == old + 60 + drift_s
+    assert rows.agent(shop, "engineer-2.shop")["deadline_at"] == new + 60
+    assert work.past_deadline(shop, now) == []
+
+
 def test_a_clock_that_was_set_back_leaves_no_message_in_the_future(shop: Store) -> None:
     _team(shop, "engineer-1.shop")
     with shop.write() as tx:
