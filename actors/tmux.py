@@ -55,7 +55,7 @@ class TmuxActor(Actor):
         self._files: dict[str, WindowFile] = {}
         self._shown_to = 0
         self._reconciled_at = 0.0
-        self._known: tuple[str, ...] = ()
+        self._has_stranger = True
         self._broken: str | None = None
         self._windows: Windows | None = None
 
@@ -96,16 +96,19 @@ class TmuxActor(Actor):
         now = self.now()
         if self._windows is None:
             return now + 3600.0
-        rows = [row for row in crew.all_agents(self.store) if _is_shown(row)]
-        names = tuple(row["name"] for row in rows)
-        for name in names:
-            if name not in self._files or self._files[name].needs_rebuild:
-                self._rebuild(name)
         self._draw_new()
-        if names != self._known or now - self._reconciled_at >= RECONCILE_S:
-            self._reconcile(rows)
-            self._known, self._reconciled_at = names, now
+        if self._has_stranger or now - self._reconciled_at >= RECONCILE_S:
+            self._arrange([row for row in crew.all_agents(self.store) if _is_shown(row)])
+            self._has_stranger, self._reconciled_at = False, now
         return now + RECONCILE_S
+
+    def _arrange(self, rows: list[dict[str, Any]]) -> None:
+        """A file and a window for each agent; not at every wake, for that would cost more the more there are."""
+        for row in rows:
+            file = self._files.get(row["name"])
+            if file is None or file.needs_rebuild:
+                self._rebuild(row["name"])
+        self._reconcile(rows)
 
     def _rebuild(self, name: str) -> None:
         file = self._files.setdefault(name, WindowFile(self._path(name), name))
@@ -117,7 +120,9 @@ class TmuxActor(Actor):
         while entries := history.since(self.store, self._shown_to):
             for entry in entries:
                 file = self._files.get(entry.agent)
-                if file is not None and _is_visible(entry):
+                if file is None or file.needs_rebuild:
+                    self._has_stranger = True
+                elif _is_visible(entry):
                     with self._showing():
                         file.commit(_drawn(entry), entry.body.get("stream"))
                         failpoint("line_drawn")

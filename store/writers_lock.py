@@ -39,8 +39,9 @@ class WritersLock:
         """Wait for it, however long, and sign."""
         fcntl.flock(self._file, fcntl.LOCK_EX)
         # Of fixed width, so that a reader never sees half of a longer one. Not synced: after a power
-        # loss nobody holds the lock.
-        os.pwrite(self._file, b"%010d %020d\n" % (self._pid, time.monotonic_ns()), 0)
+        # loss nobody holds the lock. On a full disk it stays unsigned, and is held all the same.
+        with contextlib.suppress(OSError):
+            os.pwrite(self._file, b"%010d %020d\n" % (self._pid, time.monotonic_ns()), 0)
 
     def release(self) -> None:
         fcntl.flock(self._file, fcntl.LOCK_UN)

@@ -30,6 +30,8 @@ MEAN_PAUSE_S = 0.35
 LOOK_S = 0.003
 BUSY_S = 0.25
 REST_PATIENCE_S = 120.0
+# What an agent is told of a command that a kill, or the end of its supervisor, has cut short.
+CUT_SHORT = ("Outcome unknown", "the call was cancelled", "the agent was restarted")
 Say = Callable[[str], None]
 
 
@@ -207,7 +209,7 @@ def _judge(stage: Stage, outcome: Outcome) -> None:
 
 def _traces(stage: Stage) -> tuple[list[str], list[str]]:
     """A command leaves a line a run. It was asked for once a reply, and may be missing only if the agent
-    was told that its outcome is unknown."""
+    was told that it was cut short."""
     asked: dict[int, int] = {}
     doubtful: dict[int, int] = {}
     last = 0
@@ -218,7 +220,9 @@ def _traces(stage: Stage) -> tuple[list[str], list[str]]:
             if entry.kind is EntryKind.REPLY:
                 calls = [str(call["arguments"].get("command")) for call in entry.body["calls"]]
                 asked[entry.task] = asked.get(entry.task, 0) + sum("evidence" in call for call in calls)
-            elif entry.kind is EntryKind.TOOL_RESULT and "Outcome unknown" in entry.body["text"]:
+            elif entry.kind is EntryKind.TOOL_RESULT and any(
+                words in entry.body["text"] for words in CUT_SHORT
+            ):
                 doubtful[entry.task] = doubtful.get(entry.task, 0) + 1
         last = entries[-1].id
     lost, doubled = [], []

@@ -4,6 +4,7 @@ NightcrewError           1  something could not be done
 |-- UsageProblem         2  the command's words are off
 |-- NotReady            69  something that is needed is missing: model server, git, tmux, sandbox
 |-- LaunchFailed        71  a process could not be started
+|   `-- ZygoteAway      71  not yet: a new zygote is on its way
 |-- AlreadyRunning      75  another supervisor holds this home
 `-- NotRunning          76  no supervisor runs for this home
 """

@@ -28,7 +28,7 @@ from store.engine import Store
 from store.errors import StoreUnwritable
 from store.failpoints import failpoint
 from store.states import Activity, AgentState
-from supervisor import tree
+from supervisor import recovery, tree
 from supervisor.child import Child, Idle, Quarantined, Running, Starting, Stopping, Waiting
 from supervisor.chores import Chores
 from supervisor.clock import SleepGap, wall_drift
@@ -41,6 +41,7 @@ from supervisor.watch import ChildExited, ChildReady, ChildWedged, MailboxChange
 
 START_PATIENCE_S = 30.0
 ZYGOTE_LOOK_S = 0.03
+STRAYS_EVERY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Supervisor(pykka.ThreadingActor):
         self.config = config.supervisor
         self.tmux = config.tmux.enabled
         self.store = store
+        self.home = home
+        self.strays_at = time.monotonic() + STRAYS_EVERY_S
         self.launcher = launcher
         self.watch = watch
         self.children: dict[str, Child] = {}
@@ -178,6 +181,9 @@ class Supervisor(pykka.ThreadingActor):
         self._stretch_deadlines()
         self._end_hung()
         self._reap()
+        if now >= self.strays_at:
+            self.strays_at = now + STRAYS_EVERY_S
+            recovery.end_stray_sandboxes(self.home)
         if not self.stopping:
             try:
                 self.launcher.ensure_zygote()

@@ -35,6 +35,24 @@ def end_leftovers(home: Home) -> list[int]:
     return killed
 
 
+def end_stray_sandboxes(home: Home) -> list[int]:
+    """Kill what is left of a sandbox whose agent was killed while it was being set up; returns the pids.
+
+    Such a bubblewrap waits for ever for a parent that never said it should die with it. One whose agent
+    lives is that agent's child, and so is never ours or init's.
+    """
+    killed = []
+    folder = f"{home.path}{os.sep}"
+    for process in psutil.process_iter(["name", "ppid", "cmdline"]):
+        seen = process.info
+        orphaned = seen["name"] == "bwrap" and seen["ppid"] in (1, os.getpid())
+        if orphaned and any(word.startswith(folder) for word in seen["cmdline"] or ()):
+            log.warning("stray_sandbox_killed", pid=process.pid)
+            _kill(process.pid)
+            killed.append(process.pid)
+    return killed
+
+
 def is_held(path: Path) -> bool:
     """Whether some live process holds the lock; takes and releases it otherwise."""
     try:

@@ -51,7 +51,7 @@ def serve(home: Home, config: Config, *, stderr: bool) -> None:
         log.configure(SUPERVISOR, home.logs, level="INFO", stderr=stderr)
         migrate.ensure(home.store)
         become_subreaper()
-        killed = recovery.end_leftovers(home)
+        killed = [*recovery.end_leftovers(home), *recovery.end_stray_sandboxes(home)]
         waker = Waker(home.run)
         store = Store(home.store, notify=waker)
         wake = WakeSocket(home.run, SUPERVISOR)

@@ -103,10 +103,8 @@ def _stop_in_time() -> None:
 
 
 def _silence() -> None:
-    """Close the scratch home's logs; each actor sets up its own."""
-    from loguru import logger
-
-    logger.remove()
+    """Close the scratch home's logs; each actor opens its own."""
+    log.release()
 
 
 def _fork_model(listener: socket.socket) -> int:

@@ -150,7 +150,9 @@ class Watch:
             if data:
                 self.tell(ChildReady(process.name, process.pid))
                 return
-            self._selector.unregister(control)
+            # One look may bring both events of an end, and the exit's first: then this is done.
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(control)
             if process.pidfd is None:
                 self._watched.pop(process.pid, None)
                 self.tell(ChildExited(process.name, process.pid))

@@ -69,14 +69,16 @@ def test_timeout_ends_children_that_ignore_term_and_left_the_session(
     mode: str, worktree: Path, request: pytest.FixtureRequest
 ) -> None:
     chosen: Sandbox = request.getfixturevalue(mode)
-    command = "trap '' TERM; setsid sh -c \"trap '' TERM HUP; touch up; sleep 98765\" & echo on; sleep 98765"
+    # Another number in each mode: the two may run at the same time, and all processes are looked at.
+    nap = {"sandbox": "sleep 98765", "unconfined": "sleep 98764"}[mode]
+    command = f"trap '' TERM; setsid sh -c \"trap '' TERM HUP; touch up; {nap}\" & echo on; {nap}"
     result = run_command(chosen, command, worktree=worktree, timeout_s=0.6)
     assert result.timed_out
     assert result.exit_code is None
     assert result.output == "on\n"
     assert result.duration_s < 5
     assert (worktree / "up").exists()
-    assert not processes_with("sleep 98765")
+    assert not processes_with(nap)
 
 
 @pytest.mark.parametrize("mode", ["sandbox", "unconfined"])

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from actors.wake import WakeSocket
 from store import incidents
 from store.failpoints import VARIABLE
 from store.writers_lock import holding
+from supervisor.launch import Process
+from supervisor.watch import ChildExited, Watch
 from supervisor.wedged import LOCK_PATIENCE_S, STOPPED_PATIENCE_S, Wedges, is_stopped
 from tests.support import stores
 from tests.support.crews import Crew, is_alive, send_signal
@@ -86,3 +90,29 @@ def test_writers_that_take_turns_are_not_taken_for_one_that_holds_on(tmp_path: P
             assert found.pid == os.getpid()
     finally:
         store.close()
+
+
+def test_the_end_of_a_child_may_be_seen_in_any_order(tmp_path: Path) -> None:
+    """Its closed line and its exit come in one look; whichever is first, it has ended once."""
+    for order in (("line", "exit"), ("exit", "line")):
+        child = subprocess.Popen(["true"])
+        ours, theirs = socket.socketpair()
+        process = Process("a", 1, child.pid, ours, os.pidfd_open(child.pid))
+        wake = WakeSocket(tmp_path, "watch")
+        told: list[object] = []
+        watch = Watch(wake, Wedges(tmp_path / "crew.db"), tell=told.append)
+        try:
+            theirs.close()
+            ours.setblocking(False)
+            child.wait()
+            watch._register(process)
+            keys = watch._selector.get_map()
+            assert process.pidfd is not None
+            seen = {"line": keys[ours.fileno()].data, "exit": keys[process.pidfd].data}
+            for what in order:
+                seen[what]()
+            assert told == [ChildExited("a", child.pid)]
+        finally:
+            process.reap()
+            watch._selector.close()
+            wake.close()
