@@ -17,7 +17,7 @@ from actors.addresses import SUPERVISOR
 from actors.home import Home
 from actors.settings import Config
 from actors.wake import Waker, WakeSocket
-from store import failpoints, incidents, migrate
+from store import failpoints, inbox, incidents, migrate
 from store.engine import Store
 from supervisor import loop, preflight, recovery, shifted_clock
 from supervisor.errors import AlreadyRunning
@@ -142,6 +142,8 @@ def _next_generation(store: Store, died: int | None) -> int:
     """Count this start; if the supervisor before it did not end by itself, write that down."""
     generation = int(incidents.fact(store, "supervisor_generation") or 0) + 1
     with store.write() as tx:
+        # The clock may have been set back since, with no supervisor there to notice.
+        inbox.make_due(tx, now=time.time())
         if died is not None:
             incidents.record(tx, "supervisor_died", now=time.time(), pid=died, generation=generation - 1)
         incidents.set_fact(tx, "supervisor_generation", generation, now=time.time())
