@@ -6,6 +6,7 @@ against the one before it. Everything it does outside the store may be repeated 
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,10 @@ from actors.sandbox.choose import choose
 from actors.sandbox.policy import Sandbox
 from actors.sandbox.run import run_command
 from actors.tools.crew import post_verdict
-from store import crew, history, incidents, tasks
+from store import crew, history, inbox, incidents, tasks
 from store.engine import Transaction
 from store.inbox import Row
-from store.states import Activity, EntryKind, Role, TaskState
+from store.states import Activity, AgentState, EntryKind, ProjectState, Role, TaskState
 
 SHOWN_CHARACTERS = 400_000  # test counts are read from the output: as whole as it can be had
 QA_PATIENCE_S = 2_700.0
@@ -41,6 +42,8 @@ class MergeQueue(Actor):
         self._sandbox: Sandbox | None = None
         self._room = RoomWatch([runtime.home.path], runtime.config.retention.min_free_mb)
         self._waits = False
+        self._looked_at = time.monotonic()
+        self._patience_s: dict[tuple[int, str], float] = {}
 
     def recover(self) -> None:
         self._room.paths = [self.runtime.home.path, Path(self.project["repository"])]
@@ -62,7 +65,7 @@ class MergeQueue(Actor):
     def handle(self, message: AnyMessage, row: Row) -> Effects:
         match message:
             case TaskSubmitted(task=task_id, commit=commit):
-                return self._judge_submission(tasks.get(self.store, task_id), commit)
+                return self._judge_submission(tasks.get(self.store, task_id), commit, row.id)
             case VerdictReported():
                 return self._on_verdict(tasks.get(self.store, message.task), message)
             case _:
@@ -70,26 +73,30 @@ class MergeQueue(Actor):
 
     # -- submissions ---------------------------------------------------------------------------
 
-    def _judge_submission(self, task: dict[str, Any], commit: str) -> Effects:
+    def _judge_submission(self, task: dict[str, Any], commit: str, submission: int) -> Effects:
         if task["submitted_commit"] != commit or task["state"] not in (
             TaskState.SUBMITTED,
             TaskState.CHECKING,
         ):
             return nothing
         project = self.project
-        self._begin(task, project)
+        if not self._begin(task, project):
+            return self._idle
         started_at = self.now()
         result = self._evaluate(project, task, commit)
         if project["with_qa"] and result.verdict in ("passed", "unverified"):
-            return self._ask_qa(project, task, result, started_at)
+            return self._ask_qa(project, task, result, started_at, submission)
         return self._settle(project, task, result, started_at)
 
-    def _begin(self, task: dict[str, Any], project: dict[str, Any]) -> None:
-        """From SUBMITTED to CHECKING, with a deadline for the whole run."""
+    def _begin(self, task: dict[str, Any], project: dict[str, Any]) -> bool:
+        """From SUBMITTED to CHECKING, with a deadline for the whole run; False if it was taken back meanwhile."""
         seconds = (2 * len(project["checks"]) + 1) * self.runtime.config.work.check_timeout_s + 300.0
         with self.write() as tx:
             now = self.now()
-            if tasks.current(tx, task["id"])["state"] == TaskState.SUBMITTED:
+            state = tasks.current(tx, task["id"])["state"]
+            if state not in (TaskState.SUBMITTED, TaskState.CHECKING):
+                return False
+            if state == TaskState.SUBMITTED:
                 tasks.move(
                     tx, task["id"], TaskState.CHECKING, by=self.runtime.name, reason="checks run", now=now
                 )
@@ -102,6 +109,7 @@ class MergeQueue(Actor):
                 deadline_at=now + seconds,
                 task=task["id"],
             )
+        return True
 
     def _evaluate(self, project: dict[str, Any], task: dict[str, Any], commit: str) -> GateResult:
         repository = workspace.inspect(Path(project["repository"]))
@@ -150,7 +158,12 @@ class MergeQueue(Actor):
     # -- QA ------------------------------------------------------------------------------------
 
     def _ask_qa(
-        self, project: dict[str, Any], task: dict[str, Any], result: GateResult, started_at: float
+        self,
+        project: dict[str, Any],
+        task: dict[str, Any],
+        result: GateResult,
+        started_at: float,
+        submission: int,
     ) -> Effects:
         def effects(tx: Transaction) -> None:
             now = self.now()
@@ -163,7 +176,7 @@ class MergeQueue(Actor):
                 work.member(project["name"], Role.QA),
                 ReviewRequested(task=task["id"], candidate=candidate),
                 now=now,
-                key=f"review:{task['id']}:{candidate}",
+                key=f"review:{submission}:{candidate}",
             )
             self._note(tx, f"task {task['id']}: checks passed, QA looks at it")
             self._idle(tx)
@@ -196,14 +209,36 @@ class MergeQueue(Actor):
 
     def tick(self) -> float:
         """Nothing waits without a deadline: a tester that stays silent does not hold up the night."""
-        now = self.now()
-        for task in tasks.of_project(self.store, self.project["name"]):
-            waits = task["state"] == TaskState.CHECKING and task["candidate_commit"]
-            if waits and now - task["updated_at"] > QA_PATIENCE_S:
-                with self.write() as tx:
-                    words = f"No verdict within {QA_PATIENCE_S / 60:.0f} minutes; the checks alone decided."
-                    post_verdict(tx, self.runtime.name, task, passed=True, findings=words, now=now)
+        now, looked_at = self.now(), time.monotonic()
+        elapsed_s, self._looked_at = min(looked_at - self._looked_at, 2 * LOOK_S), looked_at
+        project = self.project
+        if project["with_qa"] and project["state"] == ProjectState.ACTIVE:
+            self._lose_patience(project["name"], elapsed_s, now)
         return now + (ROOM_LOOK_S if self._waits else LOOK_S)
+
+    def _lose_patience(self, project: str, elapsed_s: float, now: float) -> None:
+        """Only the tester's own time counts: not its queue, a pause, an outage or the machine's sleep."""
+        qa = crew.agent(self.store, work.member(project, Role.QA))
+        resting = qa["state"] == AgentState.QUARANTINED
+        if not resting and qa["activity"] in (Activity.PAUSED, Activity.WAITING, Activity.IDLE):
+            return
+        in_hand = {row.body.get("task") for row in inbox.claimed(self.store, qa["name"])}
+        for task in tasks.of_project(self.store, project):
+            waits = task["state"] == TaskState.CHECKING and task["candidate_commit"]
+            if not waits or not (resting or task["id"] in in_hand):
+                continue
+            key = (task["id"], task["candidate_commit"])
+            self._patience_s[key] = self._patience_s.get(key, QA_PATIENCE_S) - elapsed_s
+            if self._patience_s[key] <= 0:
+                words = f"No verdict in {QA_PATIENCE_S / 60:.0f} minutes of work; the checks alone decided."
+                with self.write() as tx:
+                    incidents.record(
+                        tx, "verdict_missing", now=now, agent=qa["name"], project=project, task=task["id"]
+                    )
+                    post_verdict(
+                        tx, self.runtime.name, task, -task["id"], passed=True, findings=words, now=now
+                    )
+                self._patience_s.pop(key)
 
     # -- outcomes ------------------------------------------------------------------------------
 
@@ -224,6 +259,9 @@ class MergeQueue(Actor):
                 sent_back(tx)
 
             return refused
+        if tasks.get(self.store, task["id"])["state"] != TaskState.CHECKING:
+            # Parked or cancelled while it was judged: what nobody wants any more must not land.
+            return self._idle
         repository = workspace.inspect(Path(project["repository"]))
         tag = gate.land(
             repository,

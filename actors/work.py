@@ -44,20 +44,20 @@ def gate(project: str) -> str:
 
 
 def deliverable_for(text: str, deliverables: Sequence[str], taken: set[int]) -> int | None:
-    """Which deliverable (from 1) a task's words are about: the most shared words, free ones first.
+    """Which deliverable (from 1) a task's words are about: the one that shares most of its words with them.
 
-    None when the spec's deliverables all have a task already and the words fit none of them better.
+    Of equals a free one wins. Words that fit none go to the first free one, for a manager may write in
+    another language than the spec; None if there is no free one.
     """
     words = _words(text)
     scores = {
         number: len(words & _words(deliverable)) / (len(_words(deliverable)) or 1)
         for number, deliverable in enumerate(deliverables, 1)
     }
-    free = [number for number in scores if number not in taken]
-    if free:
-        return max(free, key=lambda number: (scores[number], -number))
-    best = max(scores, key=lambda number: scores[number], default=None)
-    return best if best is not None and scores[best] >= 0.5 else None
+    best = max(scores, key=lambda number: (scores[number], number not in taken, -number), default=None)
+    if best is not None and scores[best] > 0:
+        return best
+    return next((number for number in scores if number not in taken), None)
 
 
 def _words(text: str) -> set[str]:
@@ -123,13 +123,18 @@ def _free_agent(
     free = [
         row["name"]
         for row in team
-        if row["wanted"] and row["task"] is None and row["state"] != AgentState.QUARANTINED
+        if row["wanted"]
+        and not row["paused"]
+        and row["task"] is None
+        and row["state"] != AgentState.QUARANTINED
     ]
     others = [name for name in free if name != avoid]
     if others:
         return str(others[0])
     if len(team) < project["engineers"]:
-        name = member(project["name"], role, len(team) + 1)
+        taken = {row["name"] for row in team}
+        numbers = (n for n in range(1, len(team) + 2) if member(project["name"], role, n) not in taken)
+        name = member(project["name"], role, next(numbers))
         crew.add_agent(tx, name=name, kind="agent", role=role.value, project=project["name"], now=now)
         tell_supervisor(tx, project["name"], now=now)
         return name

@@ -250,7 +250,7 @@ class Supervisor(pykka.ThreadingActor):
         except ZygoteAway:
             self._hold(child, crashed)
             return
-        except LaunchFailed as error:
+        except (LaunchFailed, OSError) as error:
             log.error("child_not_started", actor=name, reason=str(error))
             self._restart(child, "exit:not-started")
             return

@@ -30,7 +30,8 @@ from store.history import Entry
 from store.inbox import Row
 from store.states import Activity, EntryKind, TaskState
 
-STEP_FAILURES = 3
+STEP_FAILURES = 4
+FIRST_PAUSE_S = 0.5  # after a failed step; four times as long after the next
 ROOM_LOOK_S = 2.0
 
 
@@ -64,11 +65,19 @@ class Agent(Actor):
         claimed = inbox.claimed(self.store, self.runtime.name)
         if claimed:
             self.turn = claimed[0]
+            self.desk.task = self._task_of_turn(self.turn)
             log.info("turn_resumed", message=self.turn.id, kind=self.turn.kind)
         if self.paused or self.turn:
             # The supervisor's row says idle since the fork: a resumed turn needs its deadline like any other.
             with self.write() as tx:
                 self.desk.set_activity(tx, Activity.PAUSED if self.paused else Activity.MODEL)
+
+    def _task_of_turn(self, turn: Row) -> int | None:
+        """The task that the resumed turn is about; the agent's row may name the next one already."""
+        for entry in reversed(self.memory.entries):
+            if entry.message == turn.id:
+                return entry.task
+        return self.desk.task
 
     # -- choosing what to do -------------------------------------------------------------------
 
@@ -237,7 +246,7 @@ class Agent(Actor):
     # -- steps ---------------------------------------------------------------------------------
 
     def guarded_step(self, turn: Row) -> None:
-        """One step; one that fails is tried again, and the third failure in a row ends the turn."""
+        """One step; one that fails is tried again, and the fourth failure in a row ends the turn."""
         try:
             self.step(turn)
             self.failures = 0
@@ -248,6 +257,9 @@ class Agent(Actor):
             log.error("step_failed", exception=error, message=turn.id, failures=self.failures)
             if self.failures >= STEP_FAILURES:
                 self._abandon(turn, error)
+            else:
+                # What fails for want of memory, processes or a lock may pass in a while.
+                self.coupling.cancelled.wait(FIRST_PAUSE_S * 4 ** (self.failures - 1))
 
     def step(self, turn: Row) -> None:
         """Decide purely, act, commit."""
@@ -311,7 +323,7 @@ class Agent(Actor):
             self._leave_turn()
         elif guard.nudges(self.memory.entries, duties.REASON) < duties.NUDGES:
             self.desk.nudge(owed, duties.REASON)
-        elif self.desk.task is not None:
+        elif self._is_working():
             self._climb(turn, "it stopped without submitting")
         else:
             effects = duties.give_up(self.runtime, self.desk.role, self.desk.project, turn)
@@ -319,13 +331,19 @@ class Agent(Actor):
             self._leave_turn()
 
     def _climb(self, turn: Row, reason: str) -> None:
-        """The recovery ladder; an agent without a task ends its turn and lets code do its duty."""
-        if self.desk.task is None:
+        """The recovery ladder; an agent without a task in hand ends its turn and lets code do its duty."""
+        if not self._is_working():
             effects = duties.give_up(self.runtime, self.desk.role, self.desk.project, turn)
             self.desk.end_turn(turn, "", effects, note=f"turn ended: {reason}")
             self._leave_turn()
         elif self.stuck.climb(turn, reason):
             self._leave_turn()
+
+    def _is_working(self) -> bool:
+        """Whether its task is in its hands; one that was submitted is the gate's."""
+        if self.desk.task is None:
+            return False
+        return bool(tasks.get(self.store, self.desk.task)["state"] == TaskState.IN_PROGRESS)
 
     def _abandon(self, turn: Row, error: Exception) -> None:
         """The turn cannot go on: its message is a dead letter, its task is parked."""

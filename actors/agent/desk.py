@@ -18,13 +18,16 @@ from actors.roles import load_role, system_prompt
 from actors.tools.base import WorldTool
 from actors.tools.crew import CREW_TOOLS
 from actors.tools.world import WORLD_TOOL_NAMES, world_tools
-from store import crew, history, inbox, tasks
+from store import crew, history, inbox, journal, tasks
 from store.engine import Transaction
 from store.history import Entry
 from store.inbox import Row
-from store.states import Activity, EntryKind, Role
+from store.states import Activity, EntryKind, IntentState, Role
 
 MODEL_MARGIN_S = 60.0
+BEGUN = (
+    "Outcome unknown: it had begun when the crew was interrupted. Look at what is there before you repeat it."
+)
 COMMIT_PATIENCE_S = 600.0  # several git commands, each with a limit of its own
 
 
@@ -138,7 +141,13 @@ class Desk:
         if reply is None:
             return entries
         while (call := unanswered(reply, [*self.memory.entries, *entries])) is not None:
-            entries.append(self.result_entry(tx, call, text, ok=False))
+            intent = journal.find(self.runtime.store, self.runtime.name, call.reply, call.position)
+            if intent is not None and intent.state is IntentState.INTENDED:
+                # Begun by an incarnation that was killed: what became of it must not be called "not run".
+                journal.end(tx, intent.id, IntentState.UNKNOWN, now=self.runtime.clock())
+                entries.append(self.result_entry(tx, call, BEGUN, ok=False, settled=True))
+            else:
+                entries.append(self.result_entry(tx, call, text, ok=False))
         return entries
 
     def result_entry(
@@ -167,13 +176,13 @@ class Desk:
 
         self.write(ending)
 
-    def finish(self, tx: Transaction, turn: Row, text: str) -> None:
+    def finish(self, tx: Transaction, turn: Row, text: str, *, may_wait: bool = True) -> None:
         now = self.runtime.clock()
         inbox.acknowledge(tx, turn.id, now=now)
         self.set_activity(tx, Activity.IDLE)
         if turn.sender == HUMAN and turn.kind == "text":
             self.answer(tx, turn.id, text or "(done, without a word)")
-        if self.task is not None and duties.asked_for_help(self.memory.entries):
+        if may_wait and self.task is not None and duties.asked_for_help(self.memory.entries):
             duties.waiting_effects(self.runtime, self.task)(tx)
 
     def answer(self, tx: Transaction, message: int, text: str) -> None:

@@ -107,7 +107,7 @@ def give_up(runtime: Runtime, role: Role, project: str | None, turn: Row) -> Eff
             task = tasks.current(tx, turn.body["task"])
             if task["state"] == TaskState.CHECKING:
                 words = "The tester gave no verdict; the checks alone decided."
-                post_verdict(tx, runtime.name, task, passed=True, findings=words, now=now)
+                post_verdict(tx, runtime.name, task, turn.id, passed=True, findings=words, now=now)
 
     return effects
 

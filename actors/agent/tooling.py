@@ -9,14 +9,14 @@ from actors.agent.desk import COMMIT_PATIENCE_S, Desk
 from actors.agent.turn import RunTool, last_reply, unanswered
 from actors.tools.base import ToolContext, ToolLimits, ToolResult, WorldTool
 from actors.tools.crew import CREW_TOOLS, CrewContext, Outcome
-from store import crew, inbox, journal, tasks
+from store import crew, journal
 from store.engine import Transaction
 from store.errors import IllegalTransition, MailboxFull, NotFound
 from store.failpoints import failpoint
 from store.history import Entry
 from store.inbox import Row
 from store.journal import Intent
-from store.states import Activity, EntryKind, IntentState, Role, TaskState
+from store.states import Activity, IntentState, Role
 
 TOOL_MARGIN_S = 60.0
 
@@ -31,7 +31,7 @@ class Tooling:
     def run_tool(self, turn: Row, call: RunTool) -> bool:
         """Run one call and commit its result; True if it ended the turn."""
         if call.name in self.desk.world:
-            self._run_world_tool(call, self.desk.world[call.name])
+            self._run_world_tool(turn, call, self.desk.world[call.name])
             self._commit_if_due()
             return False
         return self._run_crew_tool(turn, call)
@@ -43,7 +43,7 @@ class Tooling:
             self.desk.expect(Activity.COMMIT, COMMIT_PATIENCE_S, at_least_s=COMMIT_PATIENCE_S)
         call_id = f"{call.reply}-{call.position}"
         crew_context = CrewContext(
-            self.runtime, self.desk.project, self.desk.task, self.desk.bench.worktree, call_id
+            self.runtime, self.desk.project, self.desk.task, self.desk.bench.worktree, call_id, turn
         )
         outcome = CREW_TOOLS[call.name].run(crew_context, call.arguments)
         failpoint("crew_tool_decided")
@@ -66,14 +66,14 @@ class Tooling:
                     if rest is None:
                         break
                     entries.append(self.desk.result_entry(tx, rest, "not run: the turn has ended", ok=False))
-                self.desk.finish(tx, turn, outcome.text)
+                self.desk.finish(tx, turn, outcome.text, may_wait=False)
             return entries
 
         self.desk.write(effects)
 
-    def _run_world_tool(self, call: RunTool, tool: WorldTool) -> None:
+    def _run_world_tool(self, turn: Row, call: RunTool, tool: WorldTool) -> None:
         """Intent committed, run, outcome committed; after a crash settled from evidence instead."""
-        tool_context = self._tool_context(call)
+        tool_context = self._tool_context(turn, call)
         intent = journal.find(self.runtime.store, self.runtime.name, call.reply, call.position)
         result = None
         if intent is not None:
@@ -139,12 +139,12 @@ class Tooling:
         seconds = float(asked) if isinstance(asked, int | float) else default
         return max(1.0, min(seconds, ToolLimits().max_timeout_s)) + TOOL_MARGIN_S
 
-    def _tool_context(self, call: RunTool) -> ToolContext:
+    def _tool_context(self, turn: Row, call: RunTool) -> ToolContext:
         if self.desk.task is not None:
             if self.desk.bench.folder is None:
                 self.desk.open_bench()
         elif not self.desk.view_is_open:
-            self._open_view()
+            self._open_view(turn)
         return self.desk.bench.tool_context(
             f"{call.reply}-{call.position}",
             writable=self._may_write(),
@@ -154,25 +154,14 @@ class Tooling:
         # QA's folder is a throwaway copy: tests may leave files in it.
         return self.desk.role_file.can_write and (self.desk.task is not None or self.desk.role is Role.QA)
 
-    def _open_view(self) -> None:
+    def _open_view(self, turn: Row) -> None:
         """For who has no task: the integration branch, or for QA the candidate, to look at."""
         if self.desk.project is None:
             raise LookupError(f"{self.runtime.name} has no project and so no files")
         project = crew.project(self.runtime.store, self.desk.project)
-        candidate = None
-        if self.desk.role is Role.QA:
-            rows = tasks.of_project(self.runtime.store, self.desk.project)
-            checking = [row for row in rows if row["state"] == TaskState.CHECKING and row["candidate_commit"]]
-            asked = [e for e in self.desk.memory.entries if e.kind is EntryKind.MESSAGE]
-            numbers = {self._task_of_message(entry) for entry in asked[-1:]}
-            found = [row["candidate_commit"] for row in checking if row["id"] in numbers]
-            candidate = (found or [row["candidate_commit"] for row in checking] or [None])[0]
+        candidate = turn.body["candidate"] if turn.kind == "review_requested" else None
         self.desk.bench.open_view(project, candidate, self.desk.view_name)
         self.desk.view_is_open = True
-
-    def _task_of_message(self, entry: Entry) -> int | None:
-        row = inbox.get(self.runtime.store, entry.message) if entry.message else None
-        return None if row is None else row["body"].get("task")
 
     def _commit_if_due(self) -> None:
         commit = self.desk.bench.commit_if_due()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actors import workspace
+from actors import log, workspace
 from actors.actor import Runtime
 from actors.sandbox.choose import choose
 from actors.sandbox.policy import MIB, Sandbox, SandboxPolicy
@@ -90,6 +90,12 @@ class Workbench:
             workspace.commit_all(
                 worktree, "Work left over when the task ended", locks=self.runtime.home.locks
             )
+            left_out = workspace.left_out(worktree)
+            if left_out:
+                # Too large, or no part of this repository: no commit has it, so the folder stays.
+                log.warning("worktree_kept", path=str(path), left_out=list(left_out))
+                self.worktree = self.folder = None
+                return
         workspace.remove_worktree(repository, path, locks=self.runtime.home.locks)
         self.worktree = self.folder = None
 

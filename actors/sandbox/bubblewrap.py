@@ -82,6 +82,11 @@ def _covers(paths: Iterable[str]) -> list[str]:
     return arguments
 
 
+def system_roots() -> tuple[str, ...]:
+    """Those of the visible roots that are folders here and not links into another."""
+    return tuple(p for p in (*_ROOTS, *_MAYBE_LINKS) if Path(p).is_dir() and not Path(p).is_symlink())
+
+
 def toolchains(policy: SandboxPolicy) -> tuple[Path, ...]:
     """The policy's own read-only folders and, where hidden, the interpreter that runs the crew."""
     interpreter = [p for p in interpreter_prefixes() if not _is_visible(p)]

@@ -10,10 +10,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from actors.sandbox import bubblewrap
-from actors.sandbox.environment import PRIVATE_HOME, command_environment, search_path
+from actors.sandbox import bubblewrap, landlock, seatbelt
+from actors.sandbox.environment import PRIVATE_HOME, base_python, command_environment, search_path
 from actors.sandbox.errors import SandboxUnavailable
 from actors.sandbox.policy import Sandbox, SandboxPolicy, View
+from actors.sandbox.seccomp import landlock_filter
 
 _PROBE_TIMEOUT_S = 10.0
 _APPARMOR_PROFILE = (
@@ -36,8 +37,10 @@ def choose(
 ) -> Sandbox:
     """The sandbox for a policy. Raises SandboxUnavailable with the fix.
 
+    bubblewrap where it can run, else Landlock where the kernel has enough of it; sandbox-exec on macOS.
     `unsafe` is the human's explicit wish to run without one. `probe=False` skips the trial run (about 10 ms)
-    for processes whose supervisor has already made it. `environ` is the host's environment.
+    for processes whose supervisor has already made it, unless it decides between two kinds. `environ` is the
+    host's environment.
     """
     host = dict(os.environ if environ is None else environ)
     home = Path(host.get("HOME") or Path.home())
@@ -48,17 +51,82 @@ def choose(
             f"The configuration asks for no sandbox, but only `--unsafe` allows it. {_UNSAFE_HINT}"
         )
     _check(policy, home)
-    launcher = _find_launcher(host)
-    version = _version(launcher)
+    if sys.platform == "darwin" and policy.mode in ("auto", "seatbelt"):
+        return _seatbelt(policy, host, home)
+    if policy.mode == "seatbelt":
+        raise SandboxUnavailable(f"sandbox-exec is part of macOS; this is {sys.platform}.")
+    if policy.mode == "landlock":
+        return _landlock(policy, host, home)
+    lacking = landlock_lacks(policy)
+    try:
+        return _bubblewrap(policy, host, home, probe=probe or (policy.mode == "auto" and lacking is None))
+    except SandboxUnavailable as unavailable:
+        if policy.mode == "bubblewrap":
+            raise
+        if lacking is None:
+            return _landlock(policy, host, home)
+        raise SandboxUnavailable(f"{unavailable} Landlock can't stand in: {lacking}") from unavailable
+
+
+def landlock_lacks(policy: SandboxPolicy) -> str | None:
+    """Why Landlock can't keep this policy here, with the fix; None if it can."""
+    if not sys.platform.startswith("linux"):
+        return "it is part of Linux."
+    found = landlock.version()
+    if found == 0:
+        return (
+            "this kernel has it not, or switched off (boot with `lsm=landlock,...`; needs Linux 6.2), or the "
+            "container forbids it."
+        )
+    if found < landlock.LEAST_VERSION:
+        return f"this kernel has version {found}; {landlock.LEAST_VERSION} is needed (Linux 6.2)."
+    if landlock_filter(network=policy.network) is None:
+        return "the system calls of this processor are not known, so sockets could not be refused."
+    if policy.unix_sockets:
+        return "it can't tell a command's own Unix sockets from the host's; turn `unix_sockets` off."
+    return None
+
+
+def _landlock(policy: SandboxPolicy, host: Mapping[str, str], home: Path) -> Sandbox:
+    lacking = landlock_lacks(policy)
+    if lacking is not None:
+        raise SandboxUnavailable(f"Landlock can't confine commands: {lacking} {_UNSAFE_HINT}")
+    landlock.remove_left_scratches()
+    covered = bubblewrap.covered_paths(policy, home)
+    toolchains = tuple(str(path) for path in bubblewrap.toolchains(policy))
+    grants = landlock.fixed_grants(covered, toolchains, network=policy.network)
+    environment = _environment(policy, host)
+    shell = _shell("/usr/bin:/bin:/usr/local/bin")
+    found = landlock.version()
+    return Sandbox(policy, base_python(), grants, covered, toolchains, environment, shell, "landlock", found)
+
+
+def _seatbelt(policy: SandboxPolicy, host: Mapping[str, str], home: Path) -> Sandbox:
+    launcher = shutil.which(seatbelt.LAUNCHER)
+    if launcher is None:
+        raise SandboxUnavailable(f"{seatbelt.LAUNCHER} is missing from this macOS. {_UNSAFE_HINT}")
+    covered = bubblewrap.covered_paths(policy, home)
+    toolchains = tuple(str(path) for path in bubblewrap.toolchains(policy))
+    environment, shell = _environment(policy, host), _shell("/bin:/usr/bin")
+    return Sandbox(policy, launcher, (), covered, toolchains, environment, shell, "seatbelt")
+
+
+def _environment(policy: SandboxPolicy, host: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     prefixes = [prefix / "bin" for prefix in bubblewrap.interpreter_prefixes()]
     path = search_path(host.get("PATH", ""), [p.expanduser() for p in policy.read_only_paths], prefixes)
+    return tuple(command_environment(host, policy.environment, path, PRIVATE_HOME).items())
+
+
+def _bubblewrap(policy: SandboxPolicy, host: Mapping[str, str], home: Path, *, probe: bool) -> Sandbox:
+    launcher = _find_launcher(host)
+    version = _version(launcher)
     sandbox = Sandbox(
         policy=policy,
         launcher=launcher,
         arguments=bubblewrap.fixed_arguments(policy, version),
         covered=bubblewrap.covered_paths(policy, home),
         toolchains=tuple(str(path) for path in bubblewrap.toolchains(policy)),
-        environment=tuple(command_environment(host, policy.environment, path, PRIVATE_HOME).items()),
+        environment=_environment(policy, host),
         shell=_shell("/usr/bin:/bin:/usr/local/bin"),
     )
     if probe:
@@ -69,8 +137,9 @@ def choose(
 def _unconfined(policy: SandboxPolicy, host: Mapping[str, str], home: Path) -> Sandbox:
     # The real HOME: nothing is hidden anyway, and toolchains live there.
     environment = command_environment(host, policy.environment, host.get("PATH", os.defpath), str(home))
+    shell = _shell(host.get("PATH", os.defpath))
     environment["TMPDIR"] = host.get("TMPDIR", "/tmp")
-    return Sandbox(policy, None, (), (), (), tuple(environment.items()), _shell(host.get("PATH", os.defpath)))
+    return Sandbox(policy, None, (), (), (), tuple(environment.items()), shell, "unsafe")
 
 
 def _check(policy: SandboxPolicy, home: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from actors.sandbox import cgroup
+from actors.sandbox import cgroup, confine, landlock, seatbelt
 from actors.sandbox.bubblewrap import view_arguments
 from actors.sandbox.errors import SandboxFailed
 from actors.sandbox.policy import Sandbox, View
@@ -24,10 +24,11 @@ from actors.sandbox.seccomp import socket_filter
 from actors.sandbox.usage import UsageMeter
 
 _SETUP_TIMEOUT_S = 20.0
-_MARK = "NIGHTCREW_COMMAND"
+MARK = "NIGHTCREW_COMMAND"
 _NICENESS = 5
 _URGENT_NICENESS = -20
 _OOM_SCORE = 500
+_LAUNCHER_END_S = 15.0
 
 
 def readable(descriptors: list[int], timeout_s: float) -> list[int]:
@@ -42,7 +43,9 @@ def readable(descriptors: list[int], timeout_s: float) -> list[int]:
 class Launched:
     """A running command: the read end of its output, and the process that all of its processes descend from.
 
-    `go_fd` is the read end of the pipe by which a sandbox that is set up was told to begin.
+    `go_fd` is the read end of the pipe by which a sandbox that is set up was told to begin. `hold_fd` is for
+    Landlock the write end of that pipe: its launcher ends everything when nobody holds it. `scratch` is the
+    command's private folder there.
     """
 
     process: subprocess.Popen[bytes]
@@ -53,6 +56,8 @@ class Launched:
     mark: str | None = None
     go_fd: int | None = None
     group: Path | None = None
+    hold_fd: int | None = None
+    scratch: Path | None = None
     _closed: bool = field(default=False)
 
     def kill(self) -> None:
@@ -64,13 +69,39 @@ class Launched:
             # It must get a processor to do so: in a fork bomb it would wait in line while the bomb goes on.
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, self.root_pid, _URGENT_NICENESS)
+        if self.hold_fd is not None:
+            self._let_go()
+            return
         if self.mark is not None:
             _kill_marked(self.process.pid, self.mark)
         self.process.kill()
 
+    def _let_go(self) -> None:
+        """Its launcher stops and ends all descendants; a killed one would set them free."""
+        if self.hold_fd is not None:
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, self.process.pid, _URGENT_NICENESS)
+            os.close(self.hold_fd)
+            self.hold_fd = None
+
+    def _finish_launcher(self, mark: str) -> None:
+        try:
+            code = self.process.wait(timeout=_LAUNCHER_END_S if self.hold_fd is None else None)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        self._let_go()
+        if code < 0:
+            # Killed, which commands can do below version 6: what it had to reap is found by its mark.
+            end_unconfined(mark)
+        if self.scratch is not None:
+            landlock.remove_scratch(self.scratch)
+
     def finish(self, deadline_s: float = 30.0) -> int:
         """Wait until nothing of it is left; gives the launcher's own exit code. Raises SandboxFailed."""
-        if self.mark is not None:
+        if self.mark is not None and self.scratch is not None:
+            self._finish_launcher(self.mark)
+        elif self.mark is not None:
             _kill_marked(self.process.pid, self.mark)
         try:
             code = self.process.wait(timeout=deadline_s)
@@ -94,7 +125,7 @@ class Launched:
         if self._closed:
             return
         self._closed = True
-        for descriptor in (self.output_fd, self.root_pidfd, self.go_fd):
+        for descriptor in (self.output_fd, self.root_pidfd, self.go_fd, self.hold_fd):
             if descriptor is not None:
                 os.close(descriptor)
 
@@ -102,6 +133,11 @@ class Launched:
 def launch(sandbox: Sandbox, words: list[str], view: View, status_fd: int | None, mark: str) -> Launched:
     """Start `words` in the sandbox. `status_fd` takes the exit record's facts. Raises SandboxFailed."""
     if sandbox.launcher is None:
+        return _launch_unconfined(sandbox, words, view, status_fd, mark)
+    if sandbox.mode == "landlock":
+        return _launch_landlock(sandbox, words, view, status_fd, mark)
+    if sandbox.mode == "seatbelt":
+        words = seatbelt.command(sandbox, words, view)
         return _launch_unconfined(sandbox, words, view, status_fd, mark)
     return _launch_bubblewrap(sandbox, words, view, status_fd)
 
@@ -229,7 +265,7 @@ def _lower(pid: int, kind: int, limit: int) -> None:
 def _launch_unconfined(
     sandbox: Sandbox, words: list[str], view: View, status_fd: int | None, mark: str
 ) -> Launched:
-    environment = {**dict(sandbox.environment), _MARK: mark}
+    environment = {**dict(sandbox.environment), MARK: mark}
     if status_fd is not None:
         note(status_fd, {"started": time.time()})
     with ExitStack() as inherited, ExitStack() as kept:
@@ -237,6 +273,70 @@ def _launch_unconfined(
         process = _popen(words, output_write, [], environment, str(view.worktree or "/"))
         kept.pop_all()
     return Launched(process, output_read, process.pid, None, UsageMeter(process.pid, namespaced=False), mark)
+
+
+def _launch_landlock(
+    sandbox: Sandbox, words: list[str], view: View, status_fd: int | None, mark: str
+) -> Launched:
+    with ExitStack() as inherited, ExitStack() as setup, ExitStack() as kept:
+        output_read, output_write = _pipe(kept, inherited)
+        info_read, info_write = _pipe(setup, inherited)
+        go_read, go_write = _pipe(inherited, kept)
+        scratch = landlock.make_scratch()
+        kept.callback(landlock.remove_scratch, scratch)
+        fds = {"info_fd": info_write, "go_fd": go_read, "status_fd": status_fd}
+        settings = {"niceness": _NICENESS, "oom_score": _OOM_SCORE}
+        try:
+            orders = landlock.orders(sandbox, words, view, scratch, (MARK, mark), {**fds, **settings})
+        except (OSError, ValueError) as error:
+            raise SandboxFailed(f"The sandbox could not be set up: {error}") from error
+        orders_fd = _filled_memory(orders, inherited)
+        given = [number for number in (*fds.values(), orders_fd) if number is not None]
+        command = [str(sandbox.launcher), "-I", "-S", _script(), str(orders_fd)]
+        environment = {"PATH": "/usr/bin:/bin", MARK: mark}
+        with cgroup.bounded(_tasks(sandbox)) as group:
+            if group is not None:
+                kept.callback(cgroup.remove, group)
+            process = _popen(command, output_write, given, environment, "/")
+        kept.callback(_end, process)
+        inherited.close()
+        if group is not None:
+            cgroup.join(group, process.pid)
+        _await_ready(info_read, output_read)
+        if status_fd is not None:
+            note(status_fd, {"started": time.time()})
+        os.write(go_write, b"g")
+        kept.pop_all()
+    meter = UsageMeter(process.pid, namespaced=False)
+    return Launched(
+        process, output_read, process.pid, None, meter, mark, group=group, hold_fd=go_write, scratch=scratch
+    )
+
+
+def _script() -> str:
+    """Compiled, where our own import has left it so: a script is compiled anew at every start."""
+    compiled = confine.__spec__.cached if confine.__spec__ is not None else None
+    return compiled if compiled is not None and Path(compiled).exists() else confine.__file__
+
+
+def _filled_memory(content: bytes, stack: ExitStack) -> int:
+    """Not a pipe: the orders may be larger than one holds, and nobody reads yet."""
+    descriptor = os.memfd_create("orders")
+    stack.callback(os.close, descriptor)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _await_ready(info_fd: int, output_fd: int) -> None:
+    ready = readable([info_fd], _SETUP_TIMEOUT_S)
+    said = os.read(info_fd, 4096) if ready else b"it did not answer in time"
+    if said != b"ready":
+        if not said and readable([output_fd], 0):
+            said = os.read(output_fd, 4096)
+        text = said.decode("utf-8", "replace").strip() or "no message"
+        raise SandboxFailed(f"Landlock could not set up the sandbox: {text}")
 
 
 def _kill_marked(group: int, mark: str) -> None:
@@ -259,6 +359,6 @@ def end_unconfined(mark: str) -> None:
 
 def _carries(process: psutil.Process, mark: str) -> bool:
     try:
-        return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(_MARK) == mark
+        return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == mark
     except (psutil.Error, OSError):
         return False

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Mode = Literal["bubblewrap", "unsafe"]
+# "auto" is the wish for the best that the machine can keep; a `Sandbox` is never "auto".
+Mode = Literal["auto", "bubblewrap", "landlock", "seatbelt", "unsafe"]
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -23,7 +24,7 @@ class SandboxPolicy:
     invisible, and together with `network` it is refused, as abstract ones would then be reachable.
     """
 
-    mode: Mode = "bubblewrap"
+    mode: Mode = "auto"
     network: bool = False
     unix_sockets: bool = False
     read_only_paths: tuple[Path, ...] = ()
@@ -41,8 +42,8 @@ class Sandbox:
     """A policy that this machine can keep, with everything that is the same for all commands worked out.
 
     Made by `choose()`; plain data, so it can be handed to a forked or spawned child. `arguments` are
-    bubblewrap's fixed ones, `covered` paths hidden below visible roots, `toolchains` shown below hidden ones.
-    `environment` is the commands' whole one.
+    bubblewrap's fixed ones (for Landlock: what may be read), `covered` paths hidden below visible roots,
+    `toolchains` shown below hidden ones. `environment` is the commands' whole one.
     """
 
     policy: SandboxPolicy
@@ -52,6 +53,8 @@ class Sandbox:
     toolchains: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     shell: str
+    mode: Mode = "bubblewrap"
+    landlock_version: int = 0
 
     @property
     def confines(self) -> bool:

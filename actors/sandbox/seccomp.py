@@ -1,7 +1,8 @@
-"""A small seccomp filter as classic BPF for `bwrap --seccomp`: no sockets that lead past the namespaces.
+"""Small seccomp filters as classic BPF, for `bwrap --seccomp` and the Landlock launcher.
 
-Pathname Unix sockets are not held by a network namespace, VSOCK not by any, and io_uring makes sockets that
-no filter sees. Datagram socket pairs are denied because either end can send to any Unix address afterwards.
+No sockets that lead past the namespaces: pathname Unix sockets are not held by a network namespace, VSOCK not
+by any, and io_uring makes sockets that no filter sees. Datagram socket pairs are denied because either end can
+send to any Unix address afterwards.
 """
 
 from __future__ import annotations
@@ -29,11 +30,15 @@ class _Machine:
     socket: int
     socketpair: int
     denied: tuple[int, ...]  # add_key, request_key, keyctl, bpf, perf_event_open, userfaultfd
+    # What namespaces hold elsewhere: shmget, shmat, semget, msgget, mq_open; then unshare and setns.
+    shared: tuple[int, ...]
 
 
 _MACHINES = {
-    "x86_64": _Machine(0xC000003E, 41, 53, (248, 249, 250, 321, 298, 323)),
-    "aarch64": _Machine(0xC00000B7, 198, 199, (217, 218, 219, 280, 241, 282)),
+    "x86_64": _Machine(0xC000003E, 41, 53, (248, 249, 250, 321, 298, 323), (29, 30, 64, 68, 240, 272, 308)),
+    "aarch64": _Machine(
+        0xC00000B7, 198, 199, (217, 218, 219, 280, 241, 282), (194, 196, 190, 186, 180, 97, 268)
+    ),
 }
 _IO_URING_SETUP = 425
 
@@ -50,12 +55,24 @@ def _on_syscall(number: int, block: list[_Instruction]) -> list[_Instruction]:
 def socket_filter(*, unix_sockets: bool, machine: str | None = None) -> bytes | None:
     """The filter for this machine, or None where its numbers are not known (then there is none)."""
     numbers = _MACHINES.get(machine or platform.machine())
-    if numbers is None:
-        return None
-    allow: _Instruction = (_RETURN, 0, 0, _ALLOW)
     families = [int(socket.AF_INET), int(socket.AF_INET6), _AF_NETLINK]
     if unix_sockets:
         families.append(int(socket.AF_UNIX))
+    return None if numbers is None else _program(numbers, families, numbers.denied, unix_sockets)
+
+
+def landlock_filter(*, network: bool, machine: str | None = None) -> bytes | None:
+    """The same where no namespace helps: no sockets at all without the network, and nothing shared by IPC.
+
+    TCP alone could be left to Landlock, but UDP, Fast Open and multipath TCP go past its rules.
+    """
+    numbers = _MACHINES.get(machine or platform.machine())
+    families = [int(socket.AF_INET), int(socket.AF_INET6), _AF_NETLINK] if network else []
+    return None if numbers is None else _program(numbers, families, numbers.denied + numbers.shared, False)
+
+
+def _program(numbers: _Machine, families: list[int], denied: tuple[int, ...], unix_sockets: bool) -> bytes:
+    allow: _Instruction = (_RETURN, 0, 0, _ALLOW)
     program: list[_Instruction] = [
         (_LOAD, 0, 0, _ARCH),
         # 32-bit calls have other numbers and socketcall(), so they are refused as a whole; x32 likewise.
@@ -66,7 +83,7 @@ def socket_filter(*, unix_sockets: bool, machine: str | None = None) -> bytes | 
         _refuse(errno.ENOSYS),
     ]
     program += _on_syscall(_IO_URING_SETUP, [_refuse(errno.ENOSYS)])
-    for number in numbers.denied:
+    for number in denied:
         program += _on_syscall(number, [_refuse(errno.EPERM)])
     by_family: list[_Instruction] = [(_LOAD, 0, 0, _ARG0)]
     for family in families:

@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,8 +17,10 @@ from typing import Any
 
 import psutil
 
-from actors.sandbox.environment import FIXED, INHERITED
+from actors.sandbox import landlock
+from actors.sandbox.environment import FIXED, INHERITED, base_python
 from actors.sandbox.errors import SandboxFailed
+from actors.sandbox.launch import MARK
 from actors.sandbox.policy import Sandbox
 from actors.sandbox.run import run_command
 
@@ -58,7 +59,7 @@ def survive():
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 1), os.dup2(null, 2)
     os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)", t["token"]])
-attempt("write_worktree", lambda: write("inside"))
+attempt("write_worktree", lambda: write("part/inside"))
 attempt("read_home", lambda: open(t["canary"]).read(40))
 attempt("write_home", lambda: write(t["home_target"]))
 attempt("write_outside", lambda: write(t["outside_target"]))
@@ -75,6 +76,7 @@ attempt("localhost_tcp", lambda: connect(socket.AF_INET, ("127.0.0.1", t["port"]
 attempt("kernel_settings", lambda: os.close(os.open("/proc/sys/kernel/core_pattern", os.O_WRONLY)))
 if t["pid"] > 20:  # below, the namespace has processes of its own with these numbers
     attempt("see_processes", lambda: open("/proc/%d/cmdline" % t["pid"]).read())
+    attempt("signal_processes", lambda: os.kill(t["pid"], 0))
 attempt("survivor", survive)
 print(json.dumps({"seen": seen, "environment": sorted(os.environ)}))
 """
@@ -112,7 +114,8 @@ class SelfTestReport:
             return f"sandbox self-test failed: {self.error}"
         open_ones = [probe.name for probe in self.probes if not probe.blocked]
         held = f"{len(self.probes) - len(open_ones)} of {len(self.probes)} ways out blocked"
-        return f"{self.mode}: {held}" + (f", open: {', '.join(open_ones)}" if open_ones else "")
+        mode = "seatbelt (untested: nobody has run it on macOS yet)" if self.mode == "seatbelt" else self.mode
+        return f"{mode}: {held}" + (f", open: {', '.join(open_ones)}" if open_ones else "")
 
 
 def self_test(
@@ -130,8 +133,7 @@ def self_test(
         probes, error = (), f"{type(failure).__name__}: {failure}"
     holds = error is None and all(probe.blocked for probe in probes if probe.required)
     duration_ms = round((time.monotonic() - started) * 1000, 1)
-    mode = "bubblewrap" if sandbox.confines else "unsafe"
-    return SelfTestReport(mode, at, duration_ms, holds and sandbox.confines, probes, error)
+    return SelfTestReport(sandbox.mode, at, duration_ms, holds and sandbox.confines, probes, error)
 
 
 def _observe(sandbox: Sandbox, home: Path, tmux_socket: Path | None) -> tuple[Probe, ...]:
@@ -141,6 +143,8 @@ def _observe(sandbox: Sandbox, home: Path, tmux_socket: Path | None) -> tuple[Pr
         outside = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nightcrew-selftest-")))
         for part in (".git/objects", ".git/refs"):
             (worktree / part).mkdir(parents=True)
+        # Not in the top folder, where Landlock lets commands make nothing new.
+        (worktree / "part").mkdir()
         (worktree / ".git/HEAD").write_text("ref: refs/heads/main\n")
         canary = stack.enter_context(_canary(home, outside, token))
         pathname = stack.enter_context(_listener(socket.AF_UNIX, str(outside / "socket")))
@@ -156,7 +160,7 @@ def _observe(sandbox: Sandbox, home: Path, tmux_socket: Path | None) -> tuple[Pr
             "tmux": str(tmux_socket) if tmux_socket is not None and tmux_socket.exists() else "",
             "pid": os.getpid(),
         }
-        words = [_python(), "-I", "-S", "-c", _PROBE, json.dumps(targets)]
+        words = [base_python(), "-I", "-S", "-c", _PROBE, json.dumps(targets)]
         result = run_command(sandbox, words, worktree=worktree, timeout_s=_TIMEOUT_S, shown_chars=100_000)
         survivors = _end_survivors(token)
         # What counts is whether it came out: the sandbox's own home and /tmp may be written.
@@ -169,11 +173,21 @@ def _observe(sandbox: Sandbox, home: Path, tmux_socket: Path | None) -> tuple[Pr
         for path in targets_written.values():
             with suppress(OSError):
                 path.unlink()
-        if not (worktree / "inside").is_file():
+        if not (worktree / "part/inside").is_file():
             raise ValueError(
                 f"the probe did not run (exit {result.exit_code}): {result.output.strip()[-500:]}"
             )
     return _judge(sandbox, json.loads(result.output), survivors, arrived)
+
+
+def _known_open(sandbox: Sandbox) -> set[str]:
+    """What the policy itself opens, or this kind of sandbox is known not to hold."""
+    known = {"localhost_tcp"} if sandbox.policy.network else set()
+    if sandbox.mode in ("landlock", "seatbelt"):
+        known |= landlock.KNOWN_OPEN
+    if sandbox.mode == "landlock" and sandbox.landlock_version < landlock.SIGNALS_VERSION:
+        known.add("signal_processes")
+    return known
 
 
 def _judge(sandbox: Sandbox, answer: dict[str, Any], survivors: int, arrived: set[str]) -> tuple[Probe, ...]:
@@ -183,26 +197,28 @@ def _judge(sandbox: Sandbox, answer: dict[str, Any], survivors: int, arrived: se
     lasted = seen.pop("survivor")
     for name in _WRITES & set(seen):
         seen[name]["done"] = name in arrived
-    reachable = {"localhost_tcp"} if sandbox.policy.network else set()
+    reachable = _known_open(sandbox)
     probes = [
         Probe(name, not fact["done"], name not in reachable, fact["detail"]) for name, fact in seen.items()
     ]
     probes.append(
         Probe("survivor", survivors == 0, True, f"{lasted['detail']}, {survivors} alive after the command")
     )
-    allowed = {*INHERITED, *FIXED, *sandbox.policy.environment, "PATH", "HOME", "TMPDIR"}
+    allowed = {
+        *INHERITED,
+        *FIXED,
+        *sandbox.policy.environment,
+        *landlock.CACHE_NAMES,
+        "PATH",
+        "HOME",
+        "TMPDIR",
+    }
     # What the shell or the launcher sets by itself is theirs to tell.
-    leaked = sorted(set(answer["environment"]) - allowed - {"PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE"})
+    leaked = sorted(set(answer["environment"]) - allowed - {"PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE", MARK})
     probes.append(
         Probe("environment", not leaked, True, f"not on the allow-list: {', '.join(leaked) or 'none'}")
     )
     return tuple(probes)
-
-
-def _python() -> str:
-    """The interpreter under the virtualenv: it starts without reading site-packages."""
-    base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-    return str(base.resolve()) if base.exists() else sys.executable
 
 
 @contextmanager

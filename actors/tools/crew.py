@@ -22,18 +22,22 @@ from actors.workspace import Worktree
 from store import crew, insights, tasks, timers
 from store.engine import Transaction
 from store.errors import NotFound
+from store.inbox import Row
 from store.states import ProjectState, TaskState
+
+REVIVALS = 2  # how often a manager may have a parked task tried anew
 
 
 @dataclass(frozen=True, slots=True)
 class CrewContext:
-    """Who calls, for which project and task, in which worktree (None for who has none)."""
+    """Who calls, for which project and task, in which worktree (None for who has none), in which turn."""
 
     runtime: Runtime
     project: str | None
     task: int | None
     worktree: Worktree | None
     call_id: str
+    turn: Row
 
     @property
     def name(self) -> str:
@@ -91,6 +95,10 @@ def _submit_task(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
     commit = workspace.head_of(context.worktree.repository, task["branch"])
     if commit == task["base_commit"]:
         raise _Refusal("Nothing was changed yet, so there is nothing to submit. Do the task first.")
+    if task["attempts"] and commit == task["submitted_commit"]:
+        raise _Refusal(
+            "Nothing was changed since your last submission, which was not accepted. Mend it first."
+        )
 
     def effects(tx: Transaction) -> None:
         now = context.now()
@@ -114,6 +122,7 @@ def _submit_task(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
         )
 
     text = f"Task {task_id} was submitted at {commit[:10]}. The checks run now; you will be told. Stop here."
+    text = "\n".join([text, *workspace.left_out(context.worktree)])
     return Outcome(text, effects=effects, ends_turn=True)
 
 
@@ -180,8 +189,8 @@ def _assign_task(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
     if not title or not description:
         raise _Refusal("A task needs a title and a description that holds all the engineer must know.")
     role = role_named(str(arguments.get("role") or "engineer"))
-    if role.value in ("orchestrator", "project_manager", "qa"):
-        raise _Refusal(f"Tasks go to engineers (or reviewer, devops, researcher, writer), not to {role}.")
+    if role.value in ("orchestrator", "project_manager", "qa", "reviewer"):
+        raise _Refusal(f"Tasks go to engineers (or devops, researcher, writer), not to {role}.")
 
     def effects(tx: Transaction) -> None:
         work.plan(
@@ -208,11 +217,15 @@ def _review_task(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
             f"Task {task['id']} is {task['state']}; only a submitted or parked task can be rejected."
         )
 
+    if task["usage"].get("revived", 0) >= REVIVALS:
+        raise _Refusal(f"Task {task['id']} was tried anew {REVIVALS} times already; leave it to the human.")
+
     def effects(tx: Transaction) -> None:
         now = context.now()
         current = tasks.current(tx, task["id"])
         if current["state"] == TaskState.PARKED:
-            tasks.amend(tx, task["id"], now=now, feedback=feedback, attempts=0, usage={})
+            revived = {"revived": current["usage"].get("revived", 0) + 1}
+            tasks.amend(tx, task["id"], now=now, feedback=feedback, attempts=0, usage=revived)
             work.replan(tx, current, reason="the manager wants another try", by=context.name, now=now)
         elif current["state"] == TaskState.SUBMITTED:
             limit = context.runtime.config.budgets.attempts_per_task
@@ -222,23 +235,35 @@ def _review_task(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
 
 
 def _report_verdict(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
-    task = tasks.get(context.runtime.store, int(arguments["task"]))
-    if task["state"] != TaskState.CHECKING or not task["candidate_commit"]:
-        raise _Refusal(f"Task {task['id']} is {task['state']}: it does not wait for a verdict.")
+    turn = context.turn
+    if turn.kind != "review_requested":
+        raise _Refusal("Nobody asked you for a verdict now. Wait for a review request.")
+    if int(arguments["task"]) != turn.body["task"]:
+        raise _Refusal(f"You were asked about task {turn.body['task']}; report your verdict on that one.")
+    task = tasks.get(context.runtime.store, turn.body["task"])
+    if task["state"] != TaskState.CHECKING or task["candidate_commit"] != turn.body["candidate"]:
+        raise _Refusal(f"Task {task['id']} does not wait for a verdict any more. Stop here.")
     passed, findings = bool(arguments["passed"]), str(arguments["findings"]).strip()
     if not passed and not findings:
         raise _Refusal("A verdict of not passed needs findings: what fails, how to see it.")
 
     def effects(tx: Transaction) -> None:
-        post_verdict(tx, context.name, task, passed=passed, findings=findings, now=context.now())
+        post_verdict(tx, context.name, task, turn.id, passed=passed, findings=findings, now=context.now())
 
     return Outcome("Your verdict was passed on. Stop here.", effects=effects, ends_turn=True)
 
 
 def post_verdict(
-    tx: Transaction, sender: str, task: dict[str, Any], *, passed: bool, findings: str, now: float
+    tx: Transaction,
+    sender: str,
+    task: dict[str, Any],
+    request: int,
+    *,
+    passed: bool,
+    findings: str,
+    now: float,
 ) -> None:
-    """Tell the gate what QA says of the task's present candidate; the first word on a candidate counts."""
+    """Tell the gate what QA says of the task's present candidate; the first word on each `request` counts."""
     candidate = task["candidate_commit"]
     mailbox.post(
         tx,
@@ -246,7 +271,7 @@ def post_verdict(
         work.gate(task["project"]),
         VerdictReported(task=task["id"], candidate=candidate, passed=passed, findings=findings),
         now=now,
-        key=f"verdict:{task['id']}:{candidate}",
+        key=f"verdict:{request}",
     )
 
 
@@ -354,7 +379,7 @@ CREW_TOOLS: dict[str, CrewTool] = {
             _assign_task,
             Parameter("title", "string", "Up to eight words that name the result"),
             Parameter("description", "string", "Everything the engineer needs to know"),
-            Parameter("role", "string", "engineer, or devops, researcher, writer, reviewer", required=False),
+            Parameter("role", "string", "engineer, or devops, researcher, writer", required=False),
         ),
         _tool(
             "review_task",

@@ -187,6 +187,7 @@ def restart_command(options: Options, name: str) -> None:
             agents = [row["name"] for row in crew.all_agents(tx, project=target.name)]
         for agent in agents:
             crew.change_agent(tx, agent, wanted=True)
+            crew.change_agent(tx, agent, paused=False)
             _tell(tx, SUPERVISOR, RestartAgent(agent=agent))
         return f"{target.name} is to start anew"
 

@@ -192,7 +192,7 @@ def test_missing_bubblewrap_is_refused_with_the_command_that_installs_it(
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     with pytest.raises(SandboxUnavailable, match="apt install bubblewrap"):
-        choose(SandboxPolicy())
+        choose(SandboxPolicy(mode="bubblewrap"))
 
 
 def test_bubblewrap_that_fails_is_refused_with_what_it_said(tmp_path: Path) -> None:
@@ -200,8 +200,9 @@ def test_bubblewrap_that_fails_is_refused_with_what_it_said(tmp_path: Path) -> N
         "#!/bin/sh\n[ $1 = --version ] && echo bubblewrap 0.8.0 && exit\necho no userns >&2; exit 1\n"
     )
     (tmp_path / "bwrap").chmod(0o755)
+    host = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path)}
     with pytest.raises(SandboxUnavailable, match="no userns"):
-        choose(SandboxPolicy(), environ={"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path)})
+        choose(SandboxPolicy(mode="bubblewrap"), environ=host)
 
 
 def test_unsafe_needs_more_than_the_configuration() -> None:

@@ -27,7 +27,8 @@ from actors.sandbox import SandboxPolicy, choose
 from actors.tools.base import ToolContext
 from actors.tools.shell import Shell
 worktree, spill, command, unsafe = sys.argv[1:5]
-sandbox = choose(SandboxPolicy(), unsafe=unsafe == "unsafe")
+mode = "landlock" if unsafe == "landlock" else "auto"
+sandbox = choose(SandboxPolicy(mode=mode), unsafe=unsafe == "unsafe")
 context = ToolContext(Path(worktree), sandbox, Path(spill), "engineer-1/7")
 Shell().run({"command": command}, context)
 print("returned", flush=True)
