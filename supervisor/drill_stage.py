@@ -19,7 +19,7 @@ from actors.wake import Waker
 from store import crew, inbox, migrate, timers
 from store.engine import Store
 from store.states import MessageState, ProjectState
-from supervisor import config, run, shifted_clock
+from supervisor import config, shifted_clock, status
 from supervisor.deploy import deploy
 from supervisor.errors import NightcrewError, NotReady
 from supervisor.spec_file import parse_spec
@@ -204,7 +204,7 @@ class Stage:
 
     def supervisor_pid(self) -> int | None:
         """The supervisor's, if it is ready."""
-        found = run.holder(self.home)
+        found = status.holder(self.home)
         return found.pid if found is not None and found.ready and found.pid else None
 
     def zygote_pid(self) -> int | None:

@@ -7,8 +7,6 @@ import json
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
 
 from setproctitle import setproctitle
 
@@ -19,23 +17,13 @@ from actors.settings import Config
 from actors.wake import Waker, WakeSocket
 from store import failpoints, inbox, incidents, migrate
 from store.engine import Store
-from supervisor import loop, preflight, recovery, shifted_clock
+from supervisor import loop, preflight, recovery, shifted_clock, status
 from supervisor.errors import AlreadyRunning
 from supervisor.launch import Launcher, become_subreaper
 from supervisor.watch import Watch
 from supervisor.wedged import Wedges
 
 LOCK_PATIENCE_S = 0.3
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """Who holds a home: read from the lock's file, true only while the lock is held."""
-
-    pid: int
-    since: float
-    generation: int
-    ready: bool
 
 
 def serve(home: Home, config: Config, *, stderr: bool) -> None:
@@ -106,7 +94,7 @@ def _take_lock(home: Home) -> int:
                 time.sleep(0.01)
                 continue
         os.close(descriptor)
-        found = holder(home)
+        found = status.holder(home)
         who = f"process {found.pid}" if found else "another process"
         raise AlreadyRunning(
             f"a supervisor already runs for {home.path}: {who}; `nightcrew status` shows it, "
@@ -126,16 +114,6 @@ def _write_lock(descriptor: int, generation: int, *, ready: bool) -> None:
     data = json.dumps(content).encode()
     os.pwrite(descriptor, data, 0)
     os.ftruncate(descriptor, len(data))
-
-
-def holder(home: Home) -> Holder | None:
-    """The running supervisor of a home, None if there is none."""
-    if not recovery.is_held(home.supervisor_lock):
-        return None
-    with suppress(ValueError, OSError, KeyError, TypeError):
-        content: dict[str, Any] = json.loads(home.supervisor_lock.read_text())
-        return Holder(content["pid"], content["since"], content["generation"], content["ready"])
-    return Holder(0, time.time(), 0, False)
 
 
 def _next_generation(store: Store, died: int | None) -> int:

@@ -26,7 +26,7 @@ from actors.wake import Waker, WakeSocket
 from store import crew, inbox, migrate
 from store.engine import Store
 from store.states import AgentState
-from supervisor import recovery, run
+from supervisor import recovery, status
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60.0
@@ -86,7 +86,7 @@ class BenchCrew:
         if self.server.poll() is not None:
             said = (self.home.logs / "server.stderr").read_text()[-2000:]
             raise BenchmarkFailed(f"the supervisor ended with {self.server.returncode}: {said}")
-        holder = run.holder(self.home)
+        holder = status.holder(self.home)
         return holder is not None and holder.ready
 
     def processes(self) -> list[psutil.Process]:

@@ -20,7 +20,7 @@ from actors.settings import Config
 from actors.wake import Waker
 from store import crew, inbox
 from store.engine import Store
-from supervisor import recovery, run
+from supervisor import recovery, status
 from tests.support.stores import NOW, make_file
 from tests.support.waiting import eventually
 
@@ -79,7 +79,7 @@ class Crew:
 
         def is_ready() -> bool:
             assert server.poll() is None, server.communicate()[1].decode()
-            holder = run.holder(self.home)
+            holder = status.holder(self.home)
             return holder is not None and holder.ready and holder.pid == server.pid
 
         eventually(is_ready, "the supervisor is ready", within_s=20)
