@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from sqlalchemy import Delete, Table, and_, delete, func, or_, select
+from sqlalchemy import ColumnElement, Delete, Table, and_, delete, func, or_, select
 
 from store import crew
 from store import incidents as facts
@@ -99,8 +99,8 @@ def _in_order(
         yield delete(fact_table).where(fact_table.c.name.in_([archived_fact(name), f"base:{name}"]))
 
 
-def _some(table: Table, condition: object) -> Delete:
-    few = select(table.c.id).where(condition).limit(BATCH_ROWS)  # type: ignore[arg-type]
+def _some(table: Table, condition: ColumnElement[bool]) -> Delete:
+    few = select(table.c.id).where(condition).limit(BATCH_ROWS)
     return delete(table).where(table.c.id.in_(few))
 
 
