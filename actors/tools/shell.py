@@ -17,6 +17,9 @@ from actors.tools.base import ToolContext, ToolRefused, ToolResult, text_argumen
 from actors.tools.document import encodable
 
 _WORTH_TELLING_S = 2.0
+NO_NEW_ENTRIES = (
+    "A command cannot make, remove or rename anything in the top folder here: make it with write_file first"
+)
 # Linux takes 128 KiB in one argument.
 _MAX_COMMAND_BYTES = 120_000
 
@@ -106,6 +109,8 @@ def _told(record: ExitRecord, output: str, context: ToolContext, limit: str) -> 
         ending = f"exit code {record.exit_code}{took}: ended by signal {record.signal}"
     else:
         ending = f"exit code {record.exit_code}{took}"
+        if record.exit_code and context.sandbox.mode == "landlock" and "Permission denied" in output:
+            ending += f". {NO_NEW_ENTRIES}"
     files = RecordFiles.of(context.spill_dir, context.call_id)
     evidence = {
         "exit_code": record.exit_code,

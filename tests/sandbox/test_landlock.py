@@ -26,7 +26,7 @@ from actors.sandbox.policy import MIB, View
 from actors.sandbox.seatbelt import profile
 from actors.sandbox.selftest import Probe
 from actors.tools.base import ToolContext
-from actors.tools.shell import Shell
+from actors.tools.shell import NO_NEW_ENTRIES, Shell
 from tests.sandbox.conftest import Run, git, processes_with
 from tests.sandbox.test_settle import _kill, _start_agent, _wait_for
 
@@ -288,3 +288,12 @@ def test_macos_profile_denies_git_after_it_allows_the_worktree(worktree: Path) -
     )
     assert "(deny default)" in text
     assert "network" not in text
+
+
+def test_the_model_is_told_why_a_command_may_make_nothing_in_the_top_folder(
+    sandbox: Sandbox, worktree: Path, tmp_path: Path
+) -> None:
+    context = ToolContext(worktree, sandbox, tmp_path / "spill", "1-0")
+    result = Shell().run({"command": "touch made"}, context)
+    assert not result.ok
+    assert NO_NEW_ENTRIES in result.text
