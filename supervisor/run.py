@@ -8,9 +8,11 @@ import os
 import time
 from contextlib import suppress
 
+import pykka
 from setproctitle import setproctitle
 
 from actors import log
+from actors.actor import EXIT_CRASHED
 from actors.addresses import SUPERVISOR
 from actors.home import Home
 from actors.settings import Config
@@ -24,6 +26,7 @@ from supervisor.watch import Watch
 from supervisor.wedged import Wedges
 
 LOCK_PATIENCE_S = 0.3
+END_PATIENCE_S = 10.0
 
 
 def serve(home: Home, config: Config, *, stderr: bool) -> None:
@@ -76,9 +79,18 @@ def _supervise(
         _write_lock(lock, generation, ready=True)
         watch.run()
     finally:
+        _end_actor(reference)
         launcher.end_zygote()
-        reference.stop(block=False)
         log.info("supervisor_stopped", generation=generation)
+
+
+def _end_actor(reference: pykka.ActorRef[loop.Supervisor]) -> None:
+    """Let it take what it was told before its end: the store must stay open for as long as it is in there."""
+    try:
+        reference.stop(timeout=END_PATIENCE_S)
+    except pykka.Timeout:
+        log.error("supervisor_does_not_end", patience_s=END_PATIENCE_S)
+        os._exit(EXIT_CRASHED)
 
 
 def _take_lock(home: Home) -> int:

@@ -6,8 +6,10 @@ written are its children, without timer, orchestrator and windows.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from actors.home import Home
 from actors.settings import Config
 from supervisor import loop, preflight, run
 from supervisor.errors import NightcrewError
+
+BUSY_AT_THE_END = "_NIGHTCREW_TEST_BUSY_AT_THE_END"
+LOOKED_ON = "looked on after the end"
 
 
 class _WithTestKinds(subprocess.Popen[bytes]):
@@ -27,11 +32,25 @@ def _none(*_arguments: Any, **_options: Any) -> None:
     """In place of what these tests have no use for."""
 
 
+_stop_all = loop.Supervisor.stop_all
+
+
+def _stop_all_and_look_on(self: loop.Supervisor) -> None:
+    """The end, and then still at work on what was told before it."""
+    _stop_all(self)
+    until = time.monotonic() + 0.3
+    while time.monotonic() < until:
+        self.read_mailbox()
+    print(LOOKED_ON, file=sys.stderr, flush=True)
+
+
 def main(home: str, config: str, start_patience_s: str) -> None:
     subprocess.Popen = _WithTestKinds  # type: ignore[misc,assignment]  # in this process only
     loop.add_services = _none
     preflight.observe_sandbox = _none
     loop.START_PATIENCE_S = float(start_patience_s)
+    if os.environ.get(BUSY_AT_THE_END):
+        loop.Supervisor.stop_all = _stop_all_and_look_on  # type: ignore[method-assign]
     try:
         run.serve(Home(Path(home)), Config.from_json(config), stderr=False)
     except NightcrewError as error:
