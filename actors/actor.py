@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
@@ -54,6 +54,7 @@ class Coupling:
 
     cancelled: threading.Event = field(default_factory=threading.Event)
     stopping: threading.Event = field(default_factory=threading.Event)
+    working: bool = False  # the actor's thread has begun to look into the mailbox and has not ended
     look_again_at: float = 0.0  # UTC seconds: when the actor wants its next look, if nothing wakes it before
     pump: int = -1  # the writing end of the pump's pipe; a zero byte has it look at this again
 
@@ -109,6 +110,8 @@ class Actor(pykka.ThreadingActor):
         self.runtime = runtime
         self.store = runtime.store
         self.coupling = runtime.coupling
+        # Claimed and not ended, by an older incarnation or by this one: looked up before anything new is taken.
+        self._left_open = True
 
     # -- for subclasses ------------------------------------------------------------------------
 
@@ -136,6 +139,7 @@ class Actor(pykka.ThreadingActor):
                 inbox.take_over(tx, self.runtime.name, self.runtime.generation)
             self.recover()
             return
+        self.coupling.working = True
         try:
             self.drain()
             self.coupling.sleep_until(min(self.tick(), self._next_try_at()))
@@ -146,6 +150,8 @@ class Actor(pykka.ThreadingActor):
             # A full disk is nobody's fault here: wait it out, nothing is acknowledged meanwhile.
             log.error("store_unwritable", reason=str(error))
             self.coupling.sleep_until(self.now() + UNWRITABLE_PAUSE_S)
+        finally:
+            self.coupling.working = False
 
     def _next_try_at(self) -> float:
         """When a message that failed may be tried again, far away when there is none."""
@@ -165,35 +171,64 @@ class Actor(pykka.ThreadingActor):
 
     def drain(self) -> None:
         """Work until the mailbox is empty or the process is asked to stop."""
-        for row in inbox.claimed(self.store, self.runtime.name):
-            if not self.coupling.stopping.is_set():
-                self.process(row)
+        if self._left_open:
+            self._left_open = False
+            for row in inbox.claimed(self.store, self.runtime.name):
+                self._process_from(row)
+        while (found := self._claim_first()) is not None:
+            self._process_from(found)
+
+    def _claim_first(self) -> Row | None:
         while not self.coupling.stopping.is_set():
             self.coupling.rearm()
             found = inbox.peek(self.store, self.runtime.name, now=self.now())
             if found is None:
-                return
-            with self.write() as tx:
+                return None
+            # After a power cut it is ready again, and nothing that followed from the claim is there either.
+            with self.write(durable=False) as tx:
                 taken = inbox.claim(tx, found.id, generation=self.runtime.generation, now=self.now())
             if taken:
                 failpoint("claimed")
-                self.process(found)
+                return found
+        return None
 
-    def process(self, row: Row) -> None:
-        """One claimed message: its effects and its acknowledgement commit together, or it has failed."""
+    def _process_from(self, row: Row | None) -> None:
+        """This claimed message and those that are claimed with the acknowledgement of the one before."""
+        while row is not None:
+            if self.coupling.stopping.is_set():
+                self._left_open = True
+                return
+            row = self.process(row)
+
+    def process(self, row: Row) -> Row | None:
+        """One claimed message: its effects and its acknowledgement commit together, or it has failed.
+
+        With them goes the claim of the next one, which is returned: in a busy mailbox a message costs one
+        transaction, and its writer queues for the lock once.
+        """
+        following = None
         try:
             effects = self.handle(messages.decode(row.body), row)
             failpoint("handled")
+            self.coupling.rearm()
             with self.write() as tx:
                 effects(tx)
                 inbox.acknowledge(tx, row.id, now=self.now())
+                following = inbox.claim_next(tx, self.runtime.name, self.runtime.generation, now=self.now())
             failpoint("acknowledged")
         except (StaleGeneration, StoreUnwritable):
+            self._left_open = True
             raise
         except Interrupted:
-            return
+            self._left_open = True
+            return None
         except Exception as error:  # noqa: BLE001 - the actor's boundary: recorded, retried, then a dead letter
+            self._left_open = True
             self.record_failure(row, error)
+            return None
+        if following is not None:
+            failpoint("claimed")
+        return following
 
     def record_failure(self, row: Row, error: Exception, *, final: bool = False) -> None:
         """Count the failure; the third (or a `final` one) makes a dead letter, sender and human are told."""
@@ -239,11 +274,9 @@ class Actor(pykka.ThreadingActor):
         """UTC seconds, from the runtime's clock."""
         return self.runtime.clock()
 
-    @contextmanager
-    def write(self) -> Iterator[Transaction]:
-        """A transaction under this incarnation's fence."""
-        with self.store.write(self.runtime.fence) as tx:
-            yield tx
+    def write(self, *, durable: bool = True) -> AbstractContextManager[Transaction]:
+        """A transaction under this incarnation's fence; `durable` as in `Store.write`."""
+        return self.store.write(self.runtime.fence, durable=durable)
 
 
 def nothing(_tx: Transaction) -> None:

@@ -177,14 +177,16 @@ class _Pump:
 
     def _look(self) -> None:
         """Interrupt the running step if something urgent waits, and have the mailbox drained."""
-        urgent = inbox.peek(
-            self.runtime.store,
-            self.runtime.name,
-            now=self.runtime.clock(),
-            least_priority=Priority.URGENT,
-        )
-        if urgent is not None:
-            self.runtime.coupling.cancelled.set()
+        # One that is not at work has no step to interrupt, and its next look finds all that is there now.
+        if self.runtime.coupling.working:
+            urgent = inbox.peek(
+                self.runtime.store,
+                self.runtime.name,
+                now=self.runtime.clock(),
+                least_priority=Priority.URGENT,
+            )
+            if urgent is not None:
+                self.runtime.coupling.cancelled.set()
         # One waiting wake is enough: it will see everything that is there when it is taken.
         if self.reference.actor_inbox.empty():
             self.reference.tell(Wake())

@@ -60,6 +60,8 @@ class Waker:
         self._run_dir = run_dir
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
+        # Paths that are short enough to be addresses; made once, since building one costs more than sending.
+        self._known: dict[str, str] = {}
 
     def __call__(self, recipients: Iterable[str]) -> None:
         """Wake each; one that does not listen, or whose queue is full, will poll."""
@@ -68,10 +70,20 @@ class Waker:
 
     def send(self, recipient: str, datagram: bytes) -> None:
         """Send one datagram if it can be taken now. A lost one costs a poll, or a live token's sight."""
-        with _address(socket_path(self._run_dir, recipient)) as address:
+        known = self._known.get(recipient)
+        if known is not None:
+            self._send(known, datagram)
+            return
+        path = socket_path(self._run_dir, recipient)
+        with _address(path) as address:
+            if address == str(path):
+                self._known[recipient] = address
             if address is not None:
-                with contextlib.suppress(OSError):
-                    self._socket.sendto(datagram, address)
+                self._send(address, datagram)
+
+    def _send(self, address: str, datagram: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.sendto(datagram, address)
 
     def close(self) -> None:
         self._socket.close()

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from store.engine import Store, Transaction
 from store.errors import NotFound
+from store.prepared import Prepared
 from store.schema import agents, projects
 from store.states import Activity, AgentState, ProjectState
+
+_PROJECT = Prepared(select(projects).where(projects.c.name == bindparam("project_name")))
+_ACTIVE = Prepared(select(projects.c.name).where(projects.c.state == ProjectState.ACTIVE.value).limit(1))
+_AGENT = Prepared(select(agents).where(agents.c.name == bindparam("agent_name")))
+_RAISE = Prepared(
+    update(agents).where(agents.c.name == bindparam("agent_name")).values(generation=agents.c.generation + 1)
+)
+
+
+@functools.cache
+def _change_agent(columns: tuple[str, ...]) -> Prepared:
+    return Prepared(update(agents).where(agents.c.name == bindparam("agent_name")), columns)
 
 
 def add_project(tx: Transaction, *, now: float, **values: Any) -> None:
@@ -30,11 +44,7 @@ def project(source: Store | Transaction, name: str) -> dict[str, Any]:
 
 
 def find_project(source: Store | Transaction, name: str) -> dict[str, Any] | None:
-    query = select(projects).where(projects.c.name == name)
-    if isinstance(source, Store):
-        return source.row(query)
-    row = source.execute(query).mappings().first()
-    return None if row is None else dict(row)
+    return source.row(_PROJECT, {"project_name": name})
 
 
 def all_projects(store: Store) -> list[dict[str, Any]]:
@@ -48,8 +58,7 @@ def active_projects(store: Store) -> list[dict[str, Any]]:
 
 def is_active(store: Store) -> bool:
     """Whether any project is worked on now; asked often."""
-    query = select(projects.c.name).where(projects.c.state == ProjectState.ACTIVE.value).limit(1)
-    return store.row(query) is not None
+    return store.row(_ACTIVE) is not None
 
 
 def add_agent(
@@ -99,16 +108,13 @@ def team_of(store: Store, project: str) -> list[dict[str, Any]]:
 
 
 def change_agent(tx: Transaction, name: str, **values: Any) -> None:
-    tx.execute(update(agents).where(agents.c.name == name).values(**values))
+    tx.run(_change_agent(tuple(values)), {"agent_name": name, **values})
 
 
 def next_generation(tx: Transaction, name: str) -> int:
     """Raise the fence: from this commit on, the agent's older incarnations can write nothing."""
-    tx.execute(update(agents).where(agents.c.name == name).values(generation=agents.c.generation + 1))
-    row = tx.execute(select(agents.c.generation).where(agents.c.name == name)).first()
-    if row is None:
-        raise NotFound(f"there is no agent {name}")
-    return int(row[0])
+    tx.run(_RAISE, {"agent_name": name})
+    return int(agent(tx, name)["generation"])
 
 
 def agent(source: Store | Transaction, name: str) -> dict[str, Any]:
@@ -120,11 +126,7 @@ def agent(source: Store | Transaction, name: str) -> dict[str, Any]:
 
 
 def find_agent(source: Store | Transaction, name: str) -> dict[str, Any] | None:
-    query = select(agents).where(agents.c.name == name)
-    if isinstance(source, Store):
-        return source.row(query)
-    row = source.execute(query).mappings().first()
-    return None if row is None else dict(row)
+    return source.row(_AGENT, {"agent_name": name})
 
 
 def all_agents(source: Store | Transaction, *, project: str | None = None) -> list[dict[str, Any]]:
@@ -132,6 +134,4 @@ def all_agents(source: Store | Transaction, *, project: str | None = None) -> li
     query = select(agents).where(agents.c.state != AgentState.ARCHIVED.value).order_by(agents.c.created_at)
     if project is not None:
         query = query.where(agents.c.project == project)
-    if isinstance(source, Store):
-        return source.rows(query)
-    return [dict(row) for row in source.execute(query).mappings()]
+    return source.rows(query)

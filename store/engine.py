@@ -5,7 +5,8 @@ What is SQLite's alone stays here (and in `insights.py`). Measured rules that sh
 - One connection kept open: `engine.begin()` for each transaction costs twice as much.
 - Reads are deferred and take no lock; only writers queue. SQLite's busy handler starves some of
   several writers, so they queue on a flock first, which the kernel hands on in order of arrival.
-- synchronous=FULL: a commit survives power loss.
+- synchronous=FULL: a commit survives power loss. Syncing takes ten times as long as writing, so what need not
+  survive it does without (`write`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from sqlalchemy.pool import NullPool
 
 from store import errors
 from store.failpoints import failpoint
+from store.prepared import Prepared
 from store.schema import APPLICATION_ID, SCHEMA_VERSION
 from store.writers_lock import WritersLock
 
@@ -47,6 +49,7 @@ class Transaction:
     """A write in progress. `notify` names mailboxes to wake once it has committed."""
 
     connection: Connection
+    driver: sqlite3.Connection
     recipients: set[str] = field(default_factory=set)
 
     def execute(
@@ -55,9 +58,27 @@ class Transaction:
         """Run one Core statement inside this transaction."""
         return self.connection.execute(statement, values)
 
-    def add(self, statement: Executable, values: Mapping[str, Any]) -> int:
+    def run(self, statement: Prepared, values: Mapping[str, Any]) -> int:
+        """Run an INSERT, UPDATE or DELETE; returns how many rows it changed."""
+        return statement.run(self.driver, values).rowcount
+
+    def add(self, statement: Executable | Prepared, values: Mapping[str, Any]) -> int:
         """Run one INSERT of one row and return the row's id."""
+        if isinstance(statement, Prepared):
+            return int(statement.run(self.driver, values).lastrowid or 0)
         return int(self.connection.execute(statement, values).lastrowid or 0)
+
+    def rows(
+        self, statement: Executable | Prepared, values: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """All rows of a query as this transaction sees them, as plain dictionaries."""
+        return _rows(self.connection, self.driver, statement, values)
+
+    def row(
+        self, statement: Executable | Prepared, values: Mapping[str, Any] | None = None
+    ) -> dict[str, Any] | None:
+        """The first row of a query, or None."""
+        return next(iter(self.rows(statement, values)), None)
 
     def notify(self, recipient: str) -> None:
         """Wake `recipient` after the commit; never before it, or it would find nothing."""
@@ -77,6 +98,7 @@ class Store:
         self._opened: list[Connection] = []
         with translated(path):
             self._writer = self._connect()
+        self._driver = _driver(self._writer)
         self._lock = WritersLock(path)
 
     def read(self) -> Connection:
@@ -86,20 +108,24 @@ class Store:
             with translated(self.path):
                 connection = self._connect()
             self._readers.connection = connection
+            self._readers.driver = _driver(connection)
             with self._mutex:
                 self._opened.append(connection)
         return connection
 
-    def rows(self, statement: Executable, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    def rows(
+        self, statement: Executable | Prepared, values: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
         """All rows of a query, as plain dictionaries."""
+        connection = self.read()
         with translated(self.path):
-            return [dict(row) for row in self.read().execute(statement, values).mappings()]
+            return _rows(connection, self._readers.driver, statement, values)
 
-    def row(self, statement: Executable, values: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+    def row(
+        self, statement: Executable | Prepared, values: Mapping[str, Any] | None = None
+    ) -> dict[str, Any] | None:
         """The first row of a query, or None."""
-        with translated(self.path):
-            found = self.read().execute(statement, values).mappings().first()
-        return None if found is None else dict(found)
+        return next(iter(self.rows(statement, values)), None)
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -112,24 +138,32 @@ class Store:
             connection.exec_driver_sql("COMMIT")
 
     @contextmanager
-    def write(self, fence: Fence | None = None) -> Iterator[Transaction]:
-        """One transaction: all of it or nothing. Raises `StaleGeneration` if `fence` was overtaken."""
+    def write(self, fence: Fence | None = None, *, durable: bool = True) -> Iterator[Transaction]:
+        """One transaction: all of it or nothing. Raises `StaleGeneration` if `fence` was overtaken.
+
+        Not `durable`: a kill takes nothing back, a power cut may, though never without all that was
+        committed after it. For what a power cut makes meaningless anyhow, such as who is at work on what.
+        """
         with self._mutex, translated(self.path):
             self._lock.acquire()
             try:
-                self._writer.exec_driver_sql("BEGIN IMMEDIATE")
-                transaction = Transaction(self._writer)
+                if not durable:
+                    self._driver.execute("PRAGMA synchronous=NORMAL")
+                self._driver.execute("BEGIN IMMEDIATE")
+                transaction = Transaction(self._writer, self._driver)
                 try:
                     if fence is not None:
                         self._check_fence(fence)
                     yield transaction
                     failpoint("before_commit")
-                    self._writer.exec_driver_sql("COMMIT")
+                    self._driver.execute("COMMIT")
                     failpoint("after_commit")
                 except BaseException:
                     self._rollback()
                     raise
             finally:
+                if not durable:
+                    self._driver.execute("PRAGMA synchronous=FULL")
                 self._lock.release()
         if self._notify is not None and transaction.recipients:
             self._notify(frozenset(transaction.recipients))
@@ -141,9 +175,8 @@ class Store:
             self._writer.exec_driver_sql(f"PRAGMA foreign_keys={'ON' if on else 'OFF'}")
 
     def _check_fence(self, fence: Fence) -> None:
-        row = self._writer.exec_driver_sql(
-            "SELECT generation FROM agents WHERE name = ?", (fence.agent,)
-        ).first()
+        found = self._driver.execute("SELECT generation FROM agents WHERE name = ?", (fence.agent,))
+        row = found.fetchone()
         if row is None or row[0] != fence.generation:
             newest = "none" if row is None else row[0]
             raise errors.StaleGeneration(
@@ -151,10 +184,9 @@ class Store:
             )
 
     def _rollback(self) -> None:
-        raw = self._writer.connection.driver_connection
         # After a full disk SQLite has rolled back by itself; a second ROLLBACK would hide the cause.
-        if raw is not None and raw.in_transaction:
-            self._writer.exec_driver_sql("ROLLBACK")
+        if self._driver.in_transaction:
+            self._driver.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close every connection; a second close is harmless."""
@@ -170,6 +202,24 @@ class Store:
             return _engine().connect()
         finally:
             _opening.reset(opening)
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    """The driver's own connection below: SQLAlchemy's accounting of transactions is not in use here."""
+    driver: Any = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
+
+
+def _rows(
+    connection: Connection,
+    driver: sqlite3.Connection,
+    statement: Executable | Prepared,
+    values: Mapping[str, Any] | None,
+) -> list[dict[str, Any]]:
+    if isinstance(statement, Prepared):
+        return statement.rows(driver, values or {})
+    return [dict(row) for row in connection.execute(statement, values).mappings()]
 
 
 _opening: ContextVar[Path] = ContextVar("_opening")

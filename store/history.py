@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import bindparam, func, insert, select, update
 
 from store.engine import Fence, Store, Transaction
+from store.prepared import Prepared
 from store.schema import agents, history
 from store.states import EntryKind
 
@@ -35,13 +36,20 @@ _COLUMNS = (
     history.c.task,
     history.c.created_at,
 )
-_TAIL = (
+_TAIL = Prepared(
     select(*_COLUMNS)
     .where(history.c.agent == bindparam("agent"), history.c.id >= bindparam("first_id"))
     .order_by(history.c.id)
 )
-_INSERT = insert(history)
-_PROGRESS = (
+_SINCE = Prepared(
+    select(*_COLUMNS)
+    .where(history.c.id > bindparam("last_id"))
+    .order_by(history.c.id)
+    .limit(bindparam("most"))
+)
+_LAST_ID = Prepared(select(func.max(history.c.id).label("id")))
+_INSERT = Prepared(insert(history), ("agent", "kind", "body", "message", "task", "generation", "created_at"))
+_PROGRESS = Prepared(
     update(agents).where(agents.c.name == bindparam("agent_name")).values(last_progress_at=bindparam("now"))
 )
 
@@ -75,7 +83,7 @@ def append(
 
 def touch(tx: Transaction, agent: str, *, now: float) -> None:
     """Note durable progress: what hang detection judges by."""
-    tx.execute(_PROGRESS, {"agent_name": agent, "now": now})
+    tx.run(_PROGRESS, {"agent_name": agent, "now": now})
 
 
 def tail(store: Store, agent: str, first_id: int) -> list[Entry]:
@@ -91,8 +99,7 @@ def by_ids(store: Store, ids: Iterable[int]) -> list[Entry]:
 
 def since(store: Store, last_id: int, *, most: int = 500) -> list[Entry]:
     """Rows of all agents after `last_id`: what the screen has not drawn yet."""
-    query = select(*_COLUMNS).where(history.c.id > last_id).order_by(history.c.id).limit(most)
-    return [_entry(row) for row in store.rows(query)]
+    return [_entry(row) for row in store.rows(_SINCE, {"last_id": last_id, "most": most})]
 
 
 def newest(store: Store, agent: str, *, most: int) -> list[Entry]:
@@ -103,7 +110,7 @@ def newest(store: Store, agent: str, *, most: int) -> list[Entry]:
 
 def last_id(store: Store) -> int:
     """The newest row's id, 0 when there is none."""
-    row = store.row(select(func.max(history.c.id).label("id")))
+    row = store.row(_LAST_ID)
     return int((row or {}).get("id") or 0)
 
 

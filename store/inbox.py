@@ -15,10 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, bindparam, func, insert, literal_column, select, update
 
 from store.engine import Store, Transaction
 from store.errors import MailboxFull
+from store.prepared import Prepared
 from store.schema import messages
 from store.states import MessageState
 
@@ -58,38 +59,70 @@ _COLUMNS = (
     messages.c.created_at,
 )
 
-# Built once: compiling a statement costs more than running it.
-_NEXT = (
+# Written out, or the planner could not see that the partial index holds them.
+_READY: ColumnElement[str] = literal_column(f"'{MessageState.READY.value}'")
+_CLAIMED: ColumnElement[str] = literal_column(f"'{MessageState.CLAIMED.value}'")
+_NEXT = Prepared(
     select(*_COLUMNS)
     .where(
         messages.c.recipient == bindparam("recipient"),
-        messages.c.state == literal(MessageState.READY.value, literal_execute=True),
+        messages.c.state == _READY,
         messages.c.ready_at <= bindparam("now"),
         messages.c.priority >= bindparam("least_priority"),
     )
     .order_by(messages.c.priority.desc(), messages.c.id)
     .limit(1)
 )
-_NEXT_READY = select(func.min(messages.c.ready_at).label("ready_at")).where(
-    messages.c.recipient == bindparam("recipient"),
-    messages.c.state == literal(MessageState.READY.value, literal_execute=True),
-    messages.c.ready_at > bindparam("now"),
+_NEXT_READY = Prepared(
+    select(func.min(messages.c.ready_at).label("ready_at")).where(
+        messages.c.recipient == bindparam("recipient"),
+        messages.c.state == _READY,
+        messages.c.ready_at > bindparam("now"),
+    )
 )
-_CLAIM = (
+_WAITING = Prepared(
+    select(func.count().label("count"))
+    .select_from(messages)
+    .where(messages.c.recipient == bindparam("recipient"), messages.c.state == _READY)
+)
+_KNOWN = Prepared(
+    select(messages.c.id).where(messages.c.sender == bindparam("sender"), messages.c.key == bindparam("key"))
+)
+_CLAIM = Prepared(
     update(messages)
-    .where(messages.c.id == bindparam("message_id"), messages.c.state == MessageState.READY.value)
+    .where(messages.c.id == bindparam("message_id"), messages.c.state == _READY)
     .values(
         state=MessageState.CLAIMED.value,
         claim_generation=bindparam("generation"),
         claimed_at=bindparam("now"),
     )
 )
-_ACKNOWLEDGE = (
+_ACKNOWLEDGE = Prepared(
     update(messages)
-    .where(messages.c.id == bindparam("message_id"), messages.c.state == MessageState.CLAIMED.value)
+    .where(messages.c.id == bindparam("message_id"), messages.c.state == _CLAIMED)
     .values(state=MessageState.HANDLED.value, handled_at=bindparam("now"))
 )
-_INSERT = insert(messages)
+_OPEN = Prepared(
+    select(*_COLUMNS)
+    .where(messages.c.recipient == bindparam("recipient"), messages.c.state == _CLAIMED)
+    .order_by(messages.c.id)
+)
+_INSERT = Prepared(
+    insert(messages),
+    (
+        "sender",
+        "recipient",
+        "kind",
+        "body",
+        "priority",
+        "state",
+        "attempts",
+        "key",
+        "in_reply_to",
+        "ready_at",
+        "created_at",
+    ),
+)
 
 
 def append(
@@ -111,11 +144,9 @@ def append(
     when `limit` messages wait there already.
     """
     if key is not None:
-        known = tx.execute(
-            select(messages.c.id).where(messages.c.sender == sender, messages.c.key == key)
-        ).scalar()
+        known = tx.row(_KNOWN, {"sender": sender, "key": key})
         if known is not None:
-            return int(known)
+            return int(known["id"])
     if limit is not None and waiting(tx, recipient) >= limit:
         raise MailboxFull(
             f"{recipient} has {limit} unread messages; wait until it has worked some off, "
@@ -143,12 +174,8 @@ def append(
 
 def waiting(tx: Transaction, recipient: str) -> int:
     """How many messages are unread in `recipient`'s mailbox."""
-    query = (
-        select(func.count())
-        .select_from(messages)
-        .where(messages.c.recipient == recipient, messages.c.state == MessageState.READY.value)
-    )
-    return int(tx.execute(query).scalar_one())
+    found = tx.row(_WAITING, {"recipient": recipient})
+    return int(found["count"]) if found else 0
 
 
 def peek(store: Store, recipient: str, *, now: float, least_priority: int = 0) -> Row | None:
@@ -165,18 +192,21 @@ def next_ready_at(store: Store, recipient: str, *, now: float) -> float | None:
 
 def claim(tx: Transaction, message_id: int, *, generation: int, now: float) -> bool:
     """Take a READY message for this incarnation; False if it is no longer there to take."""
-    result = tx.execute(_CLAIM, {"message_id": message_id, "generation": generation, "now": now})
-    return result.rowcount == 1
+    return tx.run(_CLAIM, {"message_id": message_id, "generation": generation, "now": now}) == 1
+
+
+def claim_next(tx: Transaction, recipient: str, generation: int, *, now: float) -> Row | None:
+    """Take the next message due for `recipient` for this incarnation; None if there is none."""
+    found = tx.row(_NEXT, {"recipient": recipient, "now": now, "least_priority": 0})
+    if found is None:
+        return None
+    claim(tx, found["id"], generation=generation, now=now)
+    return Row(**found)
 
 
 def claimed(store: Store, recipient: str) -> list[Row]:
     """What `recipient` had claimed and not finished, oldest first: where a new incarnation resumes."""
-    query: Select[Any] = (
-        select(*_COLUMNS)
-        .where(messages.c.recipient == recipient, messages.c.state == MessageState.CLAIMED.value)
-        .order_by(messages.c.id)
-    )
-    return [Row(**row) for row in store.rows(query)]
+    return [Row(**row) for row in store.rows(_OPEN, {"recipient": recipient})]
 
 
 def take_over(tx: Transaction, recipient: str, generation: int) -> None:
@@ -190,7 +220,7 @@ def take_over(tx: Transaction, recipient: str, generation: int) -> None:
 
 def acknowledge(tx: Transaction, message_id: int, *, now: float) -> None:
     """The message's effects are in this same transaction; it is handled."""
-    tx.execute(_ACKNOWLEDGE, {"message_id": message_id, "now": now})
+    tx.run(_ACKNOWLEDGE, {"message_id": message_id, "now": now})
 
 
 def record_failure(tx: Transaction, message: Row, *, error: str, now: float) -> MessageState | None:

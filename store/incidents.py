@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, func, insert, select
 
 from store.engine import Store, Transaction
+from store.prepared import Prepared
 from store.schema import facts, incidents
+
+_FACT = Prepared(select(facts.c.value).where(facts.c.name == bindparam("name")))
 
 
 def record(
@@ -59,5 +62,5 @@ def drop_fact(tx: Transaction, name: str) -> None:
 
 def fact(store: Store, name: str) -> Any:
     """The fact's value, None when it was never observed."""
-    row = store.row(select(facts.c.value).where(facts.c.name == name))
+    row = store.row(_FACT, {"name": name})
     return None if row is None else row["value"]

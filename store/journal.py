@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from store.engine import Fence, Store, Transaction
+from store.prepared import Prepared
 from store.schema import intents
 from store.states import IntentState
 
@@ -31,6 +32,43 @@ class Intent:
     generation: int
 
 
+_INSERT = Prepared(
+    insert(intents),
+    (
+        "agent",
+        "reply",
+        "position",
+        "tool",
+        "arguments",
+        "evidence",
+        "state",
+        "generation",
+        "created_at",
+    ),
+)
+_END = Prepared(
+    update(intents)
+    .where(intents.c.id == bindparam("intent_id"))
+    .values(state=bindparam("new_state"), ended_at=bindparam("now"))
+)
+_OF_CALL = Prepared(
+    select(
+        intents.c.id,
+        intents.c.reply,
+        intents.c.position,
+        intents.c.tool,
+        intents.c.arguments,
+        intents.c.evidence,
+        intents.c.state,
+        intents.c.generation,
+    ).where(
+        intents.c.agent == bindparam("agent"),
+        intents.c.reply == bindparam("reply"),
+        intents.c.position == bindparam("position"),
+    )
+)
+
+
 def intend(
     tx: Transaction,
     fence: Fence,
@@ -44,7 +82,7 @@ def intend(
 ) -> int:
     """Write the intent down; returns its id."""
     return tx.add(
-        insert(intents),
+        _INSERT,
         {
             "agent": fence.agent,
             "reply": reply,
@@ -61,7 +99,7 @@ def intend(
 
 def end(tx: Transaction, intent_id: int, state: IntentState, *, now: float) -> None:
     """Settle an intent, in the transaction that adds its tool result to the history."""
-    tx.execute(update(intents).where(intents.c.id == intent_id).values(state=state.value, ended_at=now))
+    tx.run(_END, {"intent_id": intent_id, "new_state": state.value, "now": now})
 
 
 def renew(tx: Transaction, fence: Fence, intent_id: int, evidence: dict[str, Any]) -> None:
@@ -75,18 +113,7 @@ def renew(tx: Transaction, fence: Fence, intent_id: int, evidence: dict[str, Any
 
 def find(store: Store, agent: str, reply: int, position: int) -> Intent | None:
     """The intent of one call, if it was ever begun."""
-    row = store.row(
-        select(
-            intents.c.id,
-            intents.c.reply,
-            intents.c.position,
-            intents.c.tool,
-            intents.c.arguments,
-            intents.c.evidence,
-            intents.c.state,
-            intents.c.generation,
-        ).where(intents.c.agent == agent, intents.c.reply == reply, intents.c.position == position)
-    )
+    row = store.row(_OF_CALL, {"agent": agent, "reply": reply, "position": position})
     return None if row is None else Intent(**{**row, "state": IntentState(row["state"])})
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from store.engine import Store, Transaction
 from store.errors import IllegalTransition, NotFound
+from store.prepared import Prepared
 from store.schema import gate_runs, task_events, tasks
 from store.states import TaskState
 
@@ -23,6 +24,7 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.PARKED: frozenset({TaskState.PLANNED, TaskState.IN_PROGRESS}),
     TaskState.MERGED: frozenset(),
 }
+_TASK = Prepared(select(tasks).where(tasks.c.id == bindparam("task_id")))
 ENDED = frozenset({TaskState.MERGED, TaskState.PARKED})
 
 
@@ -99,15 +101,16 @@ def _note(
 
 def current(tx: Transaction, task_id: int) -> dict[str, Any]:
     """The task as this transaction sees it. Raises `NotFound`."""
-    row = tx.execute(select(tasks).where(tasks.c.id == task_id)).mappings().first()
-    if row is None:
-        raise NotFound(f"there is no task {task_id}")
-    return dict(row)
+    return _one(tx, task_id)
 
 
 def get(store: Store, task_id: int) -> dict[str, Any]:
     """One task. Raises `NotFound`."""
-    row = store.row(select(tasks).where(tasks.c.id == task_id))
+    return _one(store, task_id)
+
+
+def _one(source: Store | Transaction, task_id: int) -> dict[str, Any]:
+    row = source.row(_TASK, {"task_id": task_id})
     if row is None:
         raise NotFound(f"there is no task {task_id}")
     return row
@@ -116,9 +119,7 @@ def get(store: Store, task_id: int) -> dict[str, Any]:
 def of_project(source: Store | Transaction, project: str) -> list[dict[str, Any]]:
     """A project's tasks, oldest first."""
     query = select(tasks).where(tasks.c.project == project).order_by(tasks.c.id)
-    if isinstance(source, Store):
-        return source.rows(query)
-    return [dict(row) for row in source.execute(query).mappings()]
+    return source.rows(query)
 
 
 def listed(store: Store, *, project: str | None = None) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors import mailbox
+from actors import errors, mailbox
 from actors.actor import Actor, Effects, nothing
 from actors.addresses import HUMAN
 from actors.messages import AnyMessage, Text
@@ -182,6 +182,66 @@ def test_a_stopped_actor_takes_no_further_message(stage: Stage, start: Start) ->
         started.runtime.coupling.stop()
     started.drain()
     assert _state(stage.store, sent) == MessageState.READY
+
+
+def test_in_a_busy_mailbox_the_next_message_is_claimed_with_the_acknowledgement(
+    stage: Stage, start: Start
+) -> None:
+    started = start(Obedient, "a")
+    first, second = _tell(stage.store, "say 1"), _tell(stage.store, "say 2", priority=10)
+    commits: list[str] = []
+    with stage.store.write() as tx:
+        tx.driver.set_trace_callback(commits.append)
+    commits.clear()
+    started.drain()
+    assert [_state(stage.store, sent) for sent in (first, second)] == [MessageState.HANDLED] * 2
+    # One for the first claim, then one a message.
+    assert commits.count("COMMIT") == 3
+
+
+class Stopping(Obedient):
+    """Is asked to end while it handles its first message."""
+
+    def handle(self, message: AnyMessage, row: Row) -> Effects:
+        self.coupling.stop()
+        return super().handle(message, row)
+
+
+def test_what_was_claimed_ahead_by_an_actor_that_was_stopped_is_handled_first_by_the_next(
+    stage: Stage, start: Start
+) -> None:
+    stopped = start(Stopping, "a")
+    sent = [_tell(stage.store, f"say {n}") for n in (1, 2)]
+    stopped.drain()
+    assert [_state(stage.store, one) for one in sent] == [MessageState.HANDLED, MessageState.CLAIMED]
+    _tell(stage.store, "say 3", priority=90)
+    start(Obedient, "a").drain()
+    answers = [row["body"]["text"] for row in reversed(inbox.listed(stage.store, recipient=HUMAN))]
+    assert answers == ["1", "2", "3"]
+
+
+class Interrupted(Obedient):
+    """Is interrupted once, in its first message."""
+
+    interruptions = 1
+
+    def handle(self, message: AnyMessage, row: Row) -> Effects:
+        if type(self).interruptions:
+            type(self).interruptions -= 1
+            raise errors.Interrupted("something pressing")
+        return super().handle(message, row)
+
+
+def test_an_interrupted_message_is_taken_up_again_before_others(stage: Stage, start: Start) -> None:
+    Interrupted.interruptions = 1
+    started = start(Interrupted, "a")
+    sent = _tell(stage.store, "say 1")
+    started.drain()
+    assert _state(stage.store, sent) == MessageState.CLAIMED
+    _tell(stage.store, "say 2")
+    started.drain()
+    answers = [row["body"]["text"] for row in reversed(inbox.listed(stage.store, recipient=HUMAN))]
+    assert answers == ["1", "2"]
 
 
 def test_the_home_is_private_to_the_user(stage: Stage) -> None:

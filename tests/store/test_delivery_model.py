@@ -122,29 +122,35 @@ class Delivery(RuleBasedStateMachine):
             self.sent[row.id] = MessageState.CLAIMED
             self.held[fence] = row
 
-    @rule(fence=incarnations, reply=st.booleans())
-    def finish(self, fence: Fence, reply: bool) -> None:
-        """Effects, an outgoing message and the acknowledgement in one transaction."""
+    @rule(fence=incarnations, reply=st.booleans(), go_on=st.booleans())
+    def finish(self, fence: Fence, reply: bool, go_on: bool) -> None:
+        """Effects, an outgoing message, the acknowledgement and perhaps the next claim in one transaction."""
         row = self.held.get(fence)
         if row is None:
             return
         if not self._is_newest(fence):
             self._is_refused(fence, lambda tx: self._effects(tx, fence, row))
             return
-        self._finish(fence, row, reply=reply)
+        self._finish(fence, row, reply=reply, go_on=go_on)
 
-    def _finish(self, fence: Fence, row: Row, *, reply: bool) -> None:
-        answer = None
+    def _finish(self, fence: Fence, row: Row, *, reply: bool, go_on: bool = False) -> None:
+        answer, following = None, None
         with self.store.write(fence) as tx:
             self._effects(tx, fence, row)
             if reply:
                 answer = put(tx, row.sender, sender=fence.agent, in_reply_to=row.id, now=self.now)
+            if go_on:
+                following = inbox.claim_next(tx, fence.agent, fence.generation, now=self.now)
         del self.held[fence]
         self.sent[row.id] = MessageState.HANDLED
         self.expected[row.id] += 1
         assert self.expected[row.id] == 1, "handled twice"
         if answer is not None:
             self.sent[answer] = MessageState.READY
+        if following is not None:
+            assert self.sent[following.id] is MessageState.READY
+            self.sent[following.id] = MessageState.CLAIMED
+            self.held[fence] = following
 
     def _effects(self, tx: Any, fence: Fence, row: Row) -> None:
         history.append(tx, fence, EntryKind.NOTE, {"handled": row.id}, now=self.now, message=row.id)

@@ -84,6 +84,32 @@ def test_recipients_are_woken_after_the_commit_and_never_after_a_rollback(path: 
     store.close()
 
 
+def _synchronous(store: Store) -> int:
+    with store.write() as tx:
+        return int(tx.driver.execute("PRAGMA synchronous").fetchone()[0])
+
+
+def test_a_write_that_need_not_survive_a_power_cut_does_not_wait_for_the_disk(store: Store) -> None:
+    with store.write(durable=False) as tx:
+        assert tx.driver.execute("PRAGMA synchronous").fetchone() == (1,)
+        incidents.set_fact(tx, "a", 1, now=NOW)
+    assert _synchronous(store) == 2
+    assert _facts(store) == {"a": 1}
+
+
+def _fail_lightly(store: Store) -> None:
+    with store.write(durable=False) as tx:
+        incidents.set_fact(tx, "a", 1, now=NOW)
+        raise RuntimeError
+
+
+def test_the_write_after_one_that_need_not_last_and_failed_lasts_again(store: Store) -> None:
+    with pytest.raises(RuntimeError):
+        _fail_lightly(store)
+    assert _synchronous(store) == 2
+    assert _facts(store) == {}
+
+
 def test_a_write_with_nothing_to_notify_wakes_nobody(path: Path) -> None:
     woken: list[frozenset[str]] = []
     store = open_store(path, notify=woken.append)
