@@ -107,6 +107,11 @@ _OPEN = Prepared(
     .where(messages.c.recipient == bindparam("recipient"), messages.c.state == _CLAIMED)
     .order_by(messages.c.id)
 )
+_RECIPIENTS = Prepared(
+    select(messages.c.recipient)
+    .distinct()
+    .where(messages.c.state == _READY, messages.c.ready_at <= bindparam("now"))
+)
 _INSERT = Prepared(
     insert(messages),
     (
@@ -202,6 +207,11 @@ def claim_next(tx: Transaction, recipient: str, generation: int, *, now: float) 
         return None
     claim(tx, found["id"], generation=generation, now=now)
     return Row(**found)
+
+
+def recipients_waiting(tx: Transaction, *, now: float) -> list[str]:
+    """Whose mailboxes hold a message that is due."""
+    return [row["recipient"] for row in tx.rows(_RECIPIENTS, {"now": now})]
 
 
 def claimed(store: Store, recipient: str) -> list[Row]:

@@ -111,7 +111,7 @@ class Supervisor(pykka.ThreadingActor):
         process = child.status.process
         child.status = Running(process, time.monotonic())
         failpoint("child_ready_seen")
-        with self.store.write() as tx:
+        with self.store.write(durable=False) as tx:
             crew.change_agent(tx, name, state=AgentState.RUNNING.value, ready_at=time.time(), reason=None)
         log.info("child_ready", actor=name, pid=pid, incarnation=process.generation)
 
@@ -227,7 +227,8 @@ class Supervisor(pykka.ThreadingActor):
             return
         name = child.spec.name
         now = time.time()
-        with self.store.write() as tx:
+        # After a power cut there is no incarnation, so it matters to nobody which one was the newest.
+        with self.store.write(durable=crashed is not None) as tx:
             generation = crew.next_generation(tx, name)
             row = crew.agent(tx, name)
             crew.change_agent(
@@ -256,7 +257,7 @@ class Supervisor(pykka.ThreadingActor):
             return
         child.status = Starting(process, time.monotonic())
         self.watch.add(process)
-        with self.store.write() as tx:
+        with self.store.write(durable=False) as tx:
             crew.change_agent(tx, name, pid=process.pid, process_started_at=_started_at(process.pid))
         failpoint("child_recorded")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import select
+
 from actors import errors, mailbox
 from actors.actor import Actor, Effects, nothing
 from actors.addresses import HUMAN
 from actors.messages import AnyMessage, Text
+from actors.wake import WakeSocket
 from store import inbox, incidents
 from store.engine import Store
 from store.errors import StoreUnwritable
@@ -197,6 +200,20 @@ def test_in_a_busy_mailbox_the_next_message_is_claimed_with_the_acknowledgement(
     assert [_state(stage.store, sent) for sent in (first, second)] == [MessageState.HANDLED] * 2
     # One for the first claim, then one a message.
     assert commits.count("COMMIT") == 3
+
+
+def test_whoever_has_mail_is_woken_by_an_actor_that_starts_for_it_may_have_been_killed_before_it_could(
+    stage: Stage, start: Start
+) -> None:
+    add_agent(stage.store, "b")
+    silent = Store(stage.home.store)  # without a waker: as by one that was killed after its commit
+    with silent.write() as tx:
+        mailbox.post(tx, "a", "b", Text(text="say hello"), now=NOW)
+    silent.close()
+    listening = WakeSocket(stage.home.run, "b")
+    start(Obedient, "a")
+    assert select.select([listening], [], [], 5)[0]
+    listening.close()
 
 
 class Stopping(Obedient):

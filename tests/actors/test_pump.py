@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from actors import mailbox
+from actors.actor import POLL_S
 from actors.addresses import HUMAN
 from actors.home import Home
 from actors.messages import Text
@@ -46,7 +47,7 @@ def test_a_lost_wake_is_made_good_by_the_poll(crew: Crew) -> None:
     silent = Store(crew.home.store)
     sent = mailbox.send(silent, HUMAN, "a", Text(text="say found"), now=time.time())
     silent.close()
-    assert crew.answer(sent, within_s=15) == "found"
+    assert crew.answer(sent, within_s=POLL_S + 5) == "found"
 
 
 def test_a_message_that_was_waiting_before_the_start_is_handled(crew: Crew) -> None:
