@@ -15,13 +15,13 @@ import functools
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event
+from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -33,6 +33,7 @@ from store.writers_lock import WritersLock
 
 Notify = Callable[[frozenset[str]], None]
 BUSY_TIMEOUT_MS = 30_000
+_PRAGMAS = (f"busy_timeout={BUSY_TIMEOUT_MS}", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY")
 _HEADER_BYTES = 100
 
 
@@ -44,35 +45,74 @@ class Fence:
     generation: int
 
 
+class _Line:
+    """One connection of the driver's; SQLAlchemy's is put around it by the first statement that needs it."""
+
+    def __init__(self, path: Path) -> None:
+        self.driver = _connect(path)
+        self._core: Connection | None = None
+
+    @property
+    def core(self) -> Connection:
+        if self._core is None:
+            lending = _lent.set(self.driver)
+            try:
+                self._core = _engine().connect()
+            finally:
+                _lent.reset(lending)
+        return self._core
+
+    def rows(
+        self, statement: Executable | Prepared, values: Mapping[str, Any] | None
+    ) -> list[dict[str, Any]]:
+        if isinstance(statement, Prepared):
+            return statement.rows(self.driver, values or {})
+        return [dict(row) for row in self.core.execute(statement, values).mappings()]
+
+    def close(self) -> None:
+        if self._core is not None:
+            self._core.close()
+        self.driver.close()
+
+
 @dataclass(slots=True)
 class Transaction:
     """A write in progress. `notify` names mailboxes to wake once it has committed."""
 
-    connection: Connection
-    driver: sqlite3.Connection
+    _line: _Line
     recipients: set[str] = field(default_factory=set)
+
+    @property
+    def connection(self) -> Connection:
+        """For SQL of one's own; begin and end nothing with it."""
+        return self._line.core
+
+    @property
+    def driver(self) -> sqlite3.Connection:
+        """The driver's connection, as `connection`."""
+        return self._line.driver
 
     def execute(
         self, statement: Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
     ) -> CursorResult[Any]:
         """Run one Core statement inside this transaction."""
-        return self.connection.execute(statement, values)
+        return self._line.core.execute(statement, values)
 
     def run(self, statement: Prepared, values: Mapping[str, Any]) -> int:
         """Run an INSERT, UPDATE or DELETE; returns how many rows it changed."""
-        return statement.run(self.driver, values).rowcount
+        return statement.run(self._line.driver, values).rowcount
 
     def add(self, statement: Executable | Prepared, values: Mapping[str, Any]) -> int:
         """Run one INSERT of one row and return the row's id."""
         if isinstance(statement, Prepared):
-            return int(statement.run(self.driver, values).lastrowid or 0)
-        return int(self.connection.execute(statement, values).lastrowid or 0)
+            return int(statement.run(self._line.driver, values).lastrowid or 0)
+        return int(self._line.core.execute(statement, values).lastrowid or 0)
 
     def rows(
         self, statement: Executable | Prepared, values: Mapping[str, Any] | None = None
     ) -> list[dict[str, Any]]:
         """All rows of a query as this transaction sees them, as plain dictionaries."""
-        return _rows(self.connection, self.driver, statement, values)
+        return self._line.rows(statement, values)
 
     def row(
         self, statement: Executable | Prepared, values: Mapping[str, Any] | None = None
@@ -95,29 +135,29 @@ class Store:
         self._notify = notify
         self._mutex = threading.RLock()
         self._readers = threading.local()
-        self._opened: list[Connection] = []
+        self._opened: list[_Line] = []
         with translated(path):
-            self._writer = self._connect()
-        self._driver = _driver(self._writer)
+            self._writer = _Line(path)
         try:
             with translated(path):
-                _look_inside(self._driver)
+                _look_inside(self._writer.driver)
         except errors.StoreError:
             self._writer.close()
             raise
         self._lock = WritersLock(path)
 
     def read(self) -> Connection:
-        """This thread's reading connection: deferred, in autocommit, takes no lock."""
-        connection: Connection | None = getattr(self._readers, "connection", None)
-        if connection is None:
+        """This thread's own reading connection: deferred, in autocommit, takes no lock."""
+        return self._reader().core
+
+    def _reader(self) -> _Line:
+        line: _Line | None = getattr(self._readers, "line", None)
+        if line is None:
             with translated(self.path):
-                connection = self._connect()
-            self._readers.connection = connection
-            self._readers.driver = _driver(connection)
-            with self._mutex:
-                self._opened.append(connection)
-        return connection
+                line = self._readers.line = _Line(self.path)
+            # Without the mutex: this is where a thread comes that must not wait for another's write.
+            self._opened.append(line)
+        return line
 
     def rows(
         self, statement: Executable | Prepared, values: Mapping[str, Any] | None = None
@@ -126,14 +166,14 @@ class Store:
         # By the writer's connection while nobody writes: a second one costs a start 1 ms and its memory.
         if self._mutex.acquire(blocking=False):
             try:
-                if not self._driver.in_transaction:
+                if not self._writer.driver.in_transaction:
                     with translated(self.path):
-                        return _rows(self._writer, self._driver, statement, values)
+                        return self._writer.rows(statement, values)
             finally:
                 self._mutex.release()
-        connection = self.read()
+        reader = self._reader()
         with translated(self.path):
-            return _rows(connection, self._readers.driver, statement, values)
+            return reader.rows(statement, values)
 
     def row(
         self, statement: Executable | Prepared, values: Mapping[str, Any] | None = None
@@ -142,42 +182,35 @@ class Store:
         return next(iter(self.rows(statement, values)), None)
 
     @contextmanager
-    def snapshot(self) -> Iterator[Connection]:
-        """Several reads of one instant: what `status` and a prompt are built from."""
-        connection = self.read()
-        connection.exec_driver_sql("BEGIN DEFERRED")
-        try:
-            yield connection
-        finally:
-            connection.exec_driver_sql("COMMIT")
-
-    @contextmanager
     def write(self, fence: Fence | None = None, *, durable: bool = True) -> Iterator[Transaction]:
         """One transaction: all of it or nothing. Raises `StaleGeneration` if `fence` was overtaken.
 
         Not `durable`: a kill takes nothing back, a power cut may, though never without all that was
         committed after it. For what a power cut makes meaningless anyhow, such as who is at work on what.
         """
+        driver = self._writer.driver
         with self._mutex, translated(self.path):
             self._lock.acquire()
             try:
                 if not durable:
-                    self._driver.execute("PRAGMA synchronous=NORMAL")
-                self._driver.execute("BEGIN IMMEDIATE")
-                transaction = Transaction(self._writer, self._driver)
+                    driver.execute("PRAGMA synchronous=NORMAL")
+                driver.execute("BEGIN IMMEDIATE")
+                transaction = Transaction(self._writer)
                 try:
                     if fence is not None:
                         self._check_fence(fence)
                     yield transaction
                     failpoint("before_commit")
-                    self._driver.execute("COMMIT")
+                    driver.execute("COMMIT")
                     failpoint("after_commit")
                 except BaseException:
-                    self._rollback()
+                    # After a full disk SQLite has rolled back by itself; a second one would hide the cause.
+                    if driver.in_transaction:
+                        driver.execute("ROLLBACK")
                     raise
             finally:
                 if not durable:
-                    self._driver.execute("PRAGMA synchronous=FULL")
+                    driver.execute("PRAGMA synchronous=FULL")
                 self._lock.release()
         if self._notify is not None and transaction.recipients:
             self._notify(frozenset(transaction.recipients))
@@ -186,10 +219,10 @@ class Store:
     def set_foreign_keys(self, *, on: bool) -> None:
         """Have writes of this store check references, as they do from the start, or not."""
         with self._mutex, translated(self.path):
-            self._writer.exec_driver_sql(f"PRAGMA foreign_keys={'ON' if on else 'OFF'}")
+            self._writer.driver.execute(f"PRAGMA foreign_keys={'ON' if on else 'OFF'}")
 
     def _check_fence(self, fence: Fence) -> None:
-        found = self._driver.execute("SELECT generation FROM agents WHERE name = ?", (fence.agent,))
+        found = self._writer.driver.execute("SELECT generation FROM agents WHERE name = ?", (fence.agent,))
         row = found.fetchone()
         if row is None or row[0] != fence.generation:
             newest = "none" if row is None else row[0]
@@ -197,46 +230,16 @@ class Store:
                 f"{fence.agent}: generation {fence.generation} was replaced by {newest}; its write is refused"
             )
 
-    def _rollback(self) -> None:
-        # After a full disk SQLite has rolled back by itself; a second ROLLBACK would hide the cause.
-        if self._driver.in_transaction:
-            self._driver.execute("ROLLBACK")
-
     def close(self) -> None:
         """Close every connection; a second close is harmless."""
         with self._mutex:
-            for connection in [self._writer, *self._opened]:
-                connection.close()
+            for line in [self._writer, *self._opened]:
+                line.close()
             self._opened.clear()
             self._lock.close()
 
-    def _connect(self) -> Connection:
-        opening = _opening.set(self.path)
-        try:
-            return _engine().connect()
-        finally:
-            _opening.reset(opening)
 
-
-def _driver(connection: Connection) -> sqlite3.Connection:
-    """The driver's own connection below: SQLAlchemy's accounting of transactions is not in use here."""
-    driver: Any = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)
-    return driver
-
-
-def _rows(
-    connection: Connection,
-    driver: sqlite3.Connection,
-    statement: Executable | Prepared,
-    values: Mapping[str, Any] | None,
-) -> list[dict[str, Any]]:
-    if isinstance(statement, Prepared):
-        return statement.rows(driver, values or {})
-    return [dict(row) for row in connection.execute(statement, values).mappings()]
-
-
-_opening: ContextVar[Path] = ContextVar("_opening")
+_lent: ContextVar[sqlite3.Connection] = ContextVar("_lent")
 
 
 @functools.cache
@@ -246,36 +249,28 @@ def _engine() -> Engine:
     What SQLAlchemy has learned of the dialect and compiled of our statements lives in it: a child whose
     parent has used a store starts with all of it, which halves its way to the first message.
     """
-    engine = create_engine(
-        "sqlite://",
-        creator=lambda: _connect(_opening.get()),
-        poolclass=NullPool,
-        isolation_level="AUTOCOMMIT",
-        skip_autocommit_rollback=True,
-    )
-    event.listen(engine, "connect", _prepare)
+    engine = create_engine("sqlite://", creator=_lent.get, poolclass=NullPool, pool_reset_on_return=None)
+    # It begins and ends a transaction on the first connection it is lent, to find out what it is: not on ours,
+    # which may be in the middle of one.
+    with closing(sqlite3.connect(":memory:")) as stranger:
+        lending = _lent.set(stranger)
+        engine.connect().close()
+        _lent.reset(lending)
     return engine
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     # Our own BEGIN and COMMIT only: with isolation_level None the driver adds none.
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         f"file:{_quoted(path)}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
     )
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
 
 
 def _quoted(path: Path) -> str:
     return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-
-
-def _prepare(connection: sqlite3.Connection, _record: object) -> None:
-    for pragma in (
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        "temp_store=MEMORY",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
 
 
 def check_header(path: Path) -> None:

@@ -107,6 +107,11 @@ _OPEN = Prepared(
     .where(messages.c.recipient == bindparam("recipient"), messages.c.state == _CLAIMED)
     .order_by(messages.c.id)
 )
+_TAKE_OVER = Prepared(
+    update(messages)
+    .where(messages.c.recipient == bindparam("agent"), messages.c.state == _CLAIMED)
+    .values(claim_generation=bindparam("generation"))
+)
 _RECIPIENTS = Prepared(
     select(messages.c.recipient)
     .distinct()
@@ -221,11 +226,7 @@ def claimed(store: Store, recipient: str) -> list[Row]:
 
 def take_over(tx: Transaction, recipient: str, generation: int) -> None:
     """Make every claim of `recipient`'s older incarnations this one's."""
-    tx.execute(
-        update(messages)
-        .where(messages.c.recipient == recipient, messages.c.state == MessageState.CLAIMED.value)
-        .values(claim_generation=generation)
-    )
+    tx.run(_TAKE_OVER, {"agent": recipient, "generation": generation})
 
 
 def acknowledge(tx: Transaction, message_id: int, *, now: float) -> None:

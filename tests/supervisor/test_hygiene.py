@@ -27,7 +27,16 @@ from supervisor.chores import Chores
 from supervisor.inhibit import PROOF_S, Inhibitor
 from tests.support.nights import PROJECT, Night, scripted_model
 from tests.support.stand_ins import install
-from tests.support.stores import NOW, add_agent, add_project, make_file, new_incarnation, open_store, put
+from tests.support.stores import (
+    NOW,
+    add_agent,
+    add_project,
+    drivers,
+    make_file,
+    new_incarnation,
+    open_store,
+    put,
+)
 from tests.support.waiting import eventually
 
 DAY_S = 86_400.0
@@ -314,13 +323,11 @@ def test_no_statement_of_a_step_reads_a_table_that_grows_from_end_to_end(store: 
     _fill(store, "shop")
     fence = Fence("engineer-1.shop", 1)
     seen: list[str] = []
-    for connection in (store.read(), store._writer):
-        raw = connection.connection.driver_connection
-        assert raw is not None
-        raw.set_trace_callback(seen.append)
+    for driver in drivers(store):
+        driver.set_trace_callback(seen.append)
     _hot_paths(store, fence)
-    for connection in (store.read(), store._writer):
-        connection.connection.driver_connection.set_trace_callback(None)  # type: ignore[union-attr]
+    for driver in drivers(store):
+        driver.set_trace_callback(None)
     statements = {sql for sql in seen if sql.lstrip().upper().startswith(("SELECT", "UPDATE", "DELETE"))}
     assert len(statements) > 20
     growing = ("messages", "history", "intents", "task_events", "gate_runs", "incidents")

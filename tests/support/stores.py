@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sqlite3
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -92,10 +93,14 @@ def claim_next(store: Store, fence: Fence, *, now: float = NOW) -> Row | None:
         return row if inbox.claim(tx, row.id, generation=fence.generation, now=now) else None
 
 
+def drivers(store: Store) -> list[sqlite3.Connection]:
+    """All connections by which this thread reads and writes, to listen in on them."""
+    store.read()
+    return [line.driver for line in (store._writer, *store._opened)]
+
+
 def instructions(store: Store, read: Callable[[], object]) -> int:
     """How many of its virtual machine's instructions SQLite needs for a read on this thread."""
-    raw = store.read().connection.driver_connection
-    assert raw is not None
     count = 0
 
     def tick() -> int:
@@ -104,9 +109,12 @@ def instructions(store: Store, read: Callable[[], object]) -> int:
         return 0
 
     read()  # once before, as the first run also prepares the statement
-    raw.set_progress_handler(tick, 1)
+    for driver in drivers(store):
+        driver.set_progress_handler(tick, 1)
     try:
         read()
     finally:
-        raw.set_progress_handler(None, 1)
+        for driver in drivers(store):
+            driver.set_progress_handler(None, 1)
+    assert count > 0, "nothing was read"
     return count
