@@ -49,6 +49,7 @@ def examine(home: Home, config: Config) -> Iterator[Finding]:
     yield _tmux(config)
     yield from _home(home, config)
     yield from _store(home)
+    yield _supervisor(home)
     yield _sandbox(home, config)
     yield from _models(config)
 
@@ -132,6 +133,27 @@ def _store(home: Home) -> Iterator[Finding]:
         fix = "somebody reads it without end; `nightcrew down` and `nightcrew up` end that"
         yield Finding("store", "warning" if is_long else "ok", told, fix if is_long else None)
     yield _backups(copies)
+
+
+def _supervisor(home: Home) -> Finding:
+    from store.engine import Store
+    from store.errors import StoreError
+    from supervisor import status
+
+    found = status.holder(home)
+    if found is None:
+        return Finding("supervisor", "ok", "none runs; `nightcrew up` starts it")
+    try:
+        store = Store(home.store)
+    except StoreError:
+        return Finding("supervisor", "ok", f"process {found.pid}")  # what ails the store is told above
+    try:
+        why = status.stuck(found, store)
+    finally:
+        store.close()
+    if why is not None:
+        return Finding("supervisor", "missing", f"process {found.pid}: {why.reason}", why.fix)
+    return Finding("supervisor", "ok", f"process {found.pid}, since {status.iso(found.since)}")
 
 
 def _restore(home: Home, copies: Sequence[Backup]) -> str:

@@ -27,6 +27,7 @@ def observe_sandbox(store: Store, config: Config, home: Home) -> None:
     unsafe = config.sandbox.mode == "off"
     with store.write() as tx:
         incidents.set_fact(tx, "model_hosts", list(config.model.hosts), now=time.time())
+        incidents.set_fact(tx, "model_slots", config.model.slots, now=time.time())
     try:
         report = self_test(
             choose(policy_of(config, home.path), unsafe=unsafe), tmux_socket=home.run / "tmux.sock"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import time
@@ -13,6 +12,7 @@ import psutil
 
 from actors import log
 from actors.home import Home
+from supervisor.status import is_held
 
 ORPHAN_PATIENCE_S = 1.5  # by themselves they end within a second of their supervisor's death
 KILL_PATIENCE_S = 5.0
@@ -51,21 +51,6 @@ def end_stray_sandboxes(home: Home) -> list[int]:
             _kill(process.pid)
             killed.append(process.pid)
     return killed
-
-
-def is_held(path: Path) -> bool:
-    """Whether some live process holds the lock; takes and releases it otherwise."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _wait(paths: list[Path], patience_s: float) -> None:

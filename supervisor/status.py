@@ -9,20 +9,21 @@ import contextlib
 import fcntl
 import json
 import os
-import socket
-import threading
+import subprocess
+import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from actors.addresses import SUPERVISOR
 from actors.home import Home
-from store import crew, incidents, tasks
+from store import crew, inbox, incidents, tasks
 from store.engine import Store
 from store.states import AgentState, TaskState
 
-CONNECT_TIMEOUT_S = 0.3
+UNREAD_PATIENCE_S = 10.0  # it looks every second
 _ALIVE_STATES = frozenset(
     {AgentState.STARTING, AgentState.RUNNING, AgentState.BACKOFF, AgentState.QUARANTINED}
 )
@@ -38,9 +39,17 @@ class Holder:
     ready: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A supervisor that lives and does nothing: how that is seen, and what mends it."""
+
+    reason: str
+    fix: str
+
+
 def holder(home: Home) -> Holder | None:
     """The running supervisor of a home, None if there is none: its lock tells, its file only who."""
-    if not _is_held(home):
+    if not is_held(home.supervisor_lock):
         return None
     return last_said(home) or Holder(0, time.time(), 0, False)
 
@@ -53,13 +62,14 @@ def last_said(home: Home) -> Holder | None:
     return None
 
 
-def _is_held(home: Home) -> bool:
+def is_held(lock: Path) -> bool:
+    """Whether some live process holds the lock of a home or of an actor; asked by having it for an instant."""
     try:
-        descriptor = os.open(home.supervisor_lock, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        # Shared: two that only look must not take each other for a supervisor.
+        # Shared: two that only look must not take each other for the holder.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -68,12 +78,40 @@ def _is_held(home: Home) -> bool:
     return False
 
 
-def of_crew(store: Store, home: Home, hosts: list[str]) -> dict[str, Any]:
-    """What `status --json` prints. `hosts` are the model hosts to look at, as URLs."""
-    found = holder(home)
+def process_state(pid: int) -> str | None:
+    """What a process does, in the letter of `ps`: `T` is stopped, `Z` dead and not yet buried. None: it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        if sys.platform == "linux":
+            return None
+    told = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return told.stdout.strip()[:1] or None
+
+
+def stuck(found: Holder, store: Store) -> Stuck | None:
+    """Why a supervisor that holds its home does not work; None if it does. Nobody else would notice."""
+    if found.pid and process_state(found.pid) == "T":
+        return Stuck(
+            "it is stopped (SIGSTOP, or Ctrl-Z): agents work on, but nothing that dies is restarted",
+            f"kill -CONT {found.pid}",
+        )
+    now = time.time()
+    # What it would take first. A more pressing one that came later hides it, but only until it is as old.
+    unread = inbox.peek(store, SUPERVISOR, now=now)
+    if unread is not None and (unread_s := now - max(unread.created_at, found.since)) > UNREAD_PATIENCE_S:
+        return Stuck(
+            f"it has not read its mailbox for {unread_s:.0f} s: nothing that dies is restarted",
+            f"kill -9 {found.pid}; nightcrew up (nothing is lost by it)",
+        )
+    return None
+
+
+def of_crew(store: Store, found: Holder | None, hosts: list[dict[str, Any]]) -> dict[str, Any]:
+    """What `status --json` prints. `found` is the home's supervisor; `hosts` are from `hosts.py`."""
     return {
-        "supervisor": _with_sleep(store, of_supervisor(found)),
-        "model": {"hosts": of_hosts(hosts)},
+        "supervisor": None if found is None else _with_condition(store, found),
+        "model": {"hosts": hosts},
         "sandbox": incidents.fact(store, "sandbox") if found is not None else None,
         "disk_short": incidents.fact(store, "disk_short") if found is not None else None,
         "projects": [of_project(store, row) for row in crew.all_projects(store)],
@@ -81,11 +119,11 @@ def of_crew(store: Store, home: Home, hosts: list[str]) -> dict[str, Any]:
     }
 
 
-def of_nothing(hosts: list[str]) -> dict[str, Any]:
+def of_nothing(hosts: list[dict[str, Any]]) -> dict[str, Any]:
     """The same before there is a store."""
     return {
         "supervisor": None,
-        "model": {"hosts": of_hosts(hosts)},
+        "model": {"hosts": hosts},
         "sandbox": None,
         "disk_short": None,
         "projects": [],
@@ -93,23 +131,21 @@ def of_nothing(hosts: list[str]) -> dict[str, Any]:
     }
 
 
-def _with_sleep(store: Store, supervisor: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Whether the machine is kept awake, as the supervisor last wrote it down."""
-    if supervisor is None:
-        return None
-    unknown = {"sleep_inhibited": False, "sleep_reason": "not looked at yet"}
-    return supervisor | (incidents.fact(store, "sleep") or unknown)
-
-
-def of_supervisor(found: Holder | None) -> dict[str, Any] | None:
-    if found is None:
-        return None
+def of_supervisor(found: Holder) -> dict[str, Any]:
     return {
         "pid": found.pid,
         "since": iso(found.since),
         "generation": found.generation,
         "ready": found.ready,
     }
+
+
+def _with_condition(store: Store, found: Holder) -> dict[str, Any]:
+    """Also whether it works, and whether the machine is kept awake, as it last wrote that down itself."""
+    why = stuck(found, store)
+    unknown = {"sleep_inhibited": False, "sleep_reason": "not looked at yet"}
+    sleep = incidents.fact(store, "sleep") or unknown
+    return of_supervisor(found) | {"stuck": None if why is None else asdict(why)} | sleep
 
 
 def of_project(store: Store, row: dict[str, Any]) -> dict[str, Any]:
@@ -186,40 +222,6 @@ def of_task(row: dict[str, Any]) -> dict[str, Any]:
         "started_at": iso(row["started_at"]),
         "finished_at": iso(row["finished_at"]),
     }
-
-
-def known_hosts(store: Store) -> list[str] | None:
-    """The model hosts that the last supervisor was given, None if there never was one."""
-    fact = incidents.fact(store, "model_hosts")
-    return [str(host) for host in fact] if isinstance(fact, list) else None
-
-
-def of_hosts(hosts: list[str]) -> list[dict[str, Any]]:
-    """Whether each host takes connections now. All are tried at once, each for at most 0.3 s.
-
-    A connection and no request: a busy server answers late, and httpx would cost more than all the rest.
-    """
-    states = ["down"] * len(hosts)
-
-    def look(index: int) -> None:
-        states[index] = "up" if _accepts(hosts[index]) else "down"
-
-    threads = [threading.Thread(target=look, args=(index,), daemon=True) for index in range(len(hosts))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(2 * CONNECT_TIMEOUT_S)
-    return [{"url": url, "state": state} for url, state in zip(hosts, states, strict=True)]
-
-
-def _accepts(url: str) -> bool:
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        with socket.create_connection((parts.hostname or "127.0.0.1", port), CONNECT_TIMEOUT_S):
-            return True
-    except OSError:
-        return False
 
 
 def _is_alive(pid: int) -> bool:

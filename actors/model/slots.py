@@ -26,10 +26,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from actors.model import capacity, tickets
 from actors.model.errors import ModelCancelled
-from actors.model.protocol import Cost
+
+if TYPE_CHECKING:
+    from actors.model.protocol import Cost
 
 LONG_PATIENCE_S = 30.0
 WARM_S = 0.15
@@ -53,11 +56,16 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """For people: how many slots a host has, how many are in use, and how many requests wait."""
+    """For people: how many slots a host has, how many are in use, how many requests wait, and whose they are.
+
+    `in_line` is in the order of the line, by the names on the tickets: with `_` for a name's dot.
+    """
 
     slots: int
     busy: int
     waiting: int
+    in_use_by: tuple[str, ...] = ()
+    in_line: tuple[str, ...] = ()
 
 
 class SlotGate:
@@ -96,12 +104,25 @@ class SlotGate:
         return self._configured or capacity.read(self._folder / "capacity.json").slots
 
     def crowd(self) -> Crowd:
-        """How it is now; for status."""
+        """How it is now; for status. Each free slot is held for an instant: who wants it just then waits a tick."""
         slots = self.capacity()
-        free = [held for number in range(slots) if (held := self._lock(number)) is not None]
-        for descriptor in free:
+        if not self._folder.is_dir():
+            return Crowd(slots, 0, 0)  # nobody has asked this host yet
+        in_use_by = tuple(self._note(number).who for number in range(slots) if not self._is_free(number))
+        waiting = tickets.waiting(self._queue)
+        return Crowd(slots, len(in_use_by), waiting, in_use_by, self._in_line() if waiting else ())
+
+    def _in_line(self) -> tuple[str, ...]:
+        """Who waits, the first one first; asked after `tickets.waiting`, which removes what the dead left."""
+        names = sorted(path.name for path in self._queue.iterdir() if not path.name.startswith("."))
+        return tuple(name.rpartition(".")[2] for name in names)
+
+    def _is_free(self, number: int) -> bool:
+        # Shared: two that only look must not take each other for a holder.
+        descriptor = self._lock(number, fcntl.LOCK_SH)
+        if descriptor is not None:
             os.close(descriptor)
-        return Crowd(slots, slots - len(free), tickets.waiting(self._queue))
+        return descriptor is not None
 
     # -- taking --------------------------------------------------------------------------------
 
@@ -168,14 +189,14 @@ class SlotGate:
                 return Slot(number, descriptor, turns)
         return None
 
-    def _lock(self, number: int) -> int | None:
+    def _lock(self, number: int, how: int = fcntl.LOCK_EX) -> int | None:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         try:
             descriptor = os.open(self._path(number), flags, 0o600)
         except FileNotFoundError:
             return None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
             return None

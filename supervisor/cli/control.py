@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from store import crew
 from supervisor.cli import names, output
 from supervisor.cli.options import Options, pass_options, shared
 from supervisor.errors import UsageProblem
@@ -45,11 +46,17 @@ def _tell(tx: Transaction, agent: str, message: AnyMessage) -> None:
     mailbox.post(tx, HUMAN, agent, message, now=time.time(), priority=Priority.CONTROL)
 
 
-def _team(tx: Transaction, project: str) -> list[str]:
-    """The project's agents that take control messages: those with a role."""
-    from store import crew
+def _tell_team(tx: Transaction, project: str, message: AnyMessage) -> None:
+    """Tell the project's agents that take control messages: those with a role that are to run."""
+    for row in crew.all_agents(tx, project=project):
+        if row["role"] and row["wanted"]:
+            _tell(tx, row["name"], message)
 
-    return [row["name"] for row in crew.all_agents(tx, project=project) if row["role"] and row["wanted"]]
+
+def _want_team(tx: Transaction, project: str, *, wanted: bool) -> None:
+    """Whether the project's processes are to run, the gate's too; the supervisor acts on it once it is told."""
+    for row in crew.all_agents(tx, project=project):
+        crew.change_agent(tx, row["name"], wanted=wanted)
 
 
 def _thinking(agent: names.Agent) -> str:
@@ -67,12 +74,6 @@ def live(project: names.Project, *states: str) -> str:
     return project.name
 
 
-def _set_state(tx: Transaction, project: str, state: str, **values: Any) -> None:
-    from store import crew
-
-    crew.change_project(tx, project, state=state, **values)
-
-
 @click.command("pause", short_help="Interrupt an agent or a project, until resume.")
 @click.argument("name", shell_complete=names.complete_either)
 @shared
@@ -85,9 +86,8 @@ def pause_command(options: Options, name: str) -> None:
         if isinstance(target, names.Agent):
             _tell(tx, _thinking(target), Pause())
             return f"{target.name} is told to pause; `nightcrew resume {target.name}` lets it go on"
-        _set_state(tx, live(target), "paused")
-        for agent in _team(tx, target.name):
-            _tell(tx, agent, Pause())
+        crew.change_project(tx, live(target), state="paused")
+        _tell_team(tx, target.name, Pause())
         return f"the project {target.name} is paused; `nightcrew resume {target.name}` lets it go on"
 
     _intervene(options, name, act)
@@ -101,17 +101,14 @@ def resume_command(options: Options, name: str) -> None:
     """Resume NAME, an agent or a whole project."""
     from actors import work
     from actors.messages import Resume
-    from store import crew
 
     def act(tx: Transaction, target: names.Agent | names.Project) -> str:
         if isinstance(target, names.Agent):
             _tell(tx, _thinking(target), Resume())
             return f"{target.name} is told to go on"
-        _set_state(tx, live(target), "active")
-        for row in crew.all_agents(tx, project=target.name):
-            crew.change_agent(tx, row["name"], wanted=True)
-            if row["role"]:
-                _tell(tx, row["name"], Resume())
+        crew.change_project(tx, live(target), state="active")
+        _want_team(tx, target.name, wanted=True)
+        _tell_team(tx, target.name, Resume())
         work.assign_waiting(tx, crew.project(tx, target.name), now=time.time())
         work.tell_supervisor(tx, target.name, now=time.time())
         return f"the project {target.name} goes on"
@@ -135,10 +132,8 @@ def cancel_command(options: Options, name: str, reason: str) -> None:
         if isinstance(target, names.Agent):
             _tell(tx, _thinking(target), CancelTurn(reason=reason))
             return f"{target.name} is told to drop its turn"
-        live(target)
-        for agent in _team(tx, target.name):
-            _tell(tx, agent, CancelTurn(reason=reason))
-        _set_state(tx, target.name, "cancelled", finished_at=time.time(), summary=reason)
+        _tell_team(tx, live(target), CancelTurn(reason=reason))
+        crew.change_project(tx, target.name, state="cancelled", finished_at=time.time(), summary=reason)
         work.send_home(tx, target.name, now=time.time())
         return f"the project {target.name} is cancelled; what was merged is on {target.row['branch']}"
 
@@ -152,16 +147,14 @@ def cancel_command(options: Options, name: str, reason: str) -> None:
 def stop_command(options: Options, name: str) -> None:
     """End the process of NAME, an agent or a whole project. `restart` brings it back where it was."""
     from actors import work
-    from store import crew
 
     def act(tx: Transaction, target: names.Agent | names.Project) -> str:
         if isinstance(target, names.Agent):
             crew.change_agent(tx, target.name, wanted=False)
             work.tell_supervisor(tx, target.row["project"], now=time.time())
         else:
-            _set_state(tx, live(target), "paused")
-            for row in crew.all_agents(tx, project=target.name):
-                crew.change_agent(tx, row["name"], wanted=False)
+            crew.change_project(tx, live(target), state="paused")
+            _want_team(tx, target.name, wanted=False)
             work.tell_supervisor(tx, target.name, now=time.time())
         return f"{target.name} is to stop; `nightcrew restart {target.name}` brings it back"
 
@@ -176,18 +169,16 @@ def restart_command(options: Options, name: str) -> None:
     """End and start the process of NAME, an agent or a whole project. It resumes at the step it was at."""
     from actors.addresses import SUPERVISOR
     from actors.messages import RestartAgent
-    from store import crew
 
     def act(tx: Transaction, target: names.Agent | names.Project) -> str:
         if isinstance(target, names.Agent):
             _refuse_of_ended_project(tx, target)
             agents = [target.name]
         else:
-            _set_state(tx, live(target), "active")
+            crew.change_project(tx, live(target), state="active")
             agents = [row["name"] for row in crew.all_agents(tx, project=target.name)]
         for agent in agents:
-            crew.change_agent(tx, agent, wanted=True)
-            crew.change_agent(tx, agent, paused=False)
+            crew.change_agent(tx, agent, wanted=True, paused=False)
             _tell(tx, SUPERVISOR, RestartAgent(agent=agent))
         return f"{target.name} is to start anew"
 
@@ -195,7 +186,5 @@ def restart_command(options: Options, name: str) -> None:
 
 
 def _refuse_of_ended_project(tx: Transaction, agent: names.Agent) -> None:
-    from store import crew
-
     if agent.row["project"] is not None:
         live(names.Project(crew.project(tx, agent.row["project"])))

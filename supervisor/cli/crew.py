@@ -28,20 +28,29 @@ def status_command(options: Options) -> None:
     nightcrew status --json | jq '.agents[] | select(.state != "running")'
     """
     from store.errors import StoreMissing
-    from supervisor import status
+    from supervisor import hosts, status
 
     try:
         with options.store() as store:
-            hosts = status.known_hosts(store) or _configured_hosts(options)
-            found = status.of_crew(store, options.home, hosts)
+            found = _of_crew(store, options)
             needs_you = _needing_you(store, found)
     except StoreMissing:
-        found = status.of_nothing(_configured_hosts(options))
+        found = status.of_nothing(hosts.at_rest(_configured_hosts(options)))
         needs_you = 0
     if options.as_json:
         output.print_json(found | {"needs_you": needs_you})
     else:
         _print_status(options, found, needs_you)
+
+
+def _of_crew(store: Store, options: Options) -> dict[str, Any]:
+    from supervisor import hosts, status
+
+    running = status.holder(options.home)
+    urls = hosts.known(store) or _configured_hosts(options)
+    if running is None:
+        return status.of_crew(store, None, hosts.at_rest(urls))
+    return status.of_crew(store, running, hosts.at_work(urls, options.home, store))
 
 
 def _configured_hosts(options: Options) -> list[str]:
@@ -73,6 +82,8 @@ def _print_status(options: Options, found: dict[str, Any], needs_you: int) -> No
         click.echo(
             f"supervisor {supervisor['pid']}, start {supervisor['generation']}, since {supervisor['since']}"
         )
+        if wrong := supervisor["stuck"]:
+            click.echo(f"THE SUPERVISOR DOES NOTHING: {wrong['reason']}\n  -> {wrong['fix']}")
         if not supervisor["sleep_inhibited"] and any(p["state"] == "active" for p in found["projects"]):
             click.echo(f"the machine may fall asleep: {supervisor['sleep_reason']}")
     if short := found["disk_short"]:
@@ -81,7 +92,7 @@ def _print_status(options: Options, found: dict[str, Any], needs_you: int) -> No
             f"{short['least_mb']} are the least"
         )
     for host in found["model"]["hosts"]:
-        click.echo(f"model host {host['url']}: {host['state']}")
+        click.echo(f"model host {host['url']}: {', '.join(_host_words(host))}")
     if isinstance(found["sandbox"], dict):
         click.echo(f"sandbox {found['sandbox'].get('summary', found['sandbox'].get('mode'))}")
     if needs_you:
@@ -98,6 +109,28 @@ def _print_status(options: Options, found: dict[str, Any], needs_you: int) -> No
             ("agent", "state", "doing", "task", "restarts", "pid"), map(_agent_cells, found["agents"])
         ):
             click.echo(line)
+
+
+def _host_words(host: dict[str, Any]) -> list[str]:
+    """`up`, `breaker closed`, `2 of 4 slots in use (a, b)`, `1 waits (c)`; only the first without a crew."""
+    words, slots, breaker = [host["state"]], host["slots"], host["breaker"]
+    if breaker is not None:
+        until = f" until {output.local_iso(breaker['until'])}" if breaker["until"] else ""
+        reason = f" ({output.plain(breaker['reason'])})" if breaker["reason"] else ""
+        words.append(f"breaker {breaker['state'].replace('_', ' ')}{until}{reason}")
+    if slots is not None:
+        words.append(f"{slots['in_use']} of {slots['total']} slots in use{_some(slots['in_use_by'])}")
+        if waiting := slots["waiting"]:
+            words.append(f"{len(waiting)} {'waits' if len(waiting) == 1 else 'wait'}{_some(waiting)}")
+    return words
+
+
+def _some(names_: list[str], most: int = 4) -> str:
+    """The first names in brackets, and how many more there are."""
+    if not names_:
+        return ""
+    more = f" and {len(names_) - most} more" if len(names_) > most else ""
+    return f" ({', '.join(names_[:most])}{more})"
 
 
 def _project_cells(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ import click
 
 from supervisor.status import iso
 
-__all__ = ["for_how_long", "is_terminal", "iso", "local", "note", "plain", "print_json", "table"]
+__all__ = ["for_how_long", "is_terminal", "iso", "local", "local_iso", "note", "plain", "print_json", "table"]
 
 
 def local(at: float | None) -> str:
@@ -23,6 +23,11 @@ def local(at: float | None) -> str:
     then = datetime.fromtimestamp(at).astimezone()
     today = datetime.now().astimezone().date()
     return f"{then:%H:%M:%S}" if then.date() == today else f"{then:%Y-%m-%d %H:%M}"
+
+
+def local_iso(text: str) -> str:
+    """The same of a time as `--json` writes it."""
+    return local(datetime.fromisoformat(text).timestamp())
 
 
 def for_how_long(duration_s: float) -> str:

@@ -169,7 +169,7 @@ def start(options: Options, *, unsafe: bool) -> dict[str, Any]:
     assert found is not None
     # The supervisor outlives this command on purpose: without this its Popen object would warn of it.
     process.returncode = 0
-    return status.of_supervisor(found) or {}
+    return status.of_supervisor(found)
 
 
 def _environment(options: Options) -> dict[str, str]:
@@ -231,10 +231,14 @@ def end(home: Home, pid: int) -> None:
 
     deadline = time.monotonic() + END_PATIENCE_S
     asked = False
-    while ((found := status.holder(home)) is not None and found.pid in (0, pid)) or (pid and _lives(pid)):
+    # A zombie (its parent is not us) has ended.
+    while ((found := status.holder(home)) is not None and found.pid in (0, pid)) or (
+        pid and status.process_state(pid) not in (None, "Z", "X")
+    ):
         if not asked and (pid := pid or (found.pid if found else 0)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
+                os.kill(pid, signal.SIGCONT)  # one that is stopped would never hear of it
             asked = True
         if time.monotonic() > deadline:
             raise NightcrewError(
@@ -243,18 +247,3 @@ def end(home: Home, pid: int) -> None:
                 f"`kill -9 {pid}` loses nothing: its children end by themselves, `nightcrew up` resumes"
             )
         time.sleep(POLL_S)
-
-
-def _lives(pid: int) -> bool:
-    """Whether the process runs; a zombie (its parent is not us) does not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        if sys.platform == "linux":
-            return False
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
-    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from actors.model.rehearsal import RehearsalServer
 from supervisor import status
 from tests.cli.conftest import Cli
 from tests.git.user_repository import UserRepository
@@ -59,6 +60,7 @@ def test_an_answer_that_does_not_come_in_time_is_an_error_and_cancel_drops_the_t
     done = live("send", "orchestrator", "Take your time", "--wait", "--timeout", "0.5", "--json")
     assert done.code == 1
     assert "within 0.5 s" in done.error["message"]
+    eventually(lambda: _with_a_slot(live) == ["orchestrator"], "the turn has begun", within_s=20)
     assert live("cancel", "orchestrator").code == 0
     assert live("send", "orchestrator", "Who are you?", "--wait", "--timeout", "30").code == 0
 
@@ -75,6 +77,40 @@ def test_a_supervisor_that_dies_while_one_waits_is_told_with_the_way_on(
     assert waiting.returncode == 76, said
     assert "nightcrew up" in said
     assert live("up").code == 0
+
+
+def test_status_shows_who_has_a_model_slot_while_the_model_answers(live: Cli, model: RehearsalServer) -> None:
+    assert live("up").code == 0
+    assert live("send", "orchestrator", "Take your time").code == 0
+    eventually(lambda: _with_a_slot(live) == ["orchestrator"], "the orchestrator has a slot", within_s=20)
+    (host,) = live("status", "--json").json()["model"]["hosts"]
+    assert (host["url"], host["state"], host["breaker"]["state"]) == (model.url, "up", "closed")
+
+
+def test_a_stopped_supervisor_is_told_with_what_mends_it_and_down_ends_it_all_the_same(live: Cli) -> None:
+    assert live("up").code == 0
+    holder = status.holder(live.home)
+    assert holder is not None
+    os.kill(holder.pid, signal.SIGSTOP)
+    eventually(lambda: status.process_state(holder.pid) == "T", "it is stopped", within_s=5)
+    stuck = live("status", "--json").json()["supervisor"]["stuck"]
+    assert "is stopped" in stuck["reason"]
+    assert stuck["fix"] == f"kill -CONT {holder.pid}"
+    assert f"-> kill -CONT {holder.pid}" in live("status").out
+    assert _told_of_supervisor(live) == ("missing", f"kill -CONT {holder.pid}")
+    os.kill(holder.pid, signal.SIGCONT)
+    eventually(lambda: status.process_state(holder.pid) != "T", "it goes on", within_s=5)
+    assert live("status", "--json").json()["supervisor"]["stuck"] is None
+    assert _told_of_supervisor(live) == ("ok", None)
+    os.kill(holder.pid, signal.SIGSTOP)
+    assert live("down", "--json").json() == {"stopped": True, "pid": holder.pid}
+    assert not _lives(holder.pid)
+
+
+def _told_of_supervisor(cli: Cli) -> tuple[str, str | None]:
+    """What `doctor` says of it: state and fix."""
+    findings = cli("doctor", "--json").json()["findings"]
+    return next((row["state"], row["fix"]) for row in findings if row["name"] == "supervisor")
 
 
 def test_ctrl_c_ends_the_watching_and_not_the_work(live: Cli, spec: Path, repository: UserRepository) -> None:
@@ -94,6 +130,13 @@ def _lives(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _with_a_slot(cli: Cli) -> list[str]:
+    """Who has a slot of the only model host."""
+    (host,) = cli("status", "--json").json()["model"]["hosts"]
+    found: list[str] = host["slots"]["in_use_by"]
+    return found
 
 
 def _pid(cli: Cli, name: str) -> int | None:

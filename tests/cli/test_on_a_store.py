@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from actors import messages
+from actors.agent import lines
+from actors.home import Home
 from actors.messages import Text
+from actors.model import tickets
+from actors.model.breaker import Breaker, Health
+from actors.model.slots import SlotGate
 from store import crew, inbox, incidents, tasks, timers
 from store.engine import Store
 from store.states import MessageState, TaskState
+from supervisor import hosts
+from supervisor.cli import output
 from tests.cli.conftest import ROOT, Cli, InProcess
 from tests.git.user_repository import UserRepository
 from tests.support.stores import NOW
@@ -110,6 +122,94 @@ def test_an_agent_that_was_running_when_its_supervisor_died_is_not_shown_as_runn
         crew.change_agent(tx, "pm.shop", state="running", pid=1)
     row = next(row for row in quick("status", "--json").json()["agents"] if row["name"] == "pm.shop")
     assert (row["state"], row["pid"]) == ("stopped", None)
+
+
+@pytest.fixture
+def supervisor(home: Home, shop: dict[str, Any]) -> Iterator[int]:
+    """The home is held as by a supervisor that began a minute ago; its pid is that of a process that idles."""
+    with subprocess.Popen(["sleep", "600"]) as idle:
+        try:
+            held = {"pid": idle.pid, "since": time.time() - 60, "generation": 1, "ready": True}
+            home.supervisor_lock.write_text(json.dumps(held))
+            with home.supervisor_lock.open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield idle.pid
+        finally:
+            idle.kill()
+
+
+def test_a_supervisor_that_does_not_read_its_mailbox_is_told_with_what_mends_it(
+    quick: InProcess, store: Store, supervisor: int
+) -> None:
+    assert quick("status", "--json").json()["supervisor"]["stuck"] is None
+    with store.write() as tx:
+        body = messages.encode(messages.ProjectChanged())
+        for age_s in (20, 0):
+            inbox.append(
+                tx,
+                sender="human",
+                recipient="supervisor",
+                kind="project_changed",
+                body=body,
+                priority=100,
+                now=time.time() - age_s,
+            )
+    stuck = quick("status", "--json").json()["supervisor"]["stuck"]
+    assert "not read its mailbox for 20 s" in stuck["reason"]
+    assert stuck["fix"].startswith(f"kill -9 {supervisor}; nightcrew up")
+    assert f"-> {stuck['fix']}" in quick("status").out
+
+
+@pytest.mark.usefixtures("supervisor")
+def test_status_shows_a_hosts_slots_who_waits_and_its_breaker(
+    quick: InProcess, home: Home, store: Store
+) -> None:
+    url, other = "http://127.0.0.1:1", "http://127.0.0.1:2"
+    with store.write() as tx:
+        incidents.set_fact(tx, "model_hosts", [url, other], now=NOW)
+        incidents.set_fact(tx, "model_slots", 2, now=NOW)
+    folder = hosts.folder_of(home.run, url)
+    breaker = Breaker(folder)
+    breaker.failed("it hung up", unreachable=True, began_at=time.time())
+    with SlotGate(folder, 2).slot("engineer-1.shop", brief=False, cancelled=threading.Event()):
+        waiting = [tickets.Ticket(folder / "queue", name, 0.0) for name in ("pm.shop", "orchestrator")]
+        health = breaker.health()
+        found, idle = quick("status", "--json").json()["model"]["hosts"]
+        shown = quick("status").out
+        for ticket in waiting:
+            ticket.close()
+    assert found["slots"] == {
+        "total": 2,
+        "in_use": 1,
+        "in_use_by": ["engineer-1.shop"],
+        "waiting": ["pm.shop", "orchestrator"],
+    }
+    assert found["breaker"]["reason"] == "it hung up"
+    assert found["breaker"]["until"] in (None, output.iso(health.retry_at))  # half open when that is over
+    assert "1 of 2 slots in use (engineer-1.shop), 2 wait (pm.shop, orchestrator)" in shown
+    assert idle["slots"] == {"total": 2, "in_use": 0, "in_use_by": [], "waiting": []}
+    assert idle["breaker"] == {"state": "closed", "until": None, "reason": None}
+    assert f"model host {other}: down, breaker closed, 0 of 2 slots in use" in shown
+
+
+@pytest.mark.usefixtures("supervisor")
+def test_a_hosts_open_breaker_is_shown_until_when(quick: InProcess, home: Home, store: Store) -> None:
+    url = "http://127.0.0.1:1"
+    with store.write() as tx:
+        incidents.set_fact(tx, "model_hosts", [url], now=NOW)
+    folder = hosts.folder_of(home.run, url)
+    folder.mkdir(parents=True)
+    retry_at = time.time() + 25
+    rests = Health(failures=1, openings=9, failed_at=time.time(), retry_at=retry_at, reason="refused")
+    (folder / "health.json").write_text(json.dumps(asdict(rests)))
+    (found,) = quick("status", "--json").json()["model"]["hosts"]
+    assert found["breaker"] == {"state": "open", "until": output.iso(retry_at), "reason": "refused"}
+    assert f"breaker open until {output.local(retry_at)} (refused)" in quick("status").out
+
+
+def test_a_hosts_folder_is_where_the_agents_have_it(home: Home) -> None:
+    for url in ("http://127.0.0.1:11434", "https://[::1]:8/api", "http://gpu.lan:80"):
+        assert hosts.folder_of(home.run, url) == lines.folder_of(home.run, url)
 
 
 def test_check_ins_are_scheduled_listed_and_cancelled(quick: InProcess, store: Store) -> None:
@@ -307,13 +407,17 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(cli: Cli) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.usefixtures("supervisor")
 @pytest.mark.parametrize("command", ["send", "status"])
-def test_the_quick_commands_import_nothing_heavy(command: str, cli: Cli) -> None:
+def test_the_quick_commands_import_nothing_heavy(command: str, home: Home, store: Store) -> None:
+    with store.write() as tx:
+        incidents.set_fact(tx, "model_hosts", ["http://127.0.0.1:1"], now=NOW)
     heavy = {"rich", "ollama", "httpx", "libtmux", "alembic", "loguru", "prompt_toolkit", "psutil", "pykka"}
+    heavy |= {"pydantic"}
     words = ["send", "pm", "hi"] if command == "send" else ["status"]
     program = (
         "import json, sys; from supervisor.cli import app; "
-        f"app.run({[*words, '--home', str(cli.home.path)]!r}); print(json.dumps(sorted(sys.modules)))"
+        f"app.run({[*words, '--home', str(home.path)]!r}); print(json.dumps(sorted(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True

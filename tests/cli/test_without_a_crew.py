@@ -20,7 +20,8 @@ def test_status_without_a_store_is_a_true_answer_with_the_shape_of_the_design(cl
     assert done.code == 0
     assert found["supervisor"] is None
     assert (found["projects"], found["agents"]) == ([], [])
-    assert found["model"]["hosts"] == [{"url": "http://127.0.0.1:11434", "state": "down"}]
+    (host,) = found["model"]["hosts"]
+    assert host == {"url": "http://127.0.0.1:11434", "state": "down", "slots": None, "breaker": None}
 
 
 def test_a_command_that_needs_the_store_says_what_makes_it(cli: Cli) -> None:

@@ -143,7 +143,7 @@ def processes_of(home: Home) -> list[psutil.Process]:
     """Everything that holds an actor's lock of this home, found by the lock's own record."""
     found = []
     for path in home.run.glob("*.lock"):
-        if path != home.supervisor_lock and recovery.is_held(path):
+        if path != home.supervisor_lock and status.is_held(path):
             found.append(psutil.Process(int(path.read_text().split()[0])))
     return found
 
