@@ -12,50 +12,52 @@ from pathlib import Path
 from typing import Any
 
 from actors import gate, log, mailbox, work, workspace
-from actors.actor import Actor, Effects, Runtime, nothing
-from actors.agent.workbench import policy_of
-from actors.checks import CheckReport, CheckRun, report_from_json
+from actors.actor import Effects, Runtime, nothing
+from actors.checks import CheckReport, report_from_json
 from actors.disk import RoomWatch
 from actors.errors import Interrupted, MessageUnexpected
 from actors.gate import GateResult
+from actors.gate_patience import QA_PATIENCE_S, QaPatience
+from actors.gate_runner import SandboxedChecks
 from actors.messages import AnyMessage, ReviewRequested, TaskSubmitted, VerdictReported
-from actors.sandbox.choose import choose
-from actors.sandbox.policy import Sandbox
-from actors.sandbox.run import run_command
-from actors.tools.crew import post_verdict
+from actors.setbacks import PatientActor
 from store import crew, history, inbox, incidents, tasks
 from store.engine import Transaction
 from store.inbox import Row
-from store.states import Activity, AgentState, EntryKind, ProjectState, Role, TaskState
+from store.states import Activity, EntryKind, ProjectState, Role, TaskState
 
-SHOWN_CHARACTERS = 400_000  # test counts are read from the output: as whole as it can be had
-QA_PATIENCE_S = 2_700.0
+OURS = frozenset({TaskState.SUBMITTED, TaskState.CHECKING})
+ALIVE = frozenset({ProjectState.ACTIVE, ProjectState.PAUSED})
 LOOK_S = 60.0
-ROOM_LOOK_S = 2.0
+WAITING_LOOK_S = 2.0
 
 
-class MergeQueue(Actor):
+class MergeQueue(PatientActor):
     """Named `gate.<project>`."""
 
     def __init__(self, runtime: Runtime) -> None:
         super().__init__(runtime)
-        self._sandbox: Sandbox | None = None
+        self._run_check = SandboxedChecks(runtime.config, runtime.home.path, self.coupling.stopping)
         self._room = RoomWatch([runtime.home.path], runtime.config.retention.min_free_mb)
-        self._waits = False
+        self._rests_as = Activity.IDLE
         self._looked_at = time.monotonic()
-        self._patience_s: dict[tuple[int, str], float] = {}
+        self._patience = QaPatience(runtime.store, runtime.name.removeprefix("gate."))
 
     def recover(self) -> None:
         self._room.paths = [self.runtime.home.path, Path(self.project["repository"])]
 
     def drain(self) -> None:
-        """A merge takes room; what is submitted meanwhile waits in the mailbox."""
-        short = self._room.look() is not None
-        if short != self._waits:
+        """A merge takes room, and a paused project has none made; submissions wait in the mailbox."""
+        rests_as = Activity.IDLE
+        if self.project["state"] == ProjectState.PAUSED:
+            rests_as = Activity.PAUSED
+        elif self._room.look() is not None:
+            rests_as = Activity.NO_SPACE
+        if rests_as != self._rests_as:
             with self.write() as tx:
-                self._rest(tx, Activity.NO_SPACE if short else Activity.IDLE)
-            self._waits = short
-        if not short:
+                self._rest(tx, rests_as)
+            self._rests_as = rests_as
+        if rests_as is Activity.IDLE:
             super().drain()
 
     @property
@@ -65,19 +67,25 @@ class MergeQueue(Actor):
     def handle(self, message: AnyMessage, row: Row) -> Effects:
         match message:
             case TaskSubmitted(task=task_id, commit=commit):
-                return self._judge_submission(tasks.get(self.store, task_id), commit, row.id)
+                effects = self._judge_submission(tasks.get(self.store, task_id), commit, row.id)
             case VerdictReported():
-                return self._on_verdict(tasks.get(self.store, message.task), message)
+                effects = self._on_verdict(tasks.get(self.store, message.task), message)
             case _:
                 raise MessageUnexpected(f"the gate does not handle {message.kind}")
+
+        def settled(tx: Transaction) -> None:
+            effects(tx)
+            self.setbacks.drop(tx, row.id, now=self.now())
+
+        return settled
+
+    def on_put_off(self, tx: Transaction) -> None:
+        self._idle(tx)
 
     # -- submissions ---------------------------------------------------------------------------
 
     def _judge_submission(self, task: dict[str, Any], commit: str, submission: int) -> Effects:
-        if task["submitted_commit"] != commit or task["state"] not in (
-            TaskState.SUBMITTED,
-            TaskState.CHECKING,
-        ):
+        if task["submitted_commit"] != commit or task["state"] not in OURS:
             return nothing
         project = self.project
         if not self._begin(task, project):
@@ -89,16 +97,21 @@ class MergeQueue(Actor):
         return self._settle(project, task, result, started_at)
 
     def _begin(self, task: dict[str, Any], project: dict[str, Any]) -> bool:
-        """From SUBMITTED to CHECKING, with a deadline for the whole run; False if it was taken back meanwhile."""
+        """From SUBMITTED to CHECKING, with a deadline for the whole run; False if nobody waits for it now."""
         seconds = (2 * len(project["checks"]) + 1) * self.runtime.config.work.check_timeout_s + 300.0
         with self.write() as tx:
             now = self.now()
-            state = tasks.current(tx, task["id"])["state"]
-            if state not in (TaskState.SUBMITTED, TaskState.CHECKING):
+            if not self._may_go_on(tx, task):
                 return False
-            if state == TaskState.SUBMITTED:
+            if tasks.current(tx, task["id"])["state"] == TaskState.SUBMITTED:
                 tasks.move(
-                    tx, task["id"], TaskState.CHECKING, by=self.runtime.name, reason="checks run", now=now
+                    tx,
+                    task["id"],
+                    TaskState.CHECKING,
+                    by=self.runtime.name,
+                    reason="checks run",
+                    now=now,
+                    candidate_commit=None,  # an older submission's
                 )
                 self._note(tx, f"task {task['id']}: checking {task['submitted_commit'][:10]}")
             crew.change_agent(
@@ -110,6 +123,16 @@ class MergeQueue(Actor):
                 task=task["id"],
             )
         return True
+
+    def _may_go_on(self, tx: Transaction, task: dict[str, Any]) -> bool:
+        """Whether it is still wanted; of a project that is paused it stays in hand (`Interrupted`)."""
+        if crew.project(tx, task["project"])["state"] == ProjectState.PAUSED:
+            raise Interrupted(f"{task['project']} was paused")
+        return _is_wanted(tx, task)
+
+    def _if_wanted(self, task: dict[str, Any], effects: Effects) -> Effects:
+        """`effects`, or none if by their commit nobody waits for them any more."""
+        return lambda tx: effects(tx) if _is_wanted(tx, task) else self._idle(tx)
 
     def _evaluate(self, project: dict[str, Any], task: dict[str, Any], commit: str) -> GateResult:
         repository = workspace.inspect(Path(project["repository"]))
@@ -134,26 +157,6 @@ class MergeQueue(Actor):
     def _known_base(self, project: str) -> CheckReport | None:
         known = incidents.fact(self.store, f"base:{project}")
         return None if known is None else report_from_json(known)
-
-    def _run_check(self, command: str, folder: Path, timeout_s: float) -> CheckRun:
-        """One check in the sandbox; `gate.evaluate` decides what its outcome means."""
-        if self._sandbox is None:
-            config = self.runtime.config
-            self._sandbox = choose(
-                policy_of(config, self.runtime.home.path), unsafe=config.sandbox.mode == "off", probe=False
-            )
-        result = run_command(
-            self._sandbox,
-            command,
-            worktree=folder,
-            timeout_s=timeout_s,
-            cancelled=self.coupling.stopping,
-            shown_chars=SHOWN_CHARACTERS,
-        )
-        if result.exit_code is not None:
-            return CheckRun(command, result.exit_code, result.output, result.duration_s)
-        ending = "timed_out" if result.timed_out else "killed"
-        return CheckRun(command, -1, result.output, result.duration_s, ending)  # type: ignore[arg-type] # a Literal
 
     # -- QA ------------------------------------------------------------------------------------
 
@@ -181,7 +184,7 @@ class MergeQueue(Actor):
             self._note(tx, f"task {task['id']}: checks passed, QA looks at it")
             self._idle(tx)
 
-        return effects
+        return self._if_wanted(task, effects)
 
     def _on_verdict(self, task: dict[str, Any], verdict: VerdictReported) -> Effects:
         if task["state"] != TaskState.CHECKING or task["candidate_commit"] != verdict.candidate:
@@ -193,7 +196,8 @@ class MergeQueue(Actor):
         result = self._known_result(project, task)
         if result is None:
             # The branch moved while QA looked: the merge is made and checked anew.
-            self._begin(task, project)
+            if not self._begin(task, project):
+                return self._idle
             result = self._evaluate(project, task, task["submitted_commit"])
         return self._settle(project, task, result, started_at, findings=verdict.findings)
 
@@ -213,32 +217,31 @@ class MergeQueue(Actor):
         elapsed_s, self._looked_at = min(looked_at - self._looked_at, 2 * LOOK_S), looked_at
         project = self.project
         if project["with_qa"] and project["state"] == ProjectState.ACTIVE:
-            self._lose_patience(project["name"], elapsed_s, now)
-        return now + (ROOM_LOOK_S if self._waits else LOOK_S)
+            for task in self._patience.spend(elapsed_s):
+                self._decide_without_qa(task, now)
+        waits = self._rests_as is not Activity.IDLE or inbox.claimed(self.store, self.runtime.name)
+        return now + (WAITING_LOOK_S if waits else LOOK_S)
 
-    def _lose_patience(self, project: str, elapsed_s: float, now: float) -> None:
-        """Only the tester's own time counts: not its queue, a pause, an outage or the machine's sleep."""
-        qa = crew.agent(self.store, work.member(project, Role.QA))
-        resting = qa["state"] == AgentState.QUARANTINED
-        if not resting and qa["activity"] in (Activity.PAUSED, Activity.WAITING, Activity.IDLE):
-            return
-        in_hand = {row.body.get("task") for row in inbox.claimed(self.store, qa["name"])}
-        for task in tasks.of_project(self.store, project):
-            waits = task["state"] == TaskState.CHECKING and task["candidate_commit"]
-            if not waits or not (resting or task["id"] in in_hand):
-                continue
-            key = (task["id"], task["candidate_commit"])
-            self._patience_s[key] = self._patience_s.get(key, QA_PATIENCE_S) - elapsed_s
-            if self._patience_s[key] <= 0:
-                words = f"No verdict in {QA_PATIENCE_S / 60:.0f} minutes of work; the checks alone decided."
-                with self.write() as tx:
-                    incidents.record(
-                        tx, "verdict_missing", now=now, agent=qa["name"], project=project, task=task["id"]
-                    )
-                    post_verdict(
-                        tx, self.runtime.name, task, -task["id"], passed=True, findings=words, now=now
-                    )
-                self._patience_s.pop(key)
+    def _decide_without_qa(self, task: dict[str, Any], now: float) -> None:
+        """A verdict in the tester's place, by the way that a tester's takes."""
+        name = self.runtime.name
+        verdict = VerdictReported(
+            task=task["id"],
+            candidate=task["candidate_commit"],
+            passed=True,
+            findings=f"No verdict in {QA_PATIENCE_S / 60:.0f} minutes of work; the checks alone decided.",
+        )
+        with self.write() as tx:
+            incidents.record(
+                tx,
+                "verdict_missing",
+                now=now,
+                agent=work.member(task["project"], Role.QA),
+                project=task["project"],
+                task=task["id"],
+            )
+            # Without a key: of a second submission, too, the tester may say nothing.
+            mailbox.post(tx, name, name, verdict, now=now)
 
     # -- outcomes ------------------------------------------------------------------------------
 
@@ -259,9 +262,10 @@ class MergeQueue(Actor):
                 sent_back(tx)
 
             return refused
-        if tasks.get(self.store, task["id"])["state"] != TaskState.CHECKING:
-            # Parked or cancelled while it was judged: what nobody wants any more must not land.
-            return self._idle
+        with self.write() as tx:
+            if not self._may_go_on(tx, task):
+                # What nobody wants any more must not land.
+                return self._idle
         repository = workspace.inspect(Path(project["repository"]))
         tag = gate.land(
             repository,
@@ -273,7 +277,8 @@ class MergeQueue(Actor):
         )
         if tag is None:
             # Only a person moves this branch besides us; judge what is there now, with time of its own.
-            self._begin(task, project)
+            if not self._begin(task, project):
+                return self._idle
             fresh = self._evaluate(project, task, result.commit)
             return self._settle(project, task, fresh, started_at, findings)
         log.info("task_merged", project=project["name"], task=task["id"], commit=result.candidate)
@@ -313,7 +318,7 @@ class MergeQueue(Actor):
             self._note(tx, f"task {task['id']}: not accepted\n{feedback}")
             self._idle(tx)
 
-        return effects
+        return self._if_wanted(task, effects)
 
     def _record(self, tx: Transaction, task: dict[str, Any], result: GateResult, started_at: float) -> None:
         tasks.record_gate_run(
@@ -338,7 +343,7 @@ class MergeQueue(Actor):
         task_id = row.body.get("task")
         if task_id is not None:
             task = tasks.current(tx, task_id)
-            if task["state"] in (TaskState.SUBMITTED, TaskState.CHECKING):
+            if task["state"] in OURS:
                 work.park(tx, task, reason=reason, by=self.runtime.name, now=self.now())
 
     def _idle(self, tx: Transaction) -> None:
@@ -353,6 +358,14 @@ class MergeQueue(Actor):
             deadline_at=None,
             task=None,
         )
+
+
+def _is_wanted(tx: Transaction, task: dict[str, Any]) -> bool:
+    """Whether the submission that `task` was read with still waits for us: it may have been taken back, parked
+    or submitted anew, or its project have ended."""
+    current = tasks.current(tx, task["id"])
+    is_same = current["state"] in OURS and current["submitted_commit"] == task["submitted_commit"]
+    return is_same and crew.project(tx, task["project"])["state"] in ALIVE
 
 
 def _merge_message(task: dict[str, Any]) -> str:

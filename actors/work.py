@@ -186,7 +186,7 @@ def merged(
 def returned(
     tx: Transaction, task: dict[str, Any], *, feedback: str, limit: int, by: str, now: float
 ) -> None:
-    """Not accepted: back to its assignee with the evidence, or parked after the last attempt."""
+    """Not accepted: back to its assignee with the evidence (to another if it rests), or parked after the last."""
     attempts = task["attempts"] + 1
     if attempts >= limit:
         tasks.amend(tx, task["id"], now=now, attempts=attempts, feedback=feedback)
@@ -202,6 +202,9 @@ def returned(
         attempts=attempts,
         feedback=feedback,
     )
+    if crew.agent(tx, task["assignee"])["state"] == AgentState.QUARANTINED:
+        replan(tx, task, reason=f"not accepted, and {task['assignee']} is quarantined", by=by, now=now)
+        return
     mailbox.post(tx, by, task["assignee"], TaskReturned(task=task["id"], feedback=feedback), now=now)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from actors import log, messages, work
-from actors.actor import Actor, Effects, Runtime, nothing
+from actors.actor import Effects, Runtime, nothing
 from actors.addresses import HUMAN, Priority
 from actors.agent import briefing, duties, guard
 from actors.agent.desk import Desk
@@ -22,6 +22,7 @@ from actors.agent.tooling import Tooling
 from actors.agent.turn import AskModel, Correct, EndTurn, RunTool, last_reply, next_step, unanswered
 from actors.disk import RoomWatch
 from actors.messages import AnyMessage, CancelTurn, Pause, Resume
+from actors.setbacks import PatientActor
 from store import crew, history, inbox, tasks
 from store.engine import Transaction
 from store.errors import StaleGeneration, StoreUnwritable
@@ -30,12 +31,11 @@ from store.history import Entry
 from store.inbox import Row
 from store.states import Activity, EntryKind, TaskState
 
-STEP_FAILURES = 4
-FIRST_PAUSE_S = 0.5  # after a failed step; four times as long after the next
 ROOM_LOOK_S = 2.0
+PUT_OFF_PATIENCE_S = 600.0  # longer than any pause between two tries of a step
 
 
-class Agent(Actor):
+class Agent(PatientActor):
     """Orchestrator, manager, engineer, QA and the others: one class, told apart by their role files."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -47,7 +47,6 @@ class Agent(Actor):
         self.memory = Memory(runtime.store, runtime.fence)
         self.turn: Row | None = None
         self.paused = False
-        self.failures = 0
         self.room = RoomWatch([runtime.home.path], runtime.config.retention.min_free_mb)
 
     def recover(self) -> None:
@@ -55,8 +54,8 @@ class Agent(Actor):
         row = crew.agent(self.store, self.runtime.name)
         self.memory.load(row["context_from"])
         self.desk = Desk(self.runtime, self.memory, row)
-        self.questions = Questions(self.desk)
         self.tooling = Tooling(self.desk)
+        self.questions = Questions(self.desk, self.tooling)
         self.stuck = Stuck(self.desk)
         self.paused = row["paused"]
         if self.desk.project is not None:
@@ -93,7 +92,7 @@ class Agent(Actor):
             elif short:
                 self._wait_for_room()
                 return
-            elif self.turn is None or self.paused:
+            elif self.turn is None or self.paused or self._is_put_off(self.turn):
                 return
             else:
                 self.guarded_step(self.turn)
@@ -112,7 +111,8 @@ class Agent(Actor):
         """As for every actor, but who waits for room on the disk looks often."""
         if self.room.look() is None:
             self._go_on()
-            return super().tick()
+            looks = (super().tick(), self.setbacks.next_due_at(self.now()))
+            return min(at for at in looks if at is not None)
         return self.now() + ROOM_LOOK_S
 
     def _go_on(self) -> None:
@@ -150,6 +150,8 @@ class Agent(Actor):
                     self.begin(row, message)
                 case _:
                     self.interject(row, message)
+            # Whatever came in between, a step that was put off is tried again at once.
+            self._went_well(self.turn or row)
         except (StaleGeneration, StoreUnwritable):
             raise
         except Exception as error:  # noqa: BLE001 - the actor's boundary: recorded, retried, then a dead letter
@@ -162,9 +164,11 @@ class Agent(Actor):
         start = opening(self.desk, message)
         text = start.text or briefing.text_of(self.runtime, message, row.sender)
         now = self.now()
-        self.desk.task = start.task
+        waited, self.desk.task = self.desk.task, start.task
         with self.write() as tx:
             inbox.claim(tx, row.id, generation=self.runtime.generation, now=now)
+            if waited is not None and (not start.informational or row.body.get("task") == waited):
+                duties.stop_waiting(tx, self.runtime, waited)
             start.effects(tx)
             entries: list[Entry] = []
             if start.fresh or self.memory.is_empty:
@@ -246,20 +250,35 @@ class Agent(Actor):
     # -- steps ---------------------------------------------------------------------------------
 
     def guarded_step(self, turn: Row) -> None:
-        """One step; one that fails is tried again, and the fourth failure in a row ends the turn."""
+        """One step; one that fails is tried again later, until there is no more patience (`setbacks.py`)."""
         try:
             self.step(turn)
-            self.failures = 0
+            self._went_well(turn)
         except (StaleGeneration, StoreUnwritable):
             raise
         except Exception as error:  # noqa: BLE001 - the actor's boundary: recorded, retried, then a dead letter
-            self.failures += 1
-            log.error("step_failed", exception=error, message=turn.id, failures=self.failures)
-            if self.failures >= STEP_FAILURES:
-                self._abandon(turn, error)
-            else:
-                # What fails for want of memory, processes or a lock may pass in a while.
-                self.coupling.cancelled.wait(FIRST_PAUSE_S * 4 ** (self.failures - 1))
+            log.error("step_failed", exception=error, message=turn.id)
+            if self.turn is not None:  # else it had ended, and what failed was to tidy up
+                self._put_off(turn, error)
+
+    def _put_off(self, turn: Row, error: Exception) -> None:
+        """The turn stays in hand while its step waits to be tried again."""
+        setback = self.next_setback(turn, error)
+        if setback is None:
+            self._abandon(turn, error)
+            return
+        with self.write() as tx:
+            self.setbacks.record(tx, turn, setback, error, now=self.now())
+            self.desk.set_activity(tx, Activity.WAITING, PUT_OFF_PATIENCE_S)
+
+    def _is_put_off(self, turn: Row) -> bool:
+        setback = self.setbacks.of(turn.id)
+        return setback is not None and setback.waits(self.now())
+
+    def _went_well(self, row: Row) -> None:
+        if self.setbacks.of(row.id) is not None:
+            with self.write() as tx:
+                self.setbacks.drop(tx, row.id, now=self.now())
 
     def step(self, turn: Row) -> None:
         """Decide purely, act, commit."""
@@ -303,7 +322,10 @@ class Agent(Actor):
 
     def _leave_turn(self) -> None:
         """The turn is over and committed; what was only there to look at goes."""
+        if self.turn is not None:
+            self._went_well(self.turn)
         self.turn = None
+        self.questions.asker.lines.hang_up()
         if self.desk.view_is_open and self.desk.project is not None:
             self.desk.view_is_open = False
             self.desk.bench.close_view(crew.project(self.store, self.desk.project), self.desk.view_name)
@@ -347,7 +369,6 @@ class Agent(Actor):
 
     def _abandon(self, turn: Row, error: Exception) -> None:
         """The turn cannot go on: its message is a dead letter, its task is parked."""
-        self.failures = 0
         self._leave_turn()
         self.record_failure(turn, error, final=True)
 

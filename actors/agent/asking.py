@@ -12,11 +12,18 @@ from typing import Any
 from actors import log
 from actors.actor import Runtime
 from actors.agent import ladder
+from actors.agent.context import GrowingPrompt
 from actors.agent.desk import Desk
 from actors.agent.lines import Answered, Lines, Question
 from actors.model import toolcalls, truncation
-from actors.model.errors import ModelMissing, ModelUnavailable, ReplyMalformed, RequestRefused
-from actors.model.protocol import ChatMessage, ModelOptions, ToolSpec
+from actors.model.errors import (
+    ModelError,
+    ModelMissing,
+    ModelUnavailable,
+    ReplyMalformed,
+    RequestRefused,
+)
+from actors.model.protocol import ModelOptions, ToolSpec
 from store.history import Entry
 from store.states import Activity, EntryKind, Role
 
@@ -43,9 +50,16 @@ class LiveStream:
     def __call__(self, text: str) -> None:
         for start in range(0, len(text), LIVE_CHARACTERS):
             part = text[start : start + LIVE_CHARACTERS]
-            live = {"agent": self.runtime.name, "turn": self.turn, "offset": self.offset, "text": part}
-            self.runtime.waker.send(LIVE_ADDRESS, json.dumps(live).encode())
+            self._send(part)
             self.offset += len(part)
+
+    def take_back(self) -> None:
+        """No row will follow: the call was cancelled, or it failed."""
+        self._send("", is_over=True)
+
+    def _send(self, text: str, *, is_over: bool = False) -> None:
+        live = {"agent": self.runtime.name, "turn": self.turn, "offset": self.offset, "text": text}
+        self.runtime.waker.send(LIVE_ADDRESS, json.dumps(live | {"is_over": is_over}).encode())
 
 
 @dataclass(slots=True)
@@ -102,14 +116,14 @@ class Asker:
     def runtime(self) -> Runtime:
         return self.desk.runtime
 
-    def ask(self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], rung: int) -> dict[str, Any]:
+    def ask(self, prompt: GrowingPrompt, rung: int) -> dict[str, Any]:
         """The body of the `reply` row. Raises `ModelCancelled`, `ModelUnavailable`, `PromptTooLong`,
         `ReplyMalformed` or `RequestRefused`; the caller decides what each means for the turn."""
-        in_line = InLine(self.desk)
+        in_line, tools = InLine(self.desk), self.desk.specs
         question = Question(
             who=self.runtime.name,
             brief=self.desk.role in BRIEF_ROLES,
-            messages=messages,
+            messages=prompt.messages,
             tools=tools,
             options=ladder.sampling(self.options, rung, self.malformed),
             cancelled=self.runtime.coupling.cancelled,
@@ -118,13 +132,14 @@ class Asker:
         )
         try:
             answered = self.lines.ask(question, self._new_stream)
-        except ReplyMalformed:
-            self.malformed += 1
+        except ModelError as error:
+            LiveStream(self.runtime, self._stream_number()).take_back()
+            self.malformed += isinstance(error, ReplyMalformed)
             raise
         self.outage.failures = 0
         self.malformed = 0
         body = self._body(answered, tools)
-        body["cost"]["prompt_characters"] = truncation.characters_of(messages, tools)
+        body["cost"]["prompt_characters"] = prompt.text + self.desk.tools_characters
         return body
 
     def _new_stream(self) -> Callable[[str], None]:

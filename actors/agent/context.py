@@ -56,7 +56,7 @@ def prompt(tail: Sequence[Entry]) -> list[ChatMessage]:
     messages: list[ChatMessage] = []
     summary_due = bool(cut.text)
     for entry in tail:
-        if entry.kind in (EntryKind.NOTE, EntryKind.SUMMARY) or _is_silent(entry):
+        if not _is_shown(entry):
             continue
         if cut.text and entry.id < cut.keep_from and entry.kind is not EntryKind.SYSTEM:
             if entry.id in cut.pinned:
@@ -69,6 +69,45 @@ def prompt(tail: Sequence[Entry]) -> list[ChatMessage]:
     if summary_due:
         messages.append(ChatMessage("user", f"What was done so far, in short:\n{cut.text}"))
     return messages
+
+
+class GrowingPrompt:
+    """The prompt of a context from step to step: `prompt`, built from what is new while nothing is cut.
+
+    What was a message before is the same object again, so nobody needs to look at it twice. `text` is how many
+    characters of text and calls it has, `characters` counts what the template adds too.
+    """
+
+    def __init__(self) -> None:
+        self.messages: list[ChatMessage] = []
+        self.text = 0
+        self.characters = 0
+        self._built_from = 0
+        self._ends: tuple[Entry, Entry] | None = None
+        self._cut = compaction(())
+
+    def follow(self, tail: Sequence[Entry]) -> None:
+        """Be the prompt of `tail`."""
+        cut = compaction(tail)
+        if cut == self._cut and self._begins(tail):
+            new = [_message(e, cut.mask_to) for e in tail[self._built_from :] if _is_shown(e)]
+        else:
+            self.messages, self.text, self.characters, new = [], 0, 0, prompt(tail)
+        self.messages += new
+        self.text += sum(map(_text, new))
+        self.characters += sum(map(_characters, new))
+        self._built_from, self._cut = len(tail), cut
+        self._ends = (tail[0], tail[-1]) if tail else None
+
+    def _begins(self, tail: Sequence[Entry]) -> bool:
+        """Whether it was built from the beginning of `tail`: between two cuts a tail is only added to."""
+        if self._ends is None or len(tail) < self._built_from:
+            return False
+        return tail[0] is self._ends[0] and tail[self._built_from - 1] is self._ends[1]
+
+
+def _is_shown(entry: Entry) -> bool:
+    return entry.kind not in (EntryKind.NOTE, EntryKind.SUMMARY) and not _is_silent(entry)
 
 
 def _is_silent(entry: Entry) -> bool:
@@ -91,12 +130,13 @@ def _message(entry: Entry, mask_to: int) -> ChatMessage:
             return ChatMessage("user", body["text"])
 
 
-def tokens(tail: Sequence[Entry], tools_characters: int) -> int:
-    """How long the prompt is, from the server's last count where there is one, else by its characters.
+def tokens(tail: Sequence[Entry], characters: int) -> int:
+    """How long the prompt is, from the server's last count where there is one, else by its `characters`, of
+    messages and tools.
 
     The count of the newest reply covers everything before it exactly; only what came after is guessed.
     """
-    cut = compaction(tail)
+    estimate = int(characters / CHARACTERS_PER_TOKEN)
     for index in range(len(tail) - 1, -1, -1):
         entry = tail[index]
         if entry.kind is EntryKind.SUMMARY:
@@ -104,22 +144,20 @@ def tokens(tail: Sequence[Entry], tools_characters: int) -> int:
         cost = entry.body.get("cost", {}) if entry.kind is EntryKind.REPLY else {}
         if cost.get("prompt_tokens"):
             rest = [later for later in tail[index + 1 :] if later.kind is not EntryKind.NOTE]
-            new = sum(_characters(_message(later, cut.mask_to)) for later in rest) / CHARACTERS_PER_TOKEN
+            # None of them is masked: a mask is an entry of its own, and ends this walk.
+            new = sum(_characters(_message(later, 0)) for later in rest) / CHARACTERS_PER_TOKEN
             counted = int(cost["prompt_tokens"] + (cost.get("generated_tokens") or 0) + new)
-            estimate = _estimate(tail, tools_characters)
             # A count that was cut silently, or made up, must not talk us into an over-long request.
             return counted if counted * LEAST_TRUSTED >= estimate else estimate
-    return _estimate(tail, tools_characters)
+    return estimate
 
 
-def _estimate(tail: Sequence[Entry], tools_characters: int) -> int:
-    characters = tools_characters + sum(_characters(message) for message in prompt(tail))
-    return int(characters / CHARACTERS_PER_TOKEN)
+def _text(message: ChatMessage) -> int:
+    return len(message.content) + sum(len(c.name) + len(str(c.arguments)) for c in message.tool_calls)
 
 
 def _characters(message: ChatMessage) -> int:
-    calls = sum(len(call.name) + len(str(call.arguments)) + 40 for call in message.tool_calls)
-    return len(message.content) + calls + 8
+    return _text(message) + 40 * len(message.tool_calls) + 8
 
 
 def next_mask(tail: Sequence[Entry], room_tokens: int) -> int | None:

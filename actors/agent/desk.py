@@ -22,6 +22,7 @@ from store import crew, history, inbox, journal, tasks
 from store.engine import Transaction
 from store.history import Entry
 from store.inbox import Row
+from store.journal import Intent
 from store.states import Activity, EntryKind, IntentState, Role
 
 MODEL_MARGIN_S = 60.0
@@ -40,7 +41,9 @@ class Desk:
         self.memory = memory
         self.role = Role(row["role"])
         self.project: str | None = row["project"]
-        self.task: int | None = row["task"]
+        self._task: int | None = row["task"]
+        self._usage: dict[str, Any] | None = None
+        self.unbegun: Intent | None = None  # committed with its reply; its tool has not been started
         self.role_file = load_role(self.role.value, runtime.home.roles)
         self.world: dict[str, WorldTool] = {
             tool.spec.name: tool
@@ -50,6 +53,7 @@ class Desk:
             self.world[name].spec if name in self.world else CREW_TOOLS[name].spec
             for name in self.role_file.tools
         ]
+        self.tools_characters = sum(len(str(spec.as_json())) for spec in self.specs)
         self.bench = Workbench(runtime, _unseen)
         self.view_is_open = False
         self.activity = Activity.IDLE  # what was last committed of it, and until when
@@ -70,24 +74,55 @@ class Desk:
         """The folder of the copy to look at, for an agent without a task of its own."""
         return f"view-{self.runtime.name.split('.', maxsplit=1)[0]}"
 
+    @property
+    def task(self) -> int | None:
+        """The task in hand."""
+        return self._task
+
+    @task.setter
+    def task(self, task: int | None) -> None:
+        self._task = task
+        self._usage = None
+
+    @property
     def usage(self) -> dict[str, Any]:
-        """What the task in hand has cost so far, and its rung on the ladder; empty without a task."""
-        return {} if self.task is None else dict(tasks.get(self.runtime.store, self.task)["usage"])
+        """What the task in hand has cost so far, and its rung on the ladder; empty without a task.
+
+        Read once a turn: while the task is in hand nobody else writes it.
+        """
+        if self._task is None:
+            return {}
+        if self._usage is None:
+            self._usage = tasks.get(self.runtime.store, self._task)["usage"]
+        return self._usage
+
+    def count(self, tx: Transaction, usage: dict[str, Any], **values: Any) -> None:
+        """Change what the task in hand has cost, and `values` of it."""
+        assert self._task is not None
+        tasks.amend(tx, self._task, now=self.runtime.clock(), usage=usage, **values)
+        self._usage = usage
 
     def rung(self) -> int:
         """How far up the recovery ladder the task in hand is."""
-        return int(self.usage().get("rung", 0))
+        return int(self.usage.get("rung", 0))
 
     def open_bench(self) -> None:
         """The worktree of the task in hand."""
         task = tasks.get(self.runtime.store, self.task or 0)
         self.bench.open_task(crew.project(self.runtime.store, task["project"]), task)
 
-    def write(self, effects: Callable[[Transaction], list[Entry]]) -> list[Entry]:
-        """Commit, then remember what was committed."""
+    def write(
+        self,
+        effects: Callable[[Transaction], list[Entry]],
+        activity: Activity | None = None,
+        patience_s: float | None = None,
+    ) -> list[Entry]:
+        """Commit, with what the agent does next if it changes; then remember what was committed."""
         with self.runtime.store.write(self.runtime.fence) as tx:
             entries = effects(tx)
-            if entries:
+            if activity is not None:
+                self.set_activity(tx, activity, patience_s, has_progressed=bool(entries))
+            elif entries:
                 history.touch(tx, self.runtime.name, now=self.runtime.clock())
         self.memory.add(entries)
         return entries
@@ -96,19 +131,28 @@ class Desk:
         now = self.runtime.clock()
         return history.append(tx, self.runtime.fence, kind, body, now=now, task=self.task)
 
-    def set_activity(self, tx: Transaction, activity: Activity, patience_s: float | None = None) -> None:
+    def set_activity(
+        self,
+        tx: Transaction,
+        activity: Activity,
+        patience_s: float | None = None,
+        *,
+        has_progressed: bool = False,
+    ) -> None:
         """What the agent does from this commit on, and by when it must have made progress."""
         now = self.runtime.clock()
         if activity is Activity.MODEL:
             patience_s = self._model_s() + MODEL_MARGIN_S
         self.activity = activity
         self.deadline_at = None if patience_s is None else now + patience_s
+        progress = {"last_progress_at": now} if has_progressed else {}
         crew.change_agent(
             tx,
             self.runtime.name,
             activity=activity.value,
             activity_since=now,
             deadline_at=self.deadline_at,
+            **progress,
         )
 
     def expect(self, activity: Activity, patience_s: float | None = None, *, at_least_s: float = 0.0) -> None:
@@ -142,7 +186,10 @@ class Desk:
             return entries
         while (call := unanswered(reply, [*self.memory.entries, *entries])) is not None:
             intent = journal.find(self.runtime.store, self.runtime.name, call.reply, call.position)
-            if intent is not None and intent.state is IntentState.INTENDED:
+            if intent is not None and self.unbegun is not None and intent.id == self.unbegun.id:
+                journal.end(tx, intent.id, IntentState.DONE, now=self.runtime.clock())
+                entries.append(self.result_entry(tx, call, text, ok=False))
+            elif intent is not None and intent.state is IntentState.INTENDED:
                 # Begun by an incarnation that was killed: what became of it must not be called "not run".
                 journal.end(tx, intent.id, IntentState.UNKNOWN, now=self.runtime.clock())
                 entries.append(self.result_entry(tx, call, BEGUN, ok=False, settled=True))

@@ -93,6 +93,13 @@ def waiting_effects(runtime: Runtime, task: int) -> Effects:
     return effects
 
 
+def stop_waiting(tx: Transaction, runtime: Runtime, task: int) -> None:
+    """Something came that it goes on with: nobody need wake it for want of an answer."""
+    for timer in timers.listed(runtime.store):
+        if (timer["key"] or "").startswith(f"answer:{runtime.name}:{task}:"):
+            timers.cancel(tx, timer["id"])
+
+
 def give_up(runtime: Runtime, role: Role, project: str | None, turn: Row) -> Effects:
     """What code does instead of a manager or tester that will not; its effects end the turn."""
 
@@ -105,7 +112,7 @@ def give_up(runtime: Runtime, role: Role, project: str | None, turn: Row) -> Eff
             _manage(tx, runtime.name, crew.project(tx, project), now=now)
         elif role is Role.QA and turn.kind == "review_requested":
             task = tasks.current(tx, turn.body["task"])
-            if task["state"] == TaskState.CHECKING:
+            if task["state"] == TaskState.CHECKING and task["candidate_commit"] == turn.body["candidate"]:
                 words = "The tester gave no verdict; the checks alone decided."
                 post_verdict(tx, runtime.name, task, turn.id, passed=True, findings=words, now=now)
 

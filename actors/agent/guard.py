@@ -23,6 +23,7 @@ from store.states import EntryKind
 REPEATS = (3, 5)
 ALTERNATIONS = (6, 10)
 FAILURES = (5, 12)
+_MOST = max(stop for _, stop in (REPEATS, ALTERNATIONS, FAILURES))
 NUDGE_REASON = "loop"
 
 
@@ -95,19 +96,30 @@ class _Result:
 
 
 def _results(tail: Sequence[Entry]) -> list[_Result]:
+    """The newest results since it was last told something, as many as the table asks for, oldest first."""
+    newest: list[Entry] = []
     calls: dict[int, list[dict[str, Any]]] = {}
-    results: list[_Result] = []
-    for entry in tail:
-        if entry.kind is EntryKind.SYSTEM or entry.kind is EntryKind.MESSAGE:
-            results.clear()
-        elif entry.kind is EntryKind.REPLY:
+    wanted: set[int] = set()
+    looks_on = True
+    for entry in reversed(tail):
+        if entry.kind in (EntryKind.SYSTEM, EntryKind.MESSAGE):
+            looks_on = False
+        elif entry.kind is EntryKind.TOOL_RESULT and looks_on:
+            newest.append(entry)
+            wanted.add(entry.body["reply"])
+            looks_on = len(newest) < _MOST
+        elif entry.id in wanted:
             calls[entry.id] = entry.body["calls"]
-        elif entry.kind is EntryKind.TOOL_RESULT:
-            body = entry.body
-            made = calls.get(body["reply"], [])
-            call = made[body["position"]] if body["position"] < len(made) else body["tool"]
-            results.append(_Result(json.dumps(call, sort_keys=True), body["text"], body["ok"]))
-    return results
+            wanted.remove(entry.id)
+        if not looks_on and not wanted:
+            break
+    return [_result(entry, calls.get(entry.body["reply"], [])) for entry in reversed(newest)]
+
+
+def _result(entry: Entry, made: Sequence[dict[str, Any]]) -> _Result:
+    body = entry.body
+    call = made[body["position"]] if body["position"] < len(made) else body["tool"]
+    return _Result(json.dumps(call, sort_keys=True), body["text"], body["ok"])
 
 
 def _repeats(results: Sequence[_Result]) -> int:

@@ -60,7 +60,7 @@ class HostLine:
         self.url = url
         self.breaker = Breaker(folder)
         self.gate = SlotGate(folder, slots)
-        self.model = OllamaModel(url, limits)
+        self.model = OllamaModel(url, limits, keeps_connection=True)
 
     def ask(self, question: Question, on_text: Callable[[str], None]) -> Answered:
         """Raises what `ChatModel.chat` does, and `ModelUnavailable` at once while the host rests."""
@@ -177,6 +177,11 @@ class Lines:
                 return answered
         assert last is not None, "there is at least one host"
         raise last
+
+    def hang_up(self) -> None:
+        """After a turn: who waits for its next one holds no connection."""
+        for line in self.all:
+            line.model.hang_up()
 
     def all_rest(self) -> bool:
         return all(line.breaker.state() is not State.CLOSED for line in self.all)

@@ -12,6 +12,7 @@ from actors.agent import context, preloading
 from actors.agent.asking import Asker, prompt_cut
 from actors.agent.desk import Desk
 from actors.agent.summary import written_summary
+from actors.agent.tooling import Tooling
 from actors.model.errors import (
     ModelCancelled,
     ModelUnavailable,
@@ -24,6 +25,7 @@ from store.engine import Transaction
 from store.failpoints import failpoint
 from store.history import Entry
 from store.inbox import Row
+from store.journal import Intent
 from store.states import Activity, EntryKind, Role
 
 TOO_LONG_TRIES = 2
@@ -33,11 +35,13 @@ OUTAGE_PATIENCE_S = 1_800.0  # longer than any pause between two tries
 class Questions:
     """The part of an agent that talks to its model."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, tooling: Tooling) -> None:
         self.desk = desk
+        self.tooling = tooling
         self.runtime = desk.runtime
         self.memory = desk.memory
         self.asker = Asker(desk, desk.runtime.config.model.options(desk.role))
+        self.prompt = context.GrowingPrompt()
         self.ended = False
         self._outage_noted = False
         self._refused_as_too_long = 0
@@ -57,7 +61,7 @@ class Questions:
         failpoint("before_model_call")
         began = time.monotonic()
         try:
-            body = self.asker.ask(context.prompt(self.memory.entries), self.desk.specs, self.desk.rung())
+            body = self.asker.ask(self.prompt, self.desk.rung())
         except ModelCancelled:
             return None
         except PromptTooLong as error:
@@ -80,6 +84,8 @@ class Questions:
 
     def _commit_reply(self, turn: Row, body: dict[str, Any], may_end: Callable[[Row], bool]) -> None:
         last = not body["calls"] and not body["problems"] and may_end(turn)
+        due = self.tooling.due(turn, body)
+        intents: list[Intent] = []
         cut = self._new_cut(body)
 
         def reply(tx: Transaction) -> list[Entry]:
@@ -89,13 +95,19 @@ class Questions:
                 self.desk.answer(tx, message, body["text"])
             if last:
                 self.desk.finish(tx, turn, body["text"])
-            else:
-                self.desk.set_activity(tx, Activity.MODEL)
+            if due is not None:
+                intents.append(self.tooling.intend(tx, due, entry.id))
             if cut is not None:
                 self._record_cut(tx, body, cut)
             return [entry]
 
-        self.desk.write(reply)
+        if last:
+            self.desk.write(reply)
+        elif due is None:
+            self.desk.write(reply, Activity.MODEL)
+        else:
+            self.desk.write(reply, Activity.TOOL, due.patience_s)
+            self.desk.unbegun = intents[0]
         self._outage_noted = False
         self._refused_as_too_long = 0
         self.ended = last
@@ -174,8 +186,9 @@ class Questions:
 
     def _used(self) -> float:
         """The share of the room for a prompt that the next one takes."""
-        tools_characters = sum(len(str(spec.as_json())) for spec in self.desk.specs)
-        return context.tokens(self.memory.entries, tools_characters) / self._room()
+        self.prompt.follow(self.memory.entries)
+        characters = self.prompt.characters + self.desk.tools_characters
+        return context.tokens(self.memory.entries, characters) / self._room()
 
     def _room(self) -> int:
         """Tokens that a prompt may have, so that the answer still fits."""
@@ -184,6 +197,8 @@ class Questions:
     def compact(self, *, force: bool = False) -> bool:
         """Keep the prompt well inside the window; True if the context was changed (then look again)."""
         used = self._used()
+        if not force and used < min(context.MASK_AT, context.SUMMARISE_AT):
+            return False
         mask_to = context.next_mask(self.memory.entries, self._room())
         if mask_to is not None and (force or used >= context.MASK_AT):
             log.info("context_masked", actor=self.runtime.name, used=round(used, 2))
@@ -208,4 +223,4 @@ class Questions:
             usage[name] = usage.get(name, 0) + (cost.get(name) or 0)
         usage["active_s"] = round(usage.get("active_s", 0.0) + self.desk.active_s, 3)
         self.desk.active_s = 0.0
-        tasks.amend(tx, self.desk.task, now=self.runtime.clock(), usage=usage)
+        self.desk.count(tx, usage)

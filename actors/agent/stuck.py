@@ -35,8 +35,8 @@ class Stuck:
             most = self.runtime.config.budgets.steps_per_task
             return f"it used up its {most} steps" if self._asked > most else None
         budgets = self.runtime.config.budgets
-        row = tasks.get(self.runtime.store, self.desk.task)
-        usage, since = row["usage"], row["usage"].get("at_rung", {})
+        usage = self.desk.usage
+        since = usage.get("at_rung", {})
         steps = usage.get("steps", 0) - since.get("steps", 0)
         generated = usage.get("generated_tokens", 0) - since.get("generated_tokens", 0)
         # Time at work only: who waits for a model, a gate or a sleeping machine spends nothing.
@@ -73,7 +73,7 @@ class Stuck:
 
         def leave(tx: Transaction) -> None:
             now = self.runtime.clock()
-            tasks.amend(tx, task["id"], now=now, usage=usage, feedback=reason)
+            self.desk.count(tx, usage, feedback=reason)
             self._record_rung(tx, rung, reason)
             if rung is Rung.OTHER_AGENT:
                 work.replan(tx, task, reason=reason, by=self.runtime.name, now=now)
@@ -114,7 +114,7 @@ class Stuck:
 
         def fresh(tx: Transaction) -> list[Entry]:
             now = self.runtime.clock()
-            tasks.amend(tx, task["id"], now=now, usage=usage)
+            self.desk.count(tx, usage)
             self._record_rung(tx, rung, reason)
             entries = self.desk.memory.begin(tx, self.desk.system_text(), now=now, task=task["id"])
             body = {"sender": "crew", "kind": "task_assigned", "text": text}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from typing import Any
 
 from actors import log
 from actors.agent.desk import COMMIT_PATIENCE_S, Desk
@@ -19,6 +21,17 @@ from store.journal import Intent
 from store.states import Activity, IntentState, Role
 
 TOOL_MARGIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A call that is to be run next: what its intent says, and how long it may take."""
+
+    position: int
+    name: str
+    arguments: dict[str, Any]
+    evidence: dict[str, Any]
+    patience_s: float
 
 
 class Tooling:
@@ -71,16 +84,61 @@ class Tooling:
 
         self.desk.write(effects)
 
+    def due(self, turn: Row, body: dict[str, Any]) -> Due | None:
+        """The intent of a reply's first call, to be committed with the reply: nothing happens between them.
+
+        None if that call is of no world tool, or its folder or sandbox is not ready: making them is an act of
+        its own, for which no transaction waits and no reply may be lost.
+        """
+        tool = self.desk.world.get(body["calls"][0]["name"]) if body["calls"] else None
+        if tool is None or not self.desk.bench.is_ready or not self._has_folder():
+            return None
+        arguments = body["calls"][0]["arguments"]
+        try:
+            evidence = tool.intend(arguments, self._tool_context(turn, ""))
+        except OSError:
+            return None  # it is told by the call's own step, which can be tried again
+        return Due(0, tool.spec.name, arguments, evidence, self._tool_patience_s(arguments))
+
+    def intend(self, tx: Transaction, due: Due, reply: int) -> Intent:
+        """Write the intent down, with what the tool found before."""
+        intent_id = journal.intend(
+            tx,
+            self.runtime.fence,
+            reply=reply,
+            position=due.position,
+            tool=due.name,
+            arguments=due.arguments,
+            evidence=due.evidence,
+            now=self.runtime.clock(),
+        )
+        return Intent(
+            intent_id,
+            reply,
+            due.position,
+            due.name,
+            due.arguments,
+            due.evidence,
+            IntentState.INTENDED,
+            self.runtime.generation,
+        )
+
     def _run_world_tool(self, turn: Row, call: RunTool, tool: WorldTool) -> None:
         """Intent committed, run, outcome committed; after a crash settled from evidence instead."""
-        tool_context = self._tool_context(turn, call)
-        intent = journal.find(self.runtime.store, self.runtime.name, call.reply, call.position)
+        tool_context = self._tool_context(turn, f"{call.reply}-{call.position}")
+        intent = self._take_unbegun(call)
         result = None
-        if intent is not None:
-            result = tool.settle(call.arguments, intent.evidence, tool_context)
+        if intent is None:
+            intent = journal.find(self.runtime.store, self.runtime.name, call.reply, call.position)
+            if intent is not None:
+                result = tool.settle(call.arguments, intent.evidence, tool_context)
+            if result is None:
+                intent = self._intend_now(call, tool, tool_context, intent)
+        elif self.desk.activity is not Activity.TOOL:
+            # Something made it wait, a pause or a full disk: neither its evidence nor its deadline holds.
+            intent = self._intend_now(call, tool, tool_context, intent)
         settled = result is not None
         if result is None:
-            intent = self._intend(call, tool, tool_context, intent)
             failpoint("intent_written")
             began = time.monotonic()
             result = tool.run(call.arguments, tool_context)
@@ -89,36 +147,24 @@ class Tooling:
         assert intent is not None
         self._commit_result(call, intent, result, settled=settled)
 
-    def _intend(
+    def _take_unbegun(self, call: RunTool) -> Intent | None:
+        """The call's intent if this incarnation committed it with the reply, and so knows that it did not run."""
+        intent, self.desk.unbegun = self.desk.unbegun, None
+        is_this = intent is not None and (intent.reply, intent.position) == (call.reply, call.position)
+        return intent if is_this else None
+
+    def _intend_now(
         self, call: RunTool, tool: WorldTool, tool_context: ToolContext, earlier: Intent | None
     ) -> Intent:
         evidence = tool.intend(call.arguments, tool_context)
-        patience_s = self._tool_patience_s(call)
+        patience_s = self._tool_patience_s(call.arguments)
         with self.runtime.store.write(self.runtime.fence) as tx:
             self.desk.set_activity(tx, Activity.TOOL, patience_s)
             if earlier is not None:
                 journal.renew(tx, self.runtime.fence, earlier.id, evidence)
                 return earlier
-            intent_id = journal.intend(
-                tx,
-                self.runtime.fence,
-                reply=call.reply,
-                position=call.position,
-                tool=call.name,
-                arguments=call.arguments,
-                evidence=evidence,
-                now=self.runtime.clock(),
-            )
-        return Intent(
-            intent_id,
-            call.reply,
-            call.position,
-            call.name,
-            call.arguments,
-            evidence,
-            IntentState.INTENDED,
-            self.runtime.generation,
-        )
+            due = Due(call.position, call.name, call.arguments, evidence, patience_s)
+            return self.intend(tx, due, call.reply)
 
     def _commit_result(self, call: RunTool, intent: Intent, result: ToolResult, *, settled: bool) -> None:
         unknown = settled and result.evidence.get("outcome") == "unknown"
@@ -126,29 +172,30 @@ class Tooling:
         def effects(tx: Transaction) -> list[Entry]:
             state = IntentState.UNKNOWN if unknown else IntentState.DONE
             journal.end(tx, intent.id, state, now=self.runtime.clock())
-            self.desk.set_activity(tx, Activity.MODEL)
             return [self.desk.result_entry(tx, call, result.text, ok=result.ok, settled=settled)]
 
-        self.desk.write(effects)
+        self.desk.write(effects, Activity.MODEL)
         failpoint("outcome_written")
 
-    def _tool_patience_s(self, call: RunTool) -> float:
+    def _tool_patience_s(self, arguments: dict[str, Any]) -> float:
         """The tool's own limit, as it cuts it, and a margin."""
-        asked = call.arguments.get("timeout_s")
+        asked = arguments.get("timeout_s")
         default = self.runtime.config.work.shell_timeout_s
         seconds = float(asked) if isinstance(asked, int | float) else default
         return max(1.0, min(seconds, ToolLimits().max_timeout_s)) + TOOL_MARGIN_S
 
-    def _tool_context(self, turn: Row, call: RunTool) -> ToolContext:
+    def _has_folder(self) -> bool:
         if self.desk.task is not None:
-            if self.desk.bench.folder is None:
+            return self.desk.bench.folder is not None
+        return self.desk.view_is_open
+
+    def _tool_context(self, turn: Row, call_id: str) -> ToolContext:
+        if not self._has_folder():
+            if self.desk.task is not None:
                 self.desk.open_bench()
-        elif not self.desk.view_is_open:
-            self._open_view(turn)
-        return self.desk.bench.tool_context(
-            f"{call.reply}-{call.position}",
-            writable=self._may_write(),
-        )
+            else:
+                self._open_view(turn)
+        return self.desk.bench.tool_context(call_id, writable=self._may_write())
 
     def _may_write(self) -> bool:
         # QA's folder is a throwaway copy: tests may leave files in it.

@@ -57,20 +57,19 @@ Step = AskModel | RunTool | Correct | EndTurn
 
 def next_step(tail: Sequence[Entry]) -> Step:
     """What to do now. `tail` is the agent's history, oldest first; notes do not count."""
-    entries = [entry for entry in tail if entry.kind is not EntryKind.NOTE]
-    if not entries:
+    last = next((entry for entry in reversed(tail) if entry.kind is not EntryKind.NOTE), None)
+    if last is None:
         return EndTurn("")
-    reply = last_reply(entries)
-    last = entries[-1]
+    reply = last_reply(tail)
     if reply is None or last.kind in (
         EntryKind.MESSAGE,
         EntryKind.NUDGE,
         EntryKind.SYSTEM,
         EntryKind.SUMMARY,
     ):
-        waiting = None if reply is None else unanswered(reply, entries)
+        waiting = None if reply is None else unanswered(reply, tail)
         return waiting if waiting is not None else AskModel()
-    waiting = unanswered(reply, entries)
+    waiting = unanswered(reply, tail)
     if waiting is not None:
         return waiting
     if reply.body["problems"]:
@@ -92,11 +91,12 @@ def last_reply(entries: Sequence[Entry]) -> Entry | None:
 
 def unanswered(reply: Entry, entries: Sequence[Entry]) -> RunTool | None:
     """The first call of `reply` that has no result yet."""
-    answered = {
-        entry.body["position"]
-        for entry in entries
-        if entry.kind is EntryKind.TOOL_RESULT and entry.body["reply"] == reply.id
-    }
+    answered: set[int] = set()
+    for entry in reversed(entries):
+        if entry.id <= reply.id:
+            break
+        if entry.kind is EntryKind.TOOL_RESULT and entry.body["reply"] == reply.id:
+            answered.add(entry.body["position"])
     for position, call in enumerate(reply.body["calls"]):
         if position not in answered:
             return RunTool(reply.id, position, call["name"], call["arguments"])

@@ -43,6 +43,11 @@ class Workbench:
     _committed_at: float = field(default_factory=time.monotonic)
 
     @property
+    def is_ready(self) -> bool:
+        """Whether a tool can be run at once: the folder is there and the sandbox was chosen."""
+        return self.folder is not None and self._sandbox is not None
+
+    @property
     def sandbox(self) -> Sandbox:
         """Chosen once; the supervisor has tried it at its start. Raises `SandboxUnavailable`."""
         if self._sandbox is None:

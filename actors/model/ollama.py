@@ -1,7 +1,7 @@
 """The model behind an Ollama server: `OllamaModel.chat`, and what setup and health checks ask a host.
 
-Every call runs a private event loop in the calling thread (see `watch.py`). Calls share nothing, so
-threads and forked processes may use one `OllamaModel`.
+Every call runs an event loop in the calling thread (see `watch.py`). Calls share nothing, so threads and
+forked processes may use one `OllamaModel`; unless it was told to keep its connection, for one thread.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from actors.model.connection import Client, transport
 from actors.model.errors import ModelError, ModelUnavailable, ReplyMalformed
 from actors.model.hosts import normalise_host
 from actors.model.protocol import ChatMessage, Cost, Limits, ModelOptions, Reply, ToolSpec
+from actors.model.session import Session
 from actors.model.watch import Watch, cancellation, run, supervised
 
 _PULL_IDLE_S = 600.0  # verifying the digest of an 18 GB file is silent for minutes
@@ -68,12 +69,19 @@ class PullProgress:
 
 
 class OllamaModel:
-    """A `ChatModel` on one host. Holds no connection, loop or lock: safe across threads and forks."""
+    """A `ChatModel` on one host."""
 
-    def __init__(self, host: str, limits: Limits | None = None) -> None:
-        """`host` in any form `normalise_host` takes; ValueError otherwise."""
+    def __init__(self, host: str, limits: Limits | None = None, *, keeps_connection: bool = False) -> None:
+        """`host` in any form `normalise_host` takes; ValueError otherwise.
+
+        With `keeps_connection` one thread asks question after question, and hangs up at last. Without it
+        nothing is held between calls, no connection, loop or lock: safe across threads and forks.
+        """
         self.host = normalise_host(host)
         self.limits = limits or Limits()
+        self._keeps_connection = keeps_connection
+        self._session: Session | None = None
+        self._encoder = wire.Encoder()
 
     def chat(
         self,
@@ -88,9 +96,20 @@ class OllamaModel:
 
         A reply cut by `max_tokens` comes back as it is, with `done_reason` "length".
         """
-        body = wire.request_body(messages, tools, options)
+        encoder = self._encoder if self._keeps_connection else wire.Encoder()
+        try:
+            body = encoder.encode(messages, tools, options)
+        except ValueError as error:
+            raise wire.translate(error, host=self.host, model=options.model) from error
         watch = Watch(self.limits, cancelled, time.monotonic())
-        return run(supervised(self._stream(body, on_text, watch), watch, self.host, options.model))
+        return self._talk(body, options.model, on_text, watch)
+
+    def hang_up(self) -> None:
+        """Give back what was kept for the next question. Harmless when there is nothing."""
+        self._encoder = wire.Encoder()
+        if self._session is not None:
+            self._session.close()
+            self._session = None
 
     def preload(self, options: ModelOptions, *, cancelled: threading.Event | None = None) -> Cost:
         """Load the model with the runner options that `chat` will send; returns what it cost.
@@ -98,10 +117,9 @@ class OllamaModel:
         Uses the chat's limits: a client that gives up during a load aborts it, so `first_token_s` must
         exceed the longest load.
         """
-        body = wire.request_body((), (), options)
+        body = wire.Encoder().encode((), (), options)
         watch = Watch(self.limits, cancelled or threading.Event(), time.monotonic())
-        stream = self._stream(body, lambda _text: None, watch)
-        return run(supervised(stream, watch, self.host, options.model)).cost
+        return self._talk(body, options.model, lambda _text: None, watch).cost
 
     def show(self, model: str) -> ModelFacts:
         """What the host knows of a model. Raises `ModelMissing` or another `ModelError`."""
@@ -159,21 +177,31 @@ class OllamaModel:
 
         return run(supervised(ask(), watch, self.host, model))
 
-    async def _stream(self, body: dict[str, Any], on_text: Callable[[str], None], watch: Watch) -> Reply:
-        model = str(body["model"])
+    def _talk(self, body: bytes, model: str, on_text: Callable[[str], None], watch: Watch) -> Reply:
+        session, self._session = self._session or Session(self.host, self.limits.connect_s), None
+        is_whole = False
+        try:
+            stream = self._stream(session.client, body, model, on_text, watch)
+            reply = session.run(supervised(stream, watch, self.host, model))
+            is_whole = True
+        finally:
+            if is_whole and self._keeps_connection:
+                self._session = session
+            else:
+                session.close()
+        return reply
+
+    async def _stream(
+        self, client: Client, body: bytes, model: str, on_text: Callable[[str], None], watch: Watch
+    ) -> Reply:
         assembly = wire.Assembly()
-        async with (
-            Client(self.host, self.limits.connect_s) as client,
-            contextlib.aclosing(client.chunks(body, model, assembly)) as chunks,
-        ):
+        async with contextlib.aclosing(client.chunks(body, model, assembly)) as chunks:
             async for chunk in chunks:
                 watch.saw_chunk(time.monotonic())
                 if watch.cancelled.is_set():
                     raise cancellation(self.host, model)
                 if text := assembly.add(chunk):
                     on_text(text)
-                if chunk.done:
-                    break  # the answer is whole: what the connection does now must not lose it
         if (reply := assembly.reply()) is not None:
             return reply
         if assembly.is_empty:

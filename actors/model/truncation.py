@@ -12,10 +12,7 @@ HTTP 200 (ollama/ollama 3839, 17427). The signs, each with room for honest serve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-from actors.model.protocol import ChatMessage, ToolSpec
 
 # English and code have 3 to 4.5; runs of spaces and rulers merge, up to about 8 over a whole file of them.
 MOST_CHARACTERS_PER_TOKEN = 9.0
@@ -26,18 +23,10 @@ SMALLEST_CHARACTERS = 2_000  # below this, templates and rounding say more than 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A prompt and what the server said it was: characters sent, tokens reported."""
+    """A prompt and what the server said it was: characters sent, tools and calls included, tokens reported."""
 
     characters: int
     tokens: int
-
-
-def characters_of(messages: Sequence[ChatMessage], tools: Sequence[ToolSpec]) -> int:
-    """How much text a prompt is, tools and calls included, without the template's own."""
-    told = sum(len(message.content) for message in messages)
-    calls = (call for message in messages for call in message.tool_calls)
-    told += sum(len(call.name) + len(str(call.arguments)) for call in calls)
-    return told + sum(len(str(tool.as_json())) for tool in tools)
 
 
 def was_cut(now: Measured, before: Measured | None, window: int) -> bool:

@@ -18,7 +18,7 @@ from actors.model.protocol import Limits
 # The longest that a cancellation or an overrun limit goes unseen. 200 ms are promised; looking oftener than
 # that needs costs a wake-up of 0.2 ms each time, for every agent that waits in the server's queue.
 TICK_S = 0.08
-_CLOSE_S = 0.1
+CLOSE_S = 0.1
 
 T = TypeVar("T")
 
@@ -70,17 +70,18 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return loop.run_until_complete(work)
     finally:
         try:
-            _close_leftovers(loop)
+            close_leftovers(loop)
         finally:
             loop.close()
 
 
-def _close_leftovers(loop: asyncio.AbstractEventLoop) -> None:
+def close_leftovers(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what still runs in a loop that is to be closed."""
     leftovers = asyncio.all_tasks(loop)
     for task in leftovers:
         task.cancel()
     if leftovers:
-        done, _ = loop.run_until_complete(asyncio.wait(leftovers, timeout=_CLOSE_S))
+        done, _ = loop.run_until_complete(asyncio.wait(leftovers, timeout=CLOSE_S))
         for task in done:
             # Looked at, so that asyncio does not report it: the caller gets the error that stopped the task.
             _ = task.cancelled() or task.exception()

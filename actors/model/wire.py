@@ -83,13 +83,38 @@ class Assembly:
         return Reply(self.text, tuple(self._calls), reason, cost_of(self._last))
 
 
-def request_body(
-    messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ModelOptions
-) -> dict[str, Any]:
-    """The body of one streaming `/api/chat`. Key order is fixed; without messages it loads the model."""
-    body: dict[str, Any] = {
-        "model": options.model,
-        "messages": [_message(message) for message in messages],
+class Encoder:
+    """Makes requests. Keeps what it encoded last: a prompt begins with the messages of the one before."""
+
+    def __init__(self) -> None:
+        self._messages: list[tuple[ChatMessage, bytes]] = []
+
+    def encode(
+        self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ModelOptions
+    ) -> bytes:
+        """The body of one streaming `/api/chat`. Key order is fixed; without messages it loads the model.
+
+        Raises ValueError for what JSON cannot say (NaN).
+        """
+        head = _json({"model": options.model})
+        rest = _json(_settings(tools, options))
+        return b'%s,"messages":[%s],%s' % (head[:-1], b",".join(self._encoded(messages)), rest[1:])
+
+    def _encoded(self, messages: Sequence[ChatMessage]) -> list[bytes]:
+        known = self._messages
+        same = 0
+        # By identity: equal ones would have to be compared, whole texts of them.
+        while same < min(len(known), len(messages)) and known[same][0] is messages[same]:
+            same += 1
+        self._messages = [
+            *known[:same],
+            *((message, _json(_message(message))) for message in messages[same:]),
+        ]
+        return [encoded for _, encoded in self._messages]
+
+
+def _settings(tools: Sequence[ToolSpec], options: ModelOptions) -> dict[str, Any]:
+    settings: dict[str, Any] = {
         "stream": True,
         # Without these two a long prompt is cut silently, the task first, instead of refused.
         "truncate": False,
@@ -98,8 +123,13 @@ def request_body(
         "options": _sampling(options),
     }
     if tools:
-        body["tools"] = [tool.as_json() for tool in tools]
-    return body
+        settings["tools"] = [tool.as_json() for tool in tools]
+    return settings
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode("utf-8", "replace")
 
 
 def cost_of(chunk: Chunk) -> Cost:

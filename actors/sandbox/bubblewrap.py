@@ -50,25 +50,19 @@ def view_arguments(sandbox: Sandbox, view: View) -> list[str]:
     arguments = _covers(sandbox.covered)
     for tools in sandbox.toolchains:
         arguments += ["--ro-bind-try", tools, tools]
-    if view.worktree is not None:
-        arguments += _worktree_arguments(view, view.worktree)
+    worktree = view.worktree.resolve() if view.worktree is not None else None
+    if worktree is not None:
+        arguments += _worktree_arguments(worktree, writable=view.writable)
     arguments += _read_only(path.resolve() for path in view.read_only)
     # The root itself is bubblewrap's own tmpfs: a file written to /x must fail, not vanish.
-    return [
-        *arguments,
-        "--remount-ro",
-        "/",
-        "--chdir",
-        str(view.worktree.resolve() if view.worktree else "/tmp"),
-    ]
+    return [*arguments, "--remount-ro", "/", "--chdir", str(worktree or "/tmp")]
 
 
-def _worktree_arguments(view: View, worktree: Path) -> list[str]:
-    worktree = worktree.resolve()
+def _worktree_arguments(worktree: Path, *, writable: bool) -> list[str]:
     protected = git_paths(worktree)
     outside = [p for p in protected if not p.is_relative_to(worktree)]
     inside = [p for p in protected if p.is_relative_to(worktree)]
-    bind = "--bind" if view.writable else "--ro-bind"
+    bind = "--bind" if writable else "--ro-bind"
     return [*_read_only(outside), bind, str(worktree), str(worktree), *_read_only(inside)]
 
 

@@ -74,7 +74,10 @@ class WorldTool(Protocol):
         ...
 
     def intend(self, arguments: Mapping[str, Any], context: ToolContext) -> dict[str, Any]:
-        """Evidence from before the run, to be stored durably first. Never raises for bad input."""
+        """Evidence from before the run, to be stored durably first. Never raises for bad input.
+
+        `context.call_id` may be unknown yet: the evidence cannot depend on it.
+        """
         ...
 
     def run(self, arguments: Mapping[str, Any], context: ToolContext) -> ToolResult:

@@ -20,6 +20,7 @@ _WORTH_TELLING_S = 2.0
 NO_NEW_ENTRIES = (
     "A command cannot make, remove or rename anything in the top folder here: make it with write_file first"
 )
+_PRUNED_EVERY = 20  # calls: a look through all their files costs as much as a commit
 # Linux takes 128 KiB in one argument.
 _MAX_COMMAND_BYTES = 120_000
 
@@ -37,10 +38,14 @@ class Shell:
         ),
     )
 
+    def __init__(self) -> None:
+        self._calls = 0
+
     def intend(self, arguments: Mapping[str, Any], context: ToolContext) -> dict[str, Any]:
-        prune(context.spill_dir)
-        files = RecordFiles.of(context.spill_dir, context.call_id)
-        return {"exit_record": str(files.final), "boot_id": boot_id()}
+        if self._calls % _PRUNED_EVERY == 0:
+            prune(context.spill_dir)
+        self._calls += 1
+        return {"boot_id": boot_id()}
 
     def run(self, arguments: Mapping[str, Any], context: ToolContext) -> ToolResult:
         limits = context.limits

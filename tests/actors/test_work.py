@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from actors import work
-from store import crew, tasks
+from store import crew, inbox, tasks
 from store.engine import Store
-from store.states import Role, TaskState
+from store.states import AgentState, ProjectState, Role, TaskState
 from tests.support.stores import NOW
 
 DELIVERABLES = ("Login and logout endpoints", "Session management")
@@ -96,3 +96,101 @@ def test_a_task_beyond_the_limit_waits_and_goes_to_whoever_is_free_first(shop: S
 
 def test_the_same_title_again_plans_nothing_twice(shop: Store) -> None:
     assert plan(shop, "Login endpoint")["id"] == plan(shop, " login ENDPOINT ")["id"]
+
+
+ENGINEERS = ("engineer-1.shop", "engineer-2.shop")
+AWAY: dict[str, dict[str, object]] = {
+    "paused": {"paused": True},
+    "in_quarantine": {"state": AgentState.QUARANTINED.value},
+    "sent_home": {"wanted": False},
+}
+
+
+def hired(shop: Store, **values: object) -> None:
+    """Both engineers that the project may have, both as `values` say."""
+    with shop.write() as tx:
+        for name in ENGINEERS:
+            crew.add_agent(tx, name=name, kind="agent", role="engineer", project="shop", now=NOW)
+            crew.change_agent(tx, name, **{"state": AgentState.RUNNING.value, **values})
+
+
+def letters(shop: Store, kind: str) -> list[str]:
+    """To whom messages of a kind were sent."""
+    return [row["recipient"] for row in inbox.listed(shop) if row["kind"] == kind]
+
+
+@pytest.mark.parametrize("values", AWAY.values(), ids=AWAY)
+def test_a_task_waits_rather_than_go_to_somebody_who_does_not_work(
+    shop: Store, values: dict[str, object]
+) -> None:
+    hired(shop, **values)
+    task = plan(shop, "Login endpoint")
+    assert (task["state"], task["assignee"], letters(shop, "task_assigned")) == (TaskState.PLANNED, None, [])
+    back = {"paused": False, "state": AgentState.RUNNING.value, "wanted": True}
+    with shop.write() as tx:
+        crew.change_agent(tx, ENGINEERS[1], **back)
+        work.assign_waiting(tx, crew.project(tx, "shop"), now=NOW)
+    assert letters(shop, "task_assigned") == [ENGINEERS[1]]
+
+
+def test_nothing_is_assigned_while_the_project_is_paused(shop: Store) -> None:
+    hired(shop)
+    with shop.write() as tx:
+        crew.change_project(tx, "shop", state=ProjectState.PAUSED.value)
+    assert plan(shop, "Login endpoint")["state"] == TaskState.PLANNED
+
+
+def in_progress(shop: Store) -> int:
+    task = int(str(plan(shop, "Login endpoint")["id"]))
+    with shop.write() as tx:
+        tasks.move(tx, task, TaskState.IN_PROGRESS, by="test", reason="started", now=NOW)
+    return task
+
+
+def test_the_task_of_an_agent_that_goes_into_quarantine_goes_to_another(shop: Store) -> None:
+    hired(shop)
+    task = in_progress(shop)
+    with shop.write() as tx:
+        crew.change_agent(tx, ENGINEERS[0], state=AgentState.QUARANTINED.value)
+        work.on_quarantine(tx, ENGINEERS[0], "crashed", now=NOW)
+    assert tasks.get(shop, task)["assignee"] == ENGINEERS[1]
+    assert crew.agent(shop, ENGINEERS[0])["task"] is None
+
+
+@pytest.mark.parametrize("others", [True, False], ids=["with_another_free", "with_nobody_free"])
+def test_a_task_that_is_not_accepted_does_not_go_back_to_an_agent_in_quarantine(
+    shop: Store, others: bool
+) -> None:
+    hired(shop)
+    task = in_progress(shop)
+    with shop.write() as tx:
+        tasks.move(tx, task, TaskState.SUBMITTED, by="test", reason="done", now=NOW)
+        crew.change_agent(tx, ENGINEERS[0], state=AgentState.QUARANTINED.value)
+        crew.change_agent(tx, ENGINEERS[1], paused=not others)
+        work.returned(tx, tasks.current(tx, task), feedback="It fails.", limit=5, by="gate.shop", now=NOW)
+    row = tasks.get(shop, task)
+    assert letters(shop, "task_returned") == []
+    assert (row["attempts"], row["feedback"]) == (1, "It fails.")
+    if others:
+        assert (row["state"], row["assignee"]) == (TaskState.ASSIGNED, ENGINEERS[1])
+    else:
+        assert row["state"] == TaskState.PLANNED
+
+
+def cancelled(shop: Store, title: str) -> int:
+    task = int(str(plan(shop, title)["id"]))
+    with shop.write() as tx:
+        work.park(tx, tasks.current(tx, task), reason="cancelled by the human", by="human", now=NOW)
+    return task
+
+
+def test_a_cancelled_tasks_deliverable_is_free_for_another_task(shop: Store) -> None:
+    cancelled(shop, "Login endpoint")
+    assert plan(shop, "Anmeldung bauen")["deliverable"] == 1
+
+
+def test_a_cancelled_tasks_title_may_be_planned_again(shop: Store) -> None:
+    first = cancelled(shop, "Login endpoint")
+    again = plan(shop, "Login endpoint")
+    assert (again["deliverable"], again["id"] == first) == (1, False)
+    assert again["state"] == TaskState.ASSIGNED

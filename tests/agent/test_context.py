@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +42,13 @@ def called(text: str, *calls: tuple[str, dict[str, str]], tokens: int = 0) -> di
     }
 
 
+def characters(entries: list[Entry]) -> int:
+    """Of the prompt and the tools, as the template counts them."""
+    prompt = context.GrowingPrompt()
+    prompt.follow(entries)
+    return TOOLS_CHARACTERS + prompt.characters
+
+
 @dataclass
 class Night:
     """A memory without a store: the same rules of compaction as `Questions.compact`."""
@@ -64,17 +70,13 @@ class Night:
         """Compact while need be, then the tokens of the prompt that is sent."""
         while self._compact():
             pass
-        characters = TOOLS_CHARACTERS + sum(
-            len(m.content) + sum(len(c.name) + len(str(c.arguments)) + 40 for c in m.tool_calls) + 8
-            for m in context.prompt(self.memory.entries)
-        )
-        tokens = int(characters / CHARACTERS_PER_TOKEN)
+        tokens = int(characters(self.memory.entries) / CHARACTERS_PER_TOKEN)
         self.longest = max(self.longest, tokens)
         return tokens
 
     def _compact(self) -> bool:
         entries = self.memory.entries
-        used = context.tokens(entries, TOOLS_CHARACTERS) / ROOM
+        used = context.tokens(entries, characters(entries)) / ROOM
         mask_to = context.next_mask(entries, ROOM)
         if mask_to is not None and used >= context.MASK_AT:
             self.masked += 1
@@ -202,11 +204,11 @@ def test_a_made_up_count_is_not_believed() -> None:
     night = begun()
     for _ in range(12):
         night.step(100, 6_000)
-    honest = context.tokens(night.memory.entries, TOOLS_CHARACTERS)
+    honest = context.tokens(night.memory.entries, characters(night.memory.entries))
     for row in night.memory.entries:
         if row.kind is EntryKind.REPLY:
             row.body["cost"]["prompt_tokens"] = 11
-    assert context.tokens(night.memory.entries, TOOLS_CHARACTERS) >= honest * 0.8
+    assert context.tokens(night.memory.entries, characters(night.memory.entries)) >= honest * 0.8
 
 
 @pytest.fixture
@@ -220,8 +222,10 @@ def test_a_restart_in_any_step_sends_the_identical_bytes(store: Store) -> None:
     memory, lots = Memory(store, fence), random.Random(5)
     options = ModelOptions("m")
 
+    prompt, encoder = context.GrowingPrompt(), wire.Encoder()
+
     def sent(from_memory: Memory) -> bytes:
-        return json.dumps(wire.request_body(context.prompt(from_memory.entries), (), options)).encode()
+        return wire.Encoder().encode(context.prompt(from_memory.entries), (), options)
 
     with store.write(fence) as tx:
         begun_at = memory.begin(tx, SYSTEM, now=1.0, task=None)
@@ -244,6 +248,8 @@ def test_a_restart_in_any_step_sends_the_identical_bytes(store: Store) -> None:
             )
         memory.add([reply, result])
         _compact(store, memory)
+        prompt.follow(memory.entries)
+        assert encoder.encode(prompt.messages, (), options) == sent(memory), f"after step {step}"
         if step % 10 == 9:
             again = Memory(store, fence)
             again.load(_context_from(store))
@@ -260,7 +266,7 @@ def _append(tx, memory: Memory, kind: EntryKind, /, **body: object) -> Entry:  #
 def _compact(store: Store, memory: Memory) -> None:
     mask_to = context.next_mask(memory.entries, ROOM)
     keep_from = context.next_keep(memory.entries, ROOM)
-    used = context.tokens(memory.entries, TOOLS_CHARACTERS) / ROOM
+    used = context.tokens(memory.entries, characters(memory.entries)) / ROOM
     if mask_to is not None and used >= context.MASK_AT:
         with store.write(memory.fence) as tx:
             rows = memory.mask(tx, mask_to, now=1.0)

@@ -53,10 +53,15 @@ class Exchange:
 
 
 class BadServer:
-    """Serves each request with the next of `answers`, the last one again and again."""
+    """Serves each request with the next of `answers`, the last one again and again.
 
-    def __init__(self, *answers: Answering) -> None:
+    Each connection has one, or with `keeps` any number of them.
+    """
+
+    def __init__(self, *answers: Answering, keeps: bool = False) -> None:
         self._answers: Sequence[Answering] = answers
+        self._keeps = keeps
+        self.connections = 0
         self.requests: list[Exchange] = []
         self.saw_request = threading.Event()
         self.saw_hang_up = threading.Event()
@@ -67,6 +72,10 @@ class BadServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def is_serving(self, number: int) -> bool:
+        """Whether the `number`-th connection, from 1, is open still."""
+        return self._threads[number - 1].is_alive()
 
     def __enter__(self) -> BadServer:
         self._accepting.start()
@@ -85,22 +94,28 @@ class BadServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            self.connections += 1
             thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection:
-            exchange = self._read(connection)
-            if exchange is None:
-                return
-            answer = self._answers[min(len(self.requests), len(self._answers) - 1)]
-            self.requests.append(exchange)
-            self.saw_request.set()
             try:
-                answer(exchange)
+                while self._serve_one(connection) and self._keeps:
+                    pass
             except (ConnectionError, TimeoutError):
                 return  # the client has left, as many of these tests want
+
+    def _serve_one(self, connection: socket.socket) -> bool:
+        exchange = self._read(connection)
+        if exchange is None:
+            return False
+        answer = self._answers[min(len(self.requests), len(self._answers) - 1)]
+        self.requests.append(exchange)
+        self.saw_request.set()
+        answer(exchange)
+        return True
 
     def _read(self, connection: socket.socket) -> Exchange | None:
         data = b""

@@ -57,7 +57,7 @@ def test_shell_tells_output_and_exit_code(context: ToolContext) -> None:
 )
 def test_shell_answers_bad_input_instead_of_raising(arguments: dict[str, Any], context: ToolContext) -> None:
     assert not Shell().run(arguments, context).ok
-    assert "exit_record" in Shell().intend(arguments, context)
+    assert "boot_id" in Shell().intend(arguments, context)
 
 
 def test_spilled_output_of_a_command_is_read_by_pages(context: ToolContext) -> None:

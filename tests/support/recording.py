@@ -40,13 +40,12 @@ class RecordingProxy:
         with client, socket.create_connection(self._upstream) as server, contextlib.suppress(OSError):
             back = threading.Thread(target=_pump, args=(server, client), daemon=True)
             back.start()
-            head, body = self._read(client)
-            if head.startswith(b"POST /api/chat ") and b'"messages":[]' not in body:
-                with self._lock:
-                    self.chats.append(body)
-            server.sendall(head + body)
-            _pump(client, server)
-            back.join()
+            while True:  # until the client hangs up, which ends the block and with it the server's side
+                head, body = self._read(client)
+                if head.startswith(b"POST /api/chat ") and b'"messages":[]' not in body:
+                    with self._lock:
+                        self.chats.append(body)
+                server.sendall(head + body)
 
     def _read(self, client: socket.socket) -> tuple[bytes, bytes]:
         """One request: its head with the blank line, and its body."""
