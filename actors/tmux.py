@@ -39,12 +39,13 @@ DATAGRAM_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A piece of a streaming reply."""
+    """A piece of a streaming reply, or the word that it is over and no row will follow."""
 
     agent: str
     turn: int
     offset: int
     text: str
+    is_over: bool = False
 
 
 class TmuxActor(Actor):
@@ -85,7 +86,10 @@ class TmuxActor(Actor):
         file = self._files.get(message.agent)
         if file is not None:
             with self._showing():
-                file.append_live(message.turn, message.offset, message.text, datetime.now(UTC))
+                if message.is_over:
+                    file.drop_live(message.turn)
+                else:
+                    file.append_live(message.turn, message.offset, message.text, datetime.now(UTC))
         return None
 
     def handle(self, message: Any, row: Any) -> Any:

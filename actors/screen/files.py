@@ -120,11 +120,15 @@ class WindowFile:
             self._append(block)
             self._count(len(_encode(block)))
 
-    def drop_live(self) -> None:
-        """Take back streamed text that no row will follow: the call was cancelled or its agent died."""
-        if self._live and not self.needs_rebuild:
-            self._closed_turn = self._live[-1].turn
-            self._live = []
+    def drop_live(self, turn: int) -> None:
+        """Take back what this call, or one before it, has streamed: it was cancelled, no row will follow.
+
+        Should a row of an older call be drawn later, it is shown whole.
+        """
+        self._closed_turn = max(self._closed_turn, turn)
+        kept = [live for live in self._live if live.turn > turn]
+        if len(kept) < len(self._live) and not self.needs_rebuild:
+            self._live = kept
             self._insert(b"")
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ STEPS = 5
 def measure(quick: bool) -> Iterator[Row]:
     count = 20 if quick else 100
     names = [f"lead-{n}" for n in range(count)]
-    with timed_model([_scene()]) as (url, _), open_crew(model={"hosts": (url,)}) as bench:
+    with timed_model([_scene()]) as (url, _), open_crew(model={"hosts": (url,), "preload": False}) as bench:
         bench.up()
         began = time.time()
         bench.add(names, THRIFTY, role="orchestrator")

@@ -36,10 +36,15 @@ class TimedStage(Stage):
         self.asked: list[Request] = []
         self.answered_at: dict[str, list[float]] = {}
         self.served = _Noting(self)
+        self._arrival = threading.local()
+
+    def has(self, model: str) -> bool:
+        """The server's first question about a request, asked as soon as it was read: what follows is its work."""
+        self._arrival.at = time.perf_counter()
+        return super().has(model)
 
     def pick_fault(self, asked: Asked, said: Answer) -> FaultKind | None:
-        at = time.perf_counter()
-        self.asked.append(Request(asked.agent, at, json.dumps(asked.messages), asked.digest))
+        self.asked.append(Request(asked.agent, self._arrival.at, json.dumps(asked.messages), asked.digest))
         return super().pick_fault(asked, said)
 
     def requests_of(self, agent: str) -> list[Request]:

@@ -115,10 +115,30 @@ def test_interrupted_call_leaves_nothing_once_its_retry_is_committed(file: Windo
 
 def test_dropped_live_text_is_gone_and_stays_gone(file: WindowFile) -> None:
     stream(file, "cancelled", turn=7)
-    file.drop_live()
-    file.append_live(7, 9, " late", AT)
-    file.drop_live()
+    file.drop_live(7)
     assert says(file, note(1))
+    file.append_live(7, 9, " late", AT)
+    file.drop_live(7)
+    assert says(file, note(1))
+
+
+def test_dropping_an_older_call_leaves_the_one_that_streams_now(file: WindowFile) -> None:
+    stream(file, "cancelled", turn=7)
+    stream(file, "it goes", turn=8)
+    file.drop_live(7)
+    file.append_live(8, 7, " on", AT)
+    assert file.path.read_text().endswith("it goes on")
+    assert "cancelled" not in file.path.read_text()
+    file.commit(reply(2, "it goes on"), turn=8)
+    assert says(file, note(1), reply(2, "it goes on"))
+
+
+def test_reply_of_a_call_before_the_dropped_one_is_shown_whole(file: WindowFile) -> None:
+    stream(file, "Words", turn=6)
+    stream(file, "cancelled", turn=7)
+    file.drop_live(7)
+    file.commit(reply(2, "Words."), turn=6)
+    assert says(file, note(1), reply(2, "Words."))
 
 
 def test_reply_without_turn_closes_what_is_streaming(file: WindowFile) -> None:
@@ -145,7 +165,7 @@ def test_any_order_of_loss_ends_as_a_rebuild_would(file: WindowFile, seed: int) 
             file.append_entry(rows[-1])
         elif fate < 0.9:
             file.rebuild(rows)
-    file.drop_live()
+    file.drop_live(30)
     assert says(file, *rows)
 
 
