@@ -152,6 +152,8 @@ class Actor(pykka.ThreadingActor):
         except StoreUnwritable as error:
             # A full disk is nobody's fault here: wait it out, nothing is acknowledged meanwhile.
             log.error("store_unwritable", reason=str(error))
+            # Whether it came before or after a claim is not known here: the next look asks the store.
+            self._left_open = True
             self.coupling.sleep_until(self.now() + UNWRITABLE_PAUSE_S)
         finally:
             self.coupling.working = False
@@ -220,7 +222,6 @@ class Actor(pykka.ThreadingActor):
                 following = inbox.claim_next(tx, self.runtime.name, self.runtime.generation, now=self.now())
             failpoint("acknowledged")
         except (StaleGeneration, StoreUnwritable):
-            self._left_open = True
             raise
         except Interrupted:
             self._left_open = True

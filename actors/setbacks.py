@@ -29,10 +29,11 @@ JITTER = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Setback:
-    """One message's: its failures in a row, and when it may be tried again, in UTC seconds."""
+    """One message's failures in a row: of `INFRASTRUCTURE`, and others; when it may be tried again, in UTC seconds."""
 
     failures: int
     due_at: float
+    others: int = 0
 
     def waits(self, now: float) -> bool:
         """Whether it is too early; a clock that was set back must not make it hours."""
@@ -41,11 +42,16 @@ class Setback:
 
 def next_setback(earlier: Setback | None, error: Exception, now: float, lot: float) -> Setback | None:
     """What follows from one more failure; None if that was the last. `lot` in [0, 1) is the jitter."""
-    failures = 1 if earlier is None else earlier.failures + 1
-    pauses_s = PAUSES_S if isinstance(error, INFRASTRUCTURE) else BRIEF_PAUSES_S
-    if failures > len(pauses_s):
+    failures, others = (0, 0) if earlier is None else (earlier.failures, earlier.others)
+    if isinstance(error, INFRASTRUCTURE):
+        failures += 1
+        count, pauses_s = failures, list(PAUSES_S)
+    else:
+        others += 1
+        count, pauses_s = others, list(BRIEF_PAUSES_S)
+    if count > len(pauses_s):
         return None
-    return Setback(failures, now + pauses_s[failures - 1] * (1 + JITTER * (2 * lot - 1)))
+    return Setback(failures, now + pauses_s[count - 1] * (1 + JITTER * (2 * lot - 1)), others)
 
 
 class Setbacks:

@@ -144,6 +144,7 @@ class Store:
         except errors.StoreError:
             self._writer.close()
             raise
+        self._syncs = True
         self._lock = WritersLock(path)
 
     def read(self) -> Connection:
@@ -192,8 +193,7 @@ class Store:
         with self._mutex, translated(self.path):
             self._lock.acquire()
             try:
-                if not durable:
-                    driver.execute("PRAGMA synchronous=NORMAL")
+                self._sync(durable=durable)
                 driver.execute("BEGIN IMMEDIATE")
                 transaction = Transaction(self._writer)
                 try:
@@ -209,12 +209,16 @@ class Store:
                         driver.execute("ROLLBACK")
                     raise
             finally:
-                if not durable:
-                    driver.execute("PRAGMA synchronous=FULL")
                 self._lock.release()
         if self._notify is not None and transaction.recipients:
             self._notify(frozenset(transaction.recipients))
             failpoint("wake_sent")
+
+    def _sync(self, *, durable: bool) -> None:
+        """Before a transaction, never after it: what fails here has written nothing."""
+        if durable is not self._syncs:
+            self._writer.driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self._syncs = durable
 
     def set_foreign_keys(self, *, on: bool) -> None:
         """Have writes of this store check references, as they do from the start, or not."""

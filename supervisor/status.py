@@ -96,6 +96,8 @@ def stuck(found: Holder, store: Store) -> Stuck | None:
             "it is stopped (SIGSTOP, or Ctrl-Z): agents work on, but nothing that dies is restarted",
             f"kill -CONT {found.pid}",
         )
+    if not found.ready:
+        return None  # it reads its mailbox once it has started
     now = time.time()
     # What it would take first. A more pressing one that came later hides it, but only until it is as old.
     unread = inbox.peek(store, SUPERVISOR, now=now)

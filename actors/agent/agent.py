@@ -150,12 +150,15 @@ class Agent(PatientActor):
                     self.begin(row, message)
                 case _:
                     self.interject(row, message)
-            # Whatever came in between, a step that was put off is tried again at once.
-            self._went_well(self.turn or row)
         except (StaleGeneration, StoreUnwritable):
             raise
         except Exception as error:  # noqa: BLE001 - the actor's boundary: recorded, retried, then a dead letter
             self.record_failure(row, error)
+        else:
+            # Whatever came in between, a step that was put off is tried again at once.
+            self._went_well(row)
+            if self.turn is not None:
+                self._went_well(self.turn)
 
     # -- turns ---------------------------------------------------------------------------------
 
@@ -322,10 +325,10 @@ class Agent(PatientActor):
 
     def _leave_turn(self) -> None:
         """The turn is over and committed; what was only there to look at goes."""
-        if self.turn is not None:
-            self._went_well(self.turn)
-        self.turn = None
+        turn, self.turn = self.turn, None
         self.questions.asker.lines.hang_up()
+        if turn is not None:
+            self._went_well(turn)
         if self.desk.view_is_open and self.desk.project is not None:
             self.desk.view_is_open = False
             self.desk.bench.close_view(crew.project(self.store, self.desk.project), self.desk.view_name)
@@ -369,8 +372,8 @@ class Agent(PatientActor):
 
     def _abandon(self, turn: Row, error: Exception) -> None:
         """The turn cannot go on: its message is a dead letter, its task is parked."""
-        self._leave_turn()
         self.record_failure(turn, error, final=True)
+        self._leave_turn()
 
     def tell_of_dead_letter(self, tx: Transaction, row: Row, reason: str) -> None:
         """As for every actor; and a task whose message died must not look as if it were worked on."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import select
 
+import pytest
+
 from actors import errors, mailbox
 from actors.actor import Actor, Effects, nothing
 from actors.addresses import HUMAN
@@ -174,6 +176,26 @@ def test_a_full_disk_is_no_failure_of_the_message_which_is_handled_when_there_is
     assert row is not None
     assert (row["state"], row["attempts"]) == (MessageState.CLAIMED, 0)
     Unwritable.room = True
+    started.drain()
+    assert _state(stage.store, sent) == MessageState.HANDLED
+
+
+def test_a_claim_is_not_forgotten_when_the_look_for_it_fails(
+    stage: Stage, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_agent(stage.store, "a")
+    sent = _tell(stage.store, "say hello")
+    assert claim_next(stage.store, new_incarnation(stage.store, "a")) is not None
+    started = start(Obedient, "a")
+    real = inbox.claimed
+
+    def unreadable(*_arguments: object) -> list[Row]:
+        monkeypatch.setattr(inbox, "claimed", real)
+        raise StoreUnwritable("disk I/O error")
+
+    monkeypatch.setattr(inbox, "claimed", unreadable)
+    started.drain()
+    assert _state(stage.store, sent) == MessageState.CLAIMED
     started.drain()
     assert _state(stage.store, sent) == MessageState.HANDLED
 

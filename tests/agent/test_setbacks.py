@@ -88,7 +88,10 @@ def test_pauses_double_with_jitter_and_add_up_to_about_ten_minutes(lot: float) -
 @pytest.mark.parametrize("error", [BROKEN, SandboxFailed("no room"), BlockingIOError("no process")], ids=repr)
 def test_only_what_may_pass_by_itself_is_waited_for_so_long(error: Exception) -> None:
     assert next_setback(Setback(9, NOW), error, NOW, 0.5) is not None
-    assert next_setback(Setback(3, NOW), KeyError("a bug"), NOW, 0.5) is None
+    assert next_setback(Setback(0, NOW, others=3), KeyError("a bug"), NOW, 0.5) is None
+    # The one does not use up the other's patience.
+    assert next_setback(Setback(9, NOW), KeyError("a bug"), NOW, 0.5) is not None
+    assert next_setback(Setback(0, NOW, others=3), error, NOW, 0.5) is not None
 
 
 def test_a_clock_that_was_set_back_makes_nobody_wait_for_hours() -> None:

@@ -139,7 +139,7 @@ def supervisor(home: Home, shop: dict[str, Any]) -> Iterator[int]:
 
 
 def test_a_supervisor_that_does_not_read_its_mailbox_is_told_with_what_mends_it(
-    quick: InProcess, store: Store, supervisor: int
+    quick: InProcess, store: Store, supervisor: int, home: Home
 ) -> None:
     assert quick("status", "--json").json()["supervisor"]["stuck"] is None
     with store.write() as tx:
@@ -158,6 +158,10 @@ def test_a_supervisor_that_does_not_read_its_mailbox_is_told_with_what_mends_it(
     assert "not read its mailbox for 20 s" in stuck["reason"]
     assert stuck["fix"].startswith(f"kill -9 {supervisor}; nightcrew up")
     assert f"-> {stuck['fix']}" in quick("status").out
+    # One that is still starting reads it when it has started.
+    starting = json.loads(home.supervisor_lock.read_text()) | {"ready": False}
+    home.supervisor_lock.write_text(json.dumps(starting))
+    assert quick("status", "--json").json()["supervisor"]["stuck"] is None
 
 
 @pytest.mark.usefixtures("supervisor")

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ import pytest
 from store import crew, inbox, incidents, migrate
 from store.engine import Fence, Store
 from store.errors import MailboxFull, StaleGeneration, StoreError, StoreUnwritable
+from store.writers_lock import holding
 from tests.support.stores import NOW, add_agent, make_file, new_incarnation, open_store, put
 from tests.support.waiting import eventually
 
@@ -95,6 +97,28 @@ def test_a_write_that_need_not_survive_a_power_cut_does_not_wait_for_the_disk(st
         incidents.set_fact(tx, "a", 1, now=NOW)
     assert _synchronous(store) == 2
     assert _facts(store) == {"a": 1}
+
+
+def test_a_write_whose_way_to_sync_cannot_be_set_holds_no_lock_and_the_next_one_syncs(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, refuse = store._writer.driver, True
+
+    class Refusing:
+        def execute(self, sql: str) -> sqlite3.Cursor:
+            if refuse and sql.startswith("PRAGMA synchronous"):
+                raise sqlite3.OperationalError("disk I/O error")
+            return real.execute(sql)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(real, name)
+
+    monkeypatch.setattr(store._writer, "driver", Refusing())
+    with pytest.raises(StoreUnwritable), store.write(durable=False):
+        pass
+    assert holding(store.path) is None
+    refuse = False
+    assert _synchronous(store) == 2
 
 
 def _fail_lightly(store: Store) -> None:
