@@ -34,6 +34,7 @@ from store.failpoints import become, failpoint
 EXIT_ORPHANED = 75  # the supervisor is gone; its successor starts this actor anew
 EXIT_NOT_STARTED = 76  # failed before it was ready
 ORPHAN_GRACE_S = 0.7
+ORPHAN_LOOK_S = 0.3
 LOCK_PATIENCE_S = 10.0
 
 
@@ -74,7 +75,8 @@ def _live(birth: Birth, control: socket.socket, actor_class: type[Actor]) -> int
     runtime = Runtime(birth.name, birth.generation, home, Config.from_json(birth.config), store, waker)
     runtime.coupling.pump = signals.writer
     reference = actor_class.start(runtime)
-    reference.ask(Recover())
+    if not _has_recovered(reference, control):
+        return EXIT_ORPHANED
     failpoint("recovered")
     control.sendall(b"ready\n")
     code = _Pump(runtime, reference, control, wake, signals).run()
@@ -84,6 +86,17 @@ def _live(birth: Birth, control: socket.socket, actor_class: type[Actor]) -> int
     # Else the actor's thread may hold the store's mutex for long: the process's end releases everything.
     os.close(lock)
     return code
+
+
+def _has_recovered(reference: pykka.ActorRef[Actor], control: socket.socket) -> bool:
+    """Wait for the recovery, however long; False if the supervisor ends meanwhile. Raises what it raised."""
+    recovery = reference.ask(Recover(), block=False)
+    while True:
+        with contextlib.suppress(pykka.Timeout):
+            recovery.get(timeout=ORPHAN_LOOK_S)
+            return True
+        if select.select([control], [], [], 0)[0] and not control.recv(64):
+            return False
 
 
 def hold_lock(home: Home, name: str, patience_s: float) -> int:

@@ -127,6 +127,18 @@ def test_a_child_that_takes_no_notice_is_gone_within_a_second_of_a_killed_superv
     assert time.monotonic() - died_at < 1.0
 
 
+def test_a_child_that_is_not_ready_yet_is_gone_within_a_second_of_a_killed_supervisor(crew: Crew) -> None:
+    """It may be forked after its successor has looked for leftovers, and hang in its recovery for ever."""
+    server = crew.up()
+    crew.want("a", kind="never_ready")
+    lock = crew.home.run / "a.lock"
+    pid = eventually(lambda: lock.exists() and int(lock.read_text() or 0), "it has taken its lock")
+    server.kill()
+    died_at = time.monotonic()
+    eventually(lambda: not is_alive(pid), "it is gone", within_s=3)
+    assert time.monotonic() - died_at < 1.0
+
+
 def test_a_new_supervisor_replaces_a_stopped_leftover_and_goes_on_with_its_message(crew: Crew) -> None:
     server = crew.up()
     crew.want("a")
