@@ -81,6 +81,11 @@ class Home:
             ) from error
 
 
+def model_folder(run_folder: Path, url: str) -> Path:
+    """Where the gate and the breaker of a model host lie in a crew's run folder."""
+    return run_folder / "model" / safe(url)
+
+
 def safe(name: str) -> str:
     """An agent's name as a file name."""
     return re.sub(r"[^\w.-]", "_", name)

@@ -8,6 +8,7 @@ has failed so far stands in the store, so that a restart begins no new count; no
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
@@ -22,8 +23,12 @@ from store.engine import Store, Transaction
 from store.inbox import Row
 
 INFRASTRUCTURE = (GitError, WorkspaceError, LockTimeoutError, SandboxError, OSError)
-PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 120.0, 120.0, 120.0, 120.0)  # 607 s in all
-BRIEF_PAUSES_S = (0.5, 2.0, 8.0)  # after anything else: what is wrong with our own code does not pass
+PAUSES_S: Sequence[float] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 120.0, 120.0, 120.0, 120.0)  # 607 s in all
+BRIEF_PAUSES_S: Sequence[float] = (
+    0.5,
+    2.0,
+    8.0,
+)  # after anything else: what is wrong with our own code does not pass
 JITTER = 0.25
 
 
@@ -45,10 +50,10 @@ def next_setback(earlier: Setback | None, error: Exception, now: float, lot: flo
     failures, others = (0, 0) if earlier is None else (earlier.failures, earlier.others)
     if isinstance(error, INFRASTRUCTURE):
         failures += 1
-        count, pauses_s = failures, list(PAUSES_S)
+        count, pauses_s = failures, PAUSES_S
     else:
         others += 1
-        count, pauses_s = others, list(BRIEF_PAUSES_S)
+        count, pauses_s = others, BRIEF_PAUSES_S
     if count > len(pauses_s):
         return None
     return Setback(failures, now + pauses_s[count - 1] * (1 + JITTER * (2 * lot - 1)), others)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from actors.home import Home, safe
+from actors.home import Home, model_folder
 from store import crew, incidents
 from store.engine import Store
 from supervisor.status import iso
@@ -39,13 +39,8 @@ def at_work(urls: Sequence[str], home: Home, store: Store) -> list[dict[str, Any
     return [
         {"url": url, "state": state, "slots": _slots(store, folder, slots), "breaker": _breaker(folder)}
         for url, state in _states(urls)
-        for folder in [folder_of(home.run, url)]
+        for folder in [model_folder(home.run, url)]
     ]
-
-
-def folder_of(run_folder: Path, url: str) -> Path:
-    """As `actors.agent.lines.folder_of`, whose import of httpx would cost `status`; a test compares them."""
-    return run_folder / "model" / safe(url)
 
 
 def _slots(store: Store, folder: Path, configured: int) -> dict[str, Any]:
@@ -54,7 +49,7 @@ def _slots(store: Store, folder: Path, configured: int) -> dict[str, Any]:
     crowd = SlotGate(folder, configured).crowd()
     return {
         "total": crowd.slots,
-        "in_use": crowd.busy,
+        "in_use": len(crowd.in_use_by),
         "in_use_by": list(crowd.in_use_by),
         "waiting": _of_tickets(store, crowd.in_line) if crowd.in_line else [],
     }

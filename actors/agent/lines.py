@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 
 from actors import log
-from actors.home import safe
+from actors.home import model_folder
 from actors.model.breaker import Breaker, Pass, State
 from actors.model.errors import ModelMissing, ModelUnavailable, ReplyMalformed
 from actors.model.ollama import OllamaModel, probe
@@ -56,7 +56,7 @@ class HostLine:
     """One host: its breaker, its gate, its client."""
 
     def __init__(self, url: str, run_folder: Path, limits: Limits, slots: int) -> None:
-        folder = folder_of(run_folder, url)
+        folder = model_folder(run_folder, url)
         self.url = url
         self.breaker = Breaker(folder)
         self.gate = SlotGate(folder, slots)
@@ -209,8 +209,3 @@ class Lines:
             return
         if self.all[0].breaker.state() is State.CLOSED:
             self._stay(0)
-
-
-def folder_of(run_folder: Path, url: str) -> Path:
-    """Where a host's gate and breaker lie in a crew's run folder."""
-    return run_folder / "model" / safe(url)

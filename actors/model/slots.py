@@ -56,14 +56,12 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """For people: how many slots a host has, how many are in use, how many requests wait, and whose they are.
+    """For people: how many slots a host has, whose requests have one, and whose wait.
 
     `in_line` is in the order of the line, by the names on the tickets: with `_` for a name's dot.
     """
 
     slots: int
-    busy: int
-    waiting: int
     in_use_by: tuple[str, ...] = ()
     in_line: tuple[str, ...] = ()
 
@@ -107,15 +105,9 @@ class SlotGate:
         """How it is now; for status. Each free slot is held for an instant: who wants it just then waits a tick."""
         slots = self.capacity()
         if not self._folder.is_dir():
-            return Crowd(slots, 0, 0)  # nobody has asked this host yet
+            return Crowd(slots)  # nobody has asked this host yet
         in_use_by = tuple(self._note(number).who for number in range(slots) if not self._is_free(number))
-        waiting = tickets.waiting(self._queue)
-        return Crowd(slots, len(in_use_by), waiting, in_use_by, self._in_line() if waiting else ())
-
-    def _in_line(self) -> tuple[str, ...]:
-        """Who waits, the first one first; asked after `tickets.waiting`, which removes what the dead left."""
-        names = sorted(path.name for path in self._queue.iterdir() if not path.name.startswith("."))
-        return tuple(name.rpartition(".")[2] for name in names)
+        return Crowd(slots, in_use_by, tickets.names(self._queue))
 
     def _is_free(self, number: int) -> bool:
         # Shared: two that only look must not take each other for a holder.

@@ -60,7 +60,12 @@ def wake_first(queue: Path) -> bool:
 
 def waiting(queue: Path) -> int:
     """How many wait now."""
-    return sum(_touch(path) for path in _in_line(queue))
+    return len(names(queue))
+
+
+def names(queue: Path) -> tuple[str, ...]:
+    """Who waits now, the first one first, as `_plain` wrote them down."""
+    return tuple(path.name.rpartition(".")[2] for path in _in_line(queue) if _touch(path))
 
 
 def _in_line(queue: Path) -> list[Path]:

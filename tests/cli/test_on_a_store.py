@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from actors import messages
-from actors.agent import lines
-from actors.home import Home
+from actors.home import Home, model_folder
 from actors.messages import Text
 from actors.model import tickets
 from actors.model.breaker import Breaker, Health
@@ -24,7 +23,6 @@ from actors.model.slots import SlotGate
 from store import crew, inbox, incidents, tasks, timers
 from store.engine import Store
 from store.states import MessageState, TaskState
-from supervisor import hosts
 from supervisor.cli import output
 from tests.cli.conftest import ROOT, Cli, InProcess
 from tests.git.user_repository import UserRepository
@@ -172,7 +170,7 @@ def test_status_shows_a_hosts_slots_who_waits_and_its_breaker(
     with store.write() as tx:
         incidents.set_fact(tx, "model_hosts", [url, other], now=NOW)
         incidents.set_fact(tx, "model_slots", 2, now=NOW)
-    folder = hosts.folder_of(home.run, url)
+    folder = model_folder(home.run, url)
     breaker = Breaker(folder)
     breaker.failed("it hung up", unreachable=True, began_at=time.time())
     with SlotGate(folder, 2).slot("engineer-1.shop", brief=False, cancelled=threading.Event()):
@@ -201,7 +199,7 @@ def test_a_hosts_open_breaker_is_shown_until_when(quick: InProcess, home: Home, 
     url = "http://127.0.0.1:1"
     with store.write() as tx:
         incidents.set_fact(tx, "model_hosts", [url], now=NOW)
-    folder = hosts.folder_of(home.run, url)
+    folder = model_folder(home.run, url)
     folder.mkdir(parents=True)
     retry_at = time.time() + 25
     rests = Health(failures=1, openings=9, failed_at=time.time(), retry_at=retry_at, reason="refused")
@@ -209,11 +207,6 @@ def test_a_hosts_open_breaker_is_shown_until_when(quick: InProcess, home: Home, 
     (found,) = quick("status", "--json").json()["model"]["hosts"]
     assert found["breaker"] == {"state": "open", "until": output.iso(retry_at), "reason": "refused"}
     assert f"breaker open until {output.local(retry_at)} (refused)" in quick("status").out
-
-
-def test_a_hosts_folder_is_where_the_agents_have_it(home: Home) -> None:
-    for url in ("http://127.0.0.1:11434", "https://[::1]:8/api", "http://gpu.lan:80"):
-        assert hosts.folder_of(home.run, url) == lines.folder_of(home.run, url)
 
 
 def test_check_ins_are_scheduled_listed_and_cancelled(quick: InProcess, store: Store) -> None:

@@ -12,7 +12,17 @@ import pytest
 from actors.model.errors import ModelCancelled, ModelUnavailable
 from actors.model.ollama import OllamaModel
 from actors.model.protocol import ChatMessage, Limits, ModelOptions, Reply
-from tests.model.loopback import DONE, BadServer, Exchange, dying, silent, stalling, streaming, text_line
+from tests.model.loopback import (
+    DONE,
+    Answering,
+    BadServer,
+    Exchange,
+    dying,
+    silent,
+    stalling,
+    streaming,
+    text_line,
+)
 from tests.support.waiting import eventually
 
 PROMPT = [ChatMessage("system", "role: engineer"), ChatMessage("user", 'Say "hello", Zoë')]
@@ -71,7 +81,7 @@ def test_an_answer_whose_end_does_not_come_is_whole_and_its_connection_is_not_ke
 
 
 @pytest.mark.parametrize("bad", [silent, stalling(text_line("Hel")), dying(text_line("Hel"))])
-def test_after_a_failure_the_next_question_has_a_connection_of_its_own(bad) -> None:  # type: ignore[no-untyped-def] # an Answering
+def test_after_a_failure_the_next_question_has_a_connection_of_its_own(bad: Answering) -> None:
     limits = Limits(first_token_s=0.2, idle_s=0.2)
     with BadServer(HELLO, bad, HELLO, keeps=True) as server, keeping(server, limits) as model:
         ask(model)

@@ -50,7 +50,7 @@ def main(home: str, config: str, start_patience_s: str) -> None:
     preflight.observe_sandbox = _none
     loop.START_PATIENCE_S = float(start_patience_s)
     if os.environ.get(BUSY_AT_THE_END):
-        loop.Supervisor.stop_all = _stop_all_and_look_on  # type: ignore[method-assign]
+        loop.Supervisor.stop_all = _stop_all_and_look_on  # type: ignore[method-assign]  # in this process only
     try:
         run.serve(Home(Path(home)), Config.from_json(config), stderr=False)
     except NightcrewError as error:
