@@ -231,7 +231,9 @@ class _Night:
     def _recovery(self, store: Store, who: str, doing: str, row: dict[str, Any]) -> None:
         """Kill `row`'s process and time how long it takes until the agent has made progress again."""
         killed_at = time.monotonic()
-        os.kill(row["pid"], signal.SIGKILL)
+        # One that has just ended by itself has to be recovered all the same.
+        with suppress(ProcessLookupError):
+            os.kill(row["pid"], signal.SIGKILL)
         if who == "supervisor":
             self._nightcrew("up")
 

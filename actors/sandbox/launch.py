@@ -164,8 +164,19 @@ def _launch_bubblewrap(sandbox: Sandbox, words: list[str], view: View, status_fd
         # While we hold them too, the ends of output and of a failed setup would never be seen.
         inherited.close()
         pid = _first_pid(info_read, output_read)
-        pidfd = _limit(pid, sandbox)
-        kept.callback(os.close, pidfd)
+        try:
+            pidfd = os.pidfd_open(pid)
+            kept.callback(os.close, pidfd)
+            _limit(pid, sandbox)
+        except ProcessLookupError as error:
+            # It still sets up the sandbox while we limit it. If that failed, bubblewrap knows why, not we.
+            raise SandboxFailed(
+                f"bubblewrap could not set up the sandbox: {_last_words(process, output_read)}"
+            ) from error
+        except PermissionError as error:
+            raise SandboxFailed(
+                f"The limits of the sandbox's first process {pid} could not be set: {error}"
+            ) from error
         if group is not None:
             cgroup.join(group, pid)
         if status_fd is not None:
@@ -227,28 +238,35 @@ def _first_pid(info_fd: int, output_fd: int) -> int:
     try:
         return int(json.loads(text)["child-pid"])
     except (ValueError, KeyError, TypeError):
-        ready = readable([output_fd], 0)
-        said = os.read(output_fd, 4096).decode("utf-8", "replace").strip() if ready else "no message"
-        raise SandboxFailed(f"bubblewrap could not set up the sandbox: {said or 'no message'}") from None
+        said = _said(output_fd) or "no message"
+        raise SandboxFailed(f"bubblewrap could not set up the sandbox: {said}") from None
 
 
-def _limit(pid: int, sandbox: Sandbox) -> int:
-    """Limits of the command-to-be, inherited by all it starts; gives a pidfd of its first process."""
-    policy = sandbox.policy
+def _said(output_fd: int) -> str:
+    """What is in the pipe now; empty if nothing is."""
+    said = os.read(output_fd, 4096) if readable([output_fd], 0) else b""
+    return said.decode("utf-8", "replace").strip()
+
+
+def _last_words(process: subprocess.Popen[bytes], output_fd: int) -> str:
+    """What a launcher that gave up has said. It has ended on return: until then it may have more to say."""
     try:
-        pidfd = os.pidfd_open(pid)
-        # Root is not bound by this one, hence the control group, and the watcher where there is none.
-        _lower(pid, resource.RLIMIT_NPROC, _tasks(sandbox))
-        _lower(pid, resource.RLIMIT_FSIZE, policy.max_file_bytes)
-        _lower(pid, resource.RLIMIT_CORE, 0)
-        os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
-    except (ProcessLookupError, PermissionError) as error:
-        raise SandboxFailed(
-            f"The sandbox's first process ended before its limits were set: {error}"
-        ) from error
+        code = process.wait(timeout=_SETUP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        code = process.wait()
+    return _said(output_fd) or f"no message, exit code {code}"
+
+
+def _limit(pid: int, sandbox: Sandbox) -> None:
+    """Limits of the command-to-be, inherited by all it starts. Raises ProcessLookupError, PermissionError."""
+    # Root is not bound by this one, hence the control group, and the watcher where there is none.
+    _lower(pid, resource.RLIMIT_NPROC, _tasks(sandbox))
+    _lower(pid, resource.RLIMIT_FSIZE, sandbox.policy.max_file_bytes)
+    _lower(pid, resource.RLIMIT_CORE, 0)
+    os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
     with suppress(OSError):
         Path(f"/proc/{pid}/oom_score_adj").write_text(str(_OOM_SCORE))
-    return pidfd
 
 
 def _tasks(sandbox: Sandbox) -> int:
@@ -305,7 +323,13 @@ def _launch_landlock(
         _await_ready(info_read, output_read)
         if status_fd is not None:
             note(status_fd, {"started": time.time()})
-        os.write(go_write, b"g")
+        try:
+            os.write(go_write, b"g")
+        except BrokenPipeError as error:
+            # All who could read it were killed after they were ready. The command has not begun.
+            raise SandboxFailed(
+                f"Landlock's launcher ended before the command: {_last_words(process, output_read)}"
+            ) from error
         kept.pop_all()
     meter = UsageMeter(process.pid, namespaced=False)
     return Launched(
@@ -333,9 +357,7 @@ def _await_ready(info_fd: int, output_fd: int) -> None:
     ready = readable([info_fd], _SETUP_TIMEOUT_S)
     said = os.read(info_fd, 4096) if ready else b"it did not answer in time"
     if said != b"ready":
-        if not said and readable([output_fd], 0):
-            said = os.read(output_fd, 4096)
-        text = said.decode("utf-8", "replace").strip() or "no message"
+        text = said.decode("utf-8", "replace").strip() or _said(output_fd) or "no message"
         raise SandboxFailed(f"Landlock could not set up the sandbox: {text}")
 
 

@@ -121,7 +121,8 @@ def _to_end(launched: Launched, watch: _Watch, capture: OutputCapture) -> tuple[
         launched.finish()
         raise
     if killed_for is None and launched.never_began():
-        raise SandboxFailed(f"bubblewrap could not set up the sandbox: {capture.text().strip()}")
+        said = capture.text().strip() or f"no message, exit code {code}"
+        raise SandboxFailed(f"bubblewrap could not set up the sandbox: {said}")
     return code, killed_for
 
 

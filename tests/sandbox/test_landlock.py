@@ -9,6 +9,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from actors.sandbox import (
@@ -21,6 +22,7 @@ from actors.sandbox import (
     self_test,
 )
 from actors.sandbox import landlock as landlock_module
+from actors.sandbox import launch as launch_module
 from actors.sandbox.landlock import LEAST_VERSION, SIGNALS_VERSION, fixed_grants, ruleset
 from actors.sandbox.policy import MIB, View
 from actors.sandbox.seatbelt import profile
@@ -29,6 +31,7 @@ from actors.tools.base import ToolContext
 from actors.tools.shell import NO_NEW_ENTRIES, Shell
 from tests.sandbox.conftest import Run, git, processes_with
 from tests.sandbox.test_settle import _kill, _start_agent, _wait_for
+from tests.support.waiting import eventually
 
 _LANDLOCK = SandboxPolicy(mode="landlock")
 
@@ -180,6 +183,32 @@ def test_timeout_cancel_and_signals_are_told_apart(run: Run) -> None:
     assert ended.killed_for == "cancelled"
     assert run("kill -9 $$").signal == signal.SIGKILL
     assert not processes_with("sleep 4713.5")
+
+
+def test_launcher_that_is_killed_before_the_command_may_begin_is_the_sandboxs_failure(
+    sandbox: Sandbox, worktree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await_ready = launch_module._await_ready
+
+    def then_killed(info_fd: int, output_fd: int) -> None:
+        await_ready(info_fd, output_fd)
+        launchers = [child for child in psutil.Process().children() if "confine" in str(child.cmdline())]
+        # The launcher first: at its child's end it would end by itself, with that one's code.
+        family = [process for found in launchers for process in (found, *found.children())]
+        for process in family:
+            process.kill()
+        eventually(lambda: all(not _runs(process) for process in family), "the launcher and its child end")
+
+    monkeypatch.setattr(launch_module, "_await_ready", then_killed)
+    with pytest.raises(SandboxFailed, match="ended before the command: no message, exit code -9"):
+        run_command(sandbox, "true", worktree=worktree)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_many_processes_are_ended_at_the_limit(sandbox: Sandbox, worktree: Path) -> None:

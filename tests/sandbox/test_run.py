@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from actors.sandbox import (
@@ -18,9 +22,11 @@ from actors.sandbox import (
     run_command,
     self_test,
 )
+from actors.sandbox import launch as launch_module
 from actors.sandbox.output import OutputCapture, plain
 from actors.sandbox.policy import MIB
 from tests.sandbox.conftest import Run, processes_with
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -178,13 +184,86 @@ def test_self_test_reports_an_unconfined_crew_as_open(unconfined: Sandbox, tmp_p
     assert report.mode == "unsafe"
 
 
-def test_self_test_of_a_broken_sandbox_does_not_hold(sandbox: Sandbox, tmp_path: Path) -> None:
-    from dataclasses import replace
+@pytest.fixture
+def broken(sandbox: Sandbox) -> Sandbox:
+    """Its first process is started, and ends with a complaint while it sets up the sandbox."""
+    return replace(sandbox, arguments=(*sandbox.arguments, "--ro-bind", "/nonexistent", "/x"))
 
-    broken = replace(sandbox, arguments=(*sandbox.arguments, "--ro-bind", "/nonexistent", "/x"))
+
+def test_self_test_of_a_broken_sandbox_does_not_hold(broken: Sandbox, tmp_path: Path) -> None:
     report = self_test(broken, home=tmp_path)
     assert not report.holds
     assert "nonexistent" in str(report.error)
+
+
+def _gone(pid: int) -> None:
+    eventually(lambda: not psutil.pid_exists(pid), f"bubblewrap has reaped {pid}")
+
+
+def _gone_before_it_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    first_pid = launch_module._first_pid
+
+    def late(info_fd: int, output_fd: int) -> int:
+        pid = first_pid(info_fd, output_fd)
+        _gone(pid)
+        return pid
+
+    monkeypatch.setattr(launch_module, "_first_pid", late)
+
+
+def _gone_before_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = launch_module._limit
+
+    def late(pid: int, sandbox: Sandbox) -> None:
+        _gone(pid)
+        limit(pid, sandbox)
+
+    monkeypatch.setattr(launch_module, "_limit", late)
+
+
+def _gone_before_its_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(pid: int, _: Sandbox) -> None:
+        _gone(pid)
+
+    # Without limits: set by number, they would race with the end again.
+    monkeypatch.setattr(launch_module, "_limit", late)
+
+
+@pytest.mark.parametrize(
+    "race",
+    [_gone_before_it_is_opened, _gone_before_its_limits, _gone_before_its_go],
+    ids=lambda race: race.__name__[1:],
+)
+def test_sandbox_that_breaks_while_we_start_it_fails_with_bubblewraps_own_words(
+    race: Callable[[pytest.MonkeyPatch], None],
+    broken: Sandbox,
+    worktree: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    race(monkeypatch)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count
+    with pytest.raises(SandboxFailed, match=r"could not set up the sandbox: bwrap: .*/nonexistent") as caught:
+        run_command(broken, "true", worktree=worktree)
+    assert "No such process" not in str(caught.value)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_sandbox_that_is_killed_before_its_limits_are_set_fails_with_its_exit_code(
+    sandbox: Sandbox, worktree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = launch_module._limit
+
+    def killed(pid: int, sandbox: Sandbox) -> None:
+        # This one is sound and waits for its go, so it is surely alive until now.
+        os.kill(pid, signal.SIGKILL)
+        _gone(pid)
+        limit(pid, sandbox)
+
+    monkeypatch.setattr(launch_module, "_limit", killed)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count
+    with pytest.raises(SandboxFailed, match="no message, exit code 137"):
+        run_command(sandbox, "true", worktree=worktree)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
 def test_missing_bubblewrap_is_refused_with_the_command_that_installs_it(
