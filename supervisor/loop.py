@@ -16,28 +16,39 @@ from typing import Any
 import psutil
 import pykka
 
-from actors import log, messages, work
-from actors.actor import EXIT_CRASHED
-from actors.addresses import SUPERVISOR
+from actors import log
 from actors.errors import MessageUndecodable
 from actors.home import Home
-from actors.messages import ProjectChanged, RestartAgent
+from actors.runtime import messages
+from actors.runtime.actor import EXIT_CRASHED
+from actors.runtime.addresses import SUPERVISOR
+from actors.runtime.messages import ProjectChanged, RestartAgent
 from actors.settings import Config
+from actors.work import assignment
 from store import crew, inbox, incidents
 from store.engine import Store
 from store.errors import StoreUnwritable
 from store.failpoints import failpoint
 from store.states import Activity, AgentState
-from supervisor import recovery, tree
-from supervisor.child import Child, Idle, Quarantined, Running, Starting, Stopping, Waiting
-from supervisor.chores import Chores
-from supervisor.clock import SleepGap, wall_drift
 from supervisor.errors import LaunchFailed, ZygoteAway
-from supervisor.intensity import Backoff, Intensity
-from supervisor.launch import Launcher, reap_strangers
-from supervisor.spec import Exit
-from supervisor.strategy import Start, Strategy, decide
-from supervisor.watch import ChildExited, ChildReady, ChildWedged, MailboxChanged, StopAll, Tick, Watch
+from supervisor.policy import tree
+from supervisor.policy.intensity import Backoff, Intensity
+from supervisor.policy.spec import Exit
+from supervisor.policy.strategy import Start, Strategy, decide
+from supervisor.process import recovery
+from supervisor.process.child import Child, Idle, Quarantined, Running, Starting, Stopping, Waiting
+from supervisor.process.launch import Launcher, reap_strangers
+from supervisor.process.watch import (
+    ChildExited,
+    ChildReady,
+    ChildWedged,
+    MailboxChanged,
+    StopAll,
+    Tick,
+    Watch,
+)
+from supervisor.upkeep.chores import Chores
+from supervisor.upkeep.clock import SleepGap, wall_drift
 
 START_PATIENCE_S = 30.0
 ZYGOTE_LOOK_S = 0.03
@@ -300,7 +311,7 @@ class Supervisor(pykka.ThreadingActor):
         log.error("child_quarantined", actor=name, reason=why)
         with self.store.write() as tx:
             crew.change_agent(tx, name, state=AgentState.QUARANTINED.value, reason=why, pid=None)
-            work.on_quarantine(tx, name, why, now=time.time())
+            assignment.on_quarantine(tx, name, why, now=time.time())
 
     def _new_intensity(self) -> Intensity:
         return Intensity(self.config.intensity, self.config.intensity_window_s)
@@ -346,12 +357,12 @@ class Supervisor(pykka.ThreadingActor):
         if slept_s or drift_s:
             log.info("clock_drifted", slept_s=round(slept_s), drift_s=round(drift_s))
             with self.store.write() as tx:
-                work.stretch_deadlines(tx, drift_s, slept_s=slept_s, now=time.time())
+                assignment.stretch_deadlines(tx, drift_s, slept_s=slept_s, now=time.time())
 
     def _end_hung(self) -> None:
         """Kill who has made no durable progress by its deadline; it resumes where it was."""
         now = time.time()
-        for row in work.past_deadline(self.store, now):
+        for row in assignment.past_deadline(self.store, now):
             child = self.children.get(row["name"])
             if child is None or not isinstance(child.status, Running):
                 continue

@@ -12,18 +12,21 @@ import pykka
 from setproctitle import setproctitle
 
 from actors import log
-from actors.actor import EXIT_CRASHED
-from actors.addresses import SUPERVISOR
 from actors.home import Home
+from actors.runtime.actor import EXIT_CRASHED
+from actors.runtime.addresses import SUPERVISOR
+from actors.runtime.wake import Waker, WakeSocket
 from actors.settings import Config
-from actors.wake import Waker, WakeSocket
 from store import failpoints, inbox, incidents, migrate
 from store.engine import Store
-from supervisor import loop, preflight, recovery, shifted_clock, status
+from supervisor import loop
 from supervisor.errors import AlreadyRunning
-from supervisor.launch import Launcher, become_subreaper
-from supervisor.watch import Watch
-from supervisor.wedged import Wedges
+from supervisor.health import preflight, status
+from supervisor.process import recovery
+from supervisor.process.launch import Launcher, become_subreaper
+from supervisor.process.watch import Watch
+from supervisor.process.wedged import Wedges
+from supervisor.upkeep import shifted_clock
 
 LOCK_PATIENCE_S = 0.3
 END_PATIENCE_S = 10.0

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from actors import log, messages, work
-from actors.actor import Effects, Runtime, nothing
-from actors.addresses import HUMAN, Priority
+from actors import log
 from actors.agent import briefing, duties, guard
-from actors.agent.desk import Desk
 from actors.agent.memory import Memory
-from actors.agent.opening import opening
-from actors.agent.questions import Questions
-from actors.agent.stuck import Stuck
-from actors.agent.tooling import Tooling
+from actors.agent.model_calls import Questions
+from actors.agent.recovery import Stuck
+from actors.agent.state import Desk
+from actors.agent.tool_calls import Tooling
 from actors.agent.turn import AskModel, Correct, EndTurn, RunTool, last_reply, next_step, unanswered
+from actors.agent.turn_start import opening
 from actors.disk import RoomWatch
-from actors.messages import AnyMessage, CancelTurn, Pause, Resume
-from actors.setbacks import PatientActor
+from actors.runtime import messages
+from actors.runtime.actor import Effects, Runtime, nothing
+from actors.runtime.addresses import HUMAN, Priority
+from actors.runtime.messages import AnyMessage, CancelTurn, Pause, Resume
+from actors.runtime.retries import PatientActor
+from actors.work import assignment
 from store import crew, history, inbox, tasks
 from store.engine import Transaction
 from store.errors import StaleGeneration, StoreUnwritable
@@ -242,7 +244,7 @@ class Agent(PatientActor):
         def effects(tx: Transaction) -> None:
             task = tasks.current(tx, task_id)
             if task["state"] in (TaskState.ASSIGNED, TaskState.IN_PROGRESS):
-                work.park(tx, task, reason=reason, by=HUMAN, now=self.now())
+                assignment.park(tx, task, reason=reason, by=HUMAN, now=self.now())
 
         return effects
 
@@ -383,4 +385,4 @@ class Agent(PatientActor):
         if row.kind in ("task_assigned", "task_returned") and task_id is not None:
             task = tasks.current(tx, task_id)
             if task["state"] in (TaskState.ASSIGNED, TaskState.IN_PROGRESS):
-                work.park(tx, task, reason=reason, by=self.runtime.name, now=self.now())
+                assignment.park(tx, task, reason=reason, by=self.runtime.name, now=self.now())

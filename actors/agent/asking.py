@@ -10,12 +10,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from actors import log
-from actors.actor import Runtime
 from actors.agent import ladder
-from actors.agent.context import GrowingPrompt
-from actors.agent.desk import Desk
-from actors.agent.lines import Answered, Lines, Question
-from actors.model import toolcalls, truncation
+from actors.agent.prompt import GrowingPrompt
+from actors.agent.state import Desk
+from actors.model import truncation
 from actors.model.errors import (
     ModelError,
     ModelMissing,
@@ -23,7 +21,10 @@ from actors.model.errors import (
     ReplyMalformed,
     RequestRefused,
 )
+from actors.model.failover import Answered, Lines, Question
+from actors.model.parsing import calls as toolcalls
 from actors.model.protocol import ModelOptions, ToolSpec
+from actors.runtime.actor import Runtime
 from store.history import Entry
 from store.states import Activity, EntryKind, Role
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from actors import work
-from actors.actor import Runtime
-from actors.addresses import HUMAN
-from actors.messages import (
+from actors.runtime.actor import Runtime
+from actors.runtime.addresses import HUMAN
+from actors.runtime.messages import (
     AgentQuarantined,
     AnyMessage,
     CheckIn,
@@ -23,6 +22,7 @@ from actors.messages import (
     Text,
 )
 from actors.tools.crew import status_text
+from actors.work import assignment
 from store import crew, insights, tasks
 
 LONGEST_FEEDBACK = 6_000
@@ -74,7 +74,7 @@ def _rest(runtime: Runtime) -> str:
     if project is None:
         return ""
     rows = tasks.of_project(runtime.store, project)
-    still = [row for row in rows if row["state"] in work.OPEN]
+    still = [row for row in rows if row["state"] in assignment.OPEN]
     if still:
         return f"{len(still)} of {len(rows)} tasks are still open: wait."
     return "No task is open any more."

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from actors import work
-from actors.actor import Effects, Runtime
+from actors.runtime.actor import Effects, Runtime
 from actors.tools.crew import post_verdict
+from actors.work import assignment
 from store import crew, incidents, tasks, timers
 from store.engine import Transaction
 from store.history import Entry
@@ -49,7 +49,7 @@ def _manager_owes(runtime: Runtime, name: str) -> str | None:
     if project["state"] != ProjectState.ACTIVE:
         return None
     rows = tasks.of_project(runtime.store, name)
-    missing = work.uncovered(project, rows)
+    missing = assignment.uncovered(project, rows)
     if missing:
         listed = "\n".join(f"{n}. {project['spec']['deliverables'][n - 1]}" for n in missing)
         return f"No task covers these deliverables yet. Call assign_task for each:\n{listed}"
@@ -122,12 +122,12 @@ def give_up(runtime: Runtime, role: Role, project: str | None, turn: Row) -> Eff
 def _manage(tx: Transaction, by: str, project: dict[str, Any], *, now: float) -> None:
     deliverables = project["spec"]["deliverables"]
     rows = tasks.of_project(tx, project["name"])
-    for number in work.uncovered(project, rows):
+    for number in assignment.uncovered(project, rows):
         text = deliverables[number - 1]
         title = text.splitlines()[0][:80]
-        work.plan(tx, project, title=title, description=text, role=Role.ENGINEER, by=by, now=now)
+        assignment.plan(tx, project, title=title, description=text, role=Role.ENGINEER, by=by, now=now)
     rows = tasks.of_project(tx, project["name"])
     if all(row["state"] in tasks.ENDED for row in rows):
         merged = sum(row["state"] == TaskState.MERGED for row in rows)
         words = f"{merged} of {len(rows)} tasks were merged. (Ended by code: the manager did not.)"
-        work.finish_project(tx, project, summary=words, by="crew", now=now)
+        assignment.finish_project(tx, project, summary=words, by="crew", now=now)

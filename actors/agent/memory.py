@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.agent import context
+from actors.agent import prompt
 from store import crew, history
 from store.engine import Fence, Store, Transaction
 from store.history import Entry
@@ -48,7 +48,7 @@ class Memory:
 
     def summarise(self, tx: Transaction, text: str, keep_from: int, *, now: float) -> list[Entry]:
         """Cut the context: what lies before `keep_from` is from now on only its summary and the pins."""
-        cut = context.compaction(self.entries)
+        cut = prompt.compaction(self.entries)
         system = next(entry.id for entry in self.entries if entry.kind is EntryKind.SYSTEM)
         told = [e.id for e in self.entries if e.kind is EntryKind.MESSAGE and e.id < keep_from]
         body: dict[str, Any] = {

@@ -10,10 +10,10 @@ import threading
 from dataclasses import replace
 
 from actors import log
-from actors.actor import Runtime
 from actors.model.errors import ModelError
 from actors.model.ollama import OllamaModel
 from actors.model.protocol import Limits, ModelOptions
+from actors.runtime.actor import Runtime
 
 LOAD_S = 900.0
 

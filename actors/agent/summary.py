@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from actors.agent import context
+from actors.agent import prompt
 from store.history import Entry
 from store.states import EntryKind
 
@@ -22,7 +22,7 @@ def written_summary(tail: Sequence[Entry], keep_from: int) -> str:
     """One line for each thing done before `keep_from`, the newest kept when there are many."""
     # The summary in force goes first, wherever its row stands: it was written after rows that it left as
     # they were.
-    lines = context.compaction(tail).text.splitlines()
+    lines = prompt.compaction(tail).text.splitlines()
     earlier = 0
     if lines and (found := _EARLIER.fullmatch(lines[0])):
         earlier, lines = int(found[1]), lines[1:]

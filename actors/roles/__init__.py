@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import ActorError
-from actors.nearest import nearest
+from actors.text import nearest
 from store.states import Role
 
 TOOL_NAMES = (

@@ -10,11 +10,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from actors.sandbox import bubblewrap, landlock, seatbelt
+from actors.sandbox.backends import bubblewrap, landlock, seatbelt
+from actors.sandbox.backends.seccomp import landlock_filter
 from actors.sandbox.environment import PRIVATE_HOME, base_python, command_environment, search_path
 from actors.sandbox.errors import SandboxUnavailable
 from actors.sandbox.policy import Sandbox, SandboxPolicy, View
-from actors.sandbox.seccomp import landlock_filter
 
 _PROBE_TIMEOUT_S = 10.0
 _APPARMOR_PROFILE = (

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import psutil
 
-from actors.sandbox import cgroup, confine, landlock, seatbelt
-from actors.sandbox.bubblewrap import view_arguments
+from actors.sandbox import cgroup, confine
+from actors.sandbox.backends import landlock, seatbelt
+from actors.sandbox.backends.bubblewrap import view_arguments
+from actors.sandbox.backends.seccomp import socket_filter
 from actors.sandbox.errors import SandboxFailed
 from actors.sandbox.policy import Sandbox, View
 from actors.sandbox.record import note
-from actors.sandbox.seccomp import socket_filter
 from actors.sandbox.usage import UsageMeter
 
 _SETUP_TIMEOUT_S = 20.0

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from actors.sandbox import landlock
+from actors.sandbox.backends import landlock
 from actors.sandbox.environment import FIXED, INHERITED, base_python
 from actors.sandbox.errors import SandboxFailed
 from actors.sandbox.launch import MARK

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from actors.screen.controls import one_line, strip_controls
+from actors.text import one_line, strip_controls
 from store.states import EntryKind
 
 __all__ = ["Entry", "ReplyParts", "render_entry", "render_live", "reply_parts", "strip_controls"]

@@ -10,15 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from actors import mailbox, work, workspace
-from actors.actor import Effects, Runtime, nothing
-from actors.addresses import HUMAN, Priority
+from actors import git
 from actors.errors import ActorError
-from actors.messages import InsightShared, TaskSubmitted, Text, VerdictReported
+from actors.git import Worktree
 from actors.model.protocol import Parameter, ToolSpec
-from actors.nearest import nearest
 from actors.roles import role_named
-from actors.workspace import Worktree
+from actors.runtime import mailbox
+from actors.runtime.actor import Effects, Runtime, nothing
+from actors.runtime.addresses import HUMAN, Priority
+from actors.runtime.messages import InsightShared, TaskSubmitted, Text, VerdictReported
+from actors.text import nearest
+from actors.work import assignment
 from store import crew, insights, tasks, timers
 from store.engine import Transaction
 from store.errors import NotFound
@@ -73,7 +75,7 @@ class CrewTool:
         """Do it, or say to the model why not."""
         try:
             return self.run_checked(context, arguments)
-        except (_Refusal, NotFound, ActorError, workspace.WorkspaceError) as error:
+        except (_Refusal, NotFound, ActorError, git.WorkspaceError) as error:
             return Outcome(str(error), ok=False)
 
 
@@ -84,15 +86,15 @@ def _submit_task(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
     task = tasks.get(context.runtime.store, task_id)
     if task["state"] != TaskState.IN_PROGRESS:
         raise _Refusal(f"Task {task_id} is {task['state']}; it cannot be submitted now. Stop and wait.")
-    open_conflicts = workspace.unresolved(context.worktree)
+    open_conflicts = git.unresolved(context.worktree)
     if open_conflicts:
         raise _Refusal(
             f"Conflict markers (<<<<<<<, =======, >>>>>>>) are left in {', '.join(open_conflicts)}. "
             "Edit these files so that both changes work together, then submit again."
         )
     summary = str(arguments["summary"]).strip()
-    workspace.commit_all(context.worktree, f"{task['title']}\n\n{summary}", locks=context.runtime.home.locks)
-    commit = workspace.head_of(context.worktree.repository, task["branch"])
+    git.commit_all(context.worktree, f"{task['title']}\n\n{summary}", locks=context.runtime.home.locks)
+    commit = git.head_of(context.worktree.repository, task["branch"])
     if commit == task["base_commit"]:
         raise _Refusal("Nothing was changed yet, so there is nothing to submit. Do the task first.")
     if task["attempts"] and commit == task["submitted_commit"]:
@@ -115,14 +117,14 @@ def _submit_task(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
         mailbox.post(
             tx,
             context.name,
-            work.gate(task["project"]),
+            assignment.gate(task["project"]),
             TaskSubmitted(task=task_id, commit=commit),
             now=now,
             key=f"submit:{task_id}:{context.call_id}",
         )
 
     text = f"Task {task_id} was submitted at {commit[:10]}. The checks run now; you will be told. Stop here."
-    text = "\n".join([text, *workspace.left_out(context.worktree)])
+    text = "\n".join([text, *git.left_out(context.worktree)])
     return Outcome(text, effects=effects, ends_turn=True)
 
 
@@ -152,9 +154,9 @@ def _resolve(context: CrewContext, to: str) -> str:
     usual = {
         "human": HUMAN,
         "user": HUMAN,
-        "manager": work.manager(context.project or ""),
-        "pm": work.manager(context.project or ""),
-        "project_manager": work.manager(context.project or ""),
+        "manager": assignment.manager(context.project or ""),
+        "pm": assignment.manager(context.project or ""),
+        "project_manager": assignment.manager(context.project or ""),
     }
     plain = to.lower()
     for candidate in (to, usual.get(plain, ""), f"{to}.{context.project}", plain):
@@ -193,7 +195,7 @@ def _assign_task(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
         raise _Refusal(f"Tasks go to engineers (or devops, researcher, writer), not to {role}.")
 
     def effects(tx: Transaction) -> None:
-        work.plan(
+        assignment.plan(
             tx, project, title=title, description=description, role=role, by=context.name, now=context.now()
         )
 
@@ -226,10 +228,10 @@ def _review_task(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
         if current["state"] == TaskState.PARKED:
             revived = {"revived": current["usage"].get("revived", 0) + 1}
             tasks.amend(tx, task["id"], now=now, feedback=feedback, attempts=0, usage=revived)
-            work.replan(tx, current, reason="the manager wants another try", by=context.name, now=now)
+            assignment.replan(tx, current, reason="the manager wants another try", by=context.name, now=now)
         elif current["state"] == TaskState.SUBMITTED:
             limit = context.runtime.config.budgets.attempts_per_task
-            work.returned(tx, current, feedback=feedback, limit=limit, by=context.name, now=now)
+            assignment.returned(tx, current, feedback=feedback, limit=limit, by=context.name, now=now)
 
     return Outcome(f"Task {task['id']} goes back with your feedback.", effects=effects)
 
@@ -268,7 +270,7 @@ def post_verdict(
     mailbox.post(
         tx,
         sender,
-        work.gate(task["project"]),
+        assignment.gate(task["project"]),
         VerdictReported(task=task["id"], candidate=candidate, passed=passed, findings=findings),
         now=now,
         key=f"verdict:{request}",
@@ -279,9 +281,11 @@ def _finish_project(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
     project = _project(context)
     rows = tasks.of_project(context.runtime.store, project["name"])
     waiting = [
-        f"task {row['id']} ({row['title']}) is {row['state']}" for row in rows if row["state"] in work.OPEN
+        f"task {row['id']} ({row['title']}) is {row['state']}"
+        for row in rows
+        if row["state"] in assignment.OPEN
     ]
-    missing = [project["spec"]["deliverables"][n - 1] for n in work.uncovered(project, rows)]
+    missing = [project["spec"]["deliverables"][n - 1] for n in assignment.uncovered(project, rows)]
     if waiting:
         raise _Refusal("Not finished: " + "; ".join(waiting) + ". Stop and wait for their messages.")
     if missing:
@@ -289,7 +293,7 @@ def _finish_project(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
     summary = str(arguments["summary"]).strip()
 
     def effects(tx: Transaction) -> None:
-        work.finish_project(tx, project, summary=summary, by=context.name, now=context.now())
+        assignment.finish_project(tx, project, summary=summary, by=context.name, now=context.now())
 
     return Outcome("The project is finished. Good work.", effects=effects, ends_turn=True)
 

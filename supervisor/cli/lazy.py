@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import click
 
-from actors.nearest import nearest
+from actors.text import nearest
 
 # Section -> command -> module; the command's function has its name, with `_command` behind it.
 SECTIONS: Mapping[str, Mapping[str, str]] = {
@@ -59,7 +59,7 @@ class LazyGroup(click.Group):
         module = _MODULES.get(name)
         if module is None:
             return None
-        command = getattr(importlib.import_module(f"supervisor.cli.{module}"), f"{name}_command")
+        command = getattr(importlib.import_module(f"supervisor.cli.commands.{module}"), f"{name}_command")
         assert isinstance(command, click.Command)
         return command
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import click.shell_completion
 
-from actors.nearest import nearest
+from actors.text import nearest
 from store import crew
 from store.engine import Store
 from store.states import ProjectState

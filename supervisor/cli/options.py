@@ -46,7 +46,7 @@ class Options:
     @contextmanager
     def store(self) -> Iterator[Store]:
         """The crew's store, whose writes wake their recipients. Raises a `StoreError`."""
-        from actors.wake import Waker
+        from actors.runtime.wake import Waker
         from store.engine import Store
 
         home = self.home

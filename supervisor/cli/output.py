@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from supervisor.status import iso
+from supervisor.health.status import iso
 
 __all__ = ["for_how_long", "is_terminal", "iso", "local", "local_iso", "note", "plain", "print_json", "table"]
 
@@ -65,7 +65,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
 
 def plain(text: str) -> str:
     """Text from agents, made harmless for a terminal."""
-    from actors.screen.controls import strip_controls
+    from actors.text import strip_controls
 
     return strip_controls(text)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from store import crew, incidents, tasks
 from store.states import TaskState
-from supervisor import status
 from supervisor.cli import output
+from supervisor.health import status
 
 if TYPE_CHECKING:
     from store.engine import Store

@@ -11,10 +11,10 @@ import click
 
 from store import crew, tasks
 from store.states import ProjectState, TaskState
-from supervisor import status
 from supervisor.cli import output
 from supervisor.cli.options import Options
 from supervisor.errors import NotRunning
+from supervisor.health import status
 
 if TYPE_CHECKING:
     from store.engine import Store

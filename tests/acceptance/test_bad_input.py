@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from store.states import TaskState
-from supervisor.audit import audit
+from supervisor.trials.audit import audit
 from tests.support import command_line
 from tests.support.command_line import Done, WholeCrew, environment, git, make_repository, spec_text
 from tests.support.script_words import call, manager, reply, scene

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor import shifted_clock
-from supervisor.shifted_clock import VARIABLE, ShiftedClock
+from supervisor.upkeep import shifted_clock
+from supervisor.upkeep.shifted_clock import VARIABLE, ShiftedClock
 
 SEED = 20
 KEYS = ["kills", "lost", "doubled", "stuck", "recovery_ms_p50", "recovery_ms_p99", "fsck"]

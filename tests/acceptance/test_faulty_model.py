@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.model.faults import FaultKind
-from actors.model.rehearsal import RehearsalServer
-from actors.model.script import parse_script
+from actors.rehearsal.faults import FaultKind
+from actors.rehearsal.script import parse_script
+from actors.rehearsal.server import RehearsalServer
 from store import crew, incidents, tasks
 from store.states import ProjectState, TaskState
 from tests.support.nights import CONFIG, PROJECT, WORDS, Night

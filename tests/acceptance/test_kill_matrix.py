@@ -15,7 +15,7 @@ import pytest
 
 from store import history, tasks
 from store.states import EntryKind, TaskState
-from supervisor.audit import audit
+from supervisor.trials.audit import audit
 from tests.support.nights import PROJECT, WORDS, Night, scripted_model
 
 ENGINEER, MANAGER, GATE = f"engineer-1.{PROJECT}", f"pm.{PROJECT}", f"gate.{PROJECT}"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from actors.model import streaming
-from actors.model.rehearsal import RehearsalServer
-from actors.model.script import parse_script
+from actors.rehearsal import streaming
+from actors.rehearsal.script import parse_script
+from actors.rehearsal.server import RehearsalServer
 from store import crew, history, incidents, tasks
 from store.states import Activity, EntryKind, TaskState
 from tests.support.nights import CONFIG, PROJECT, Night, script

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from actors.model.rehearsal import RehearsalServer
-from actors.model.script import parse_script
+from actors.rehearsal.script import parse_script
+from actors.rehearsal.server import RehearsalServer
 from store import crew
 from tests.support.crews import send_signal
 from tests.support.nights import Night, script

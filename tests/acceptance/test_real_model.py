@@ -18,7 +18,7 @@ import pytest
 
 from store import crew, incidents, tasks
 from store.states import ProjectState, TaskState
-from tests.model.tiny_model import NoTinyModel, packages
+from tests.actors.model.tiny_model import NoTinyModel, packages
 from tests.support.nights import PROJECT, ROOT
 from tests.support.tiny_nights import TinyNight, cache_share, served, tiny_model
 from tests.support.waiting import eventually

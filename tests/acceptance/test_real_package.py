@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.audit import audit
+from supervisor.trials.audit import audit
 from tests.support import command_line
 from tests.support.command_line import WholeCrew, git
 from tests.support.script_words import Scene, call, manager, reply, scene

@@ -14,8 +14,8 @@ import pytest
 
 from store import incidents
 from store.states import TaskState
-from supervisor.audit import audit
-from supervisor.status import holder
+from supervisor.health.status import holder
+from supervisor.trials.audit import audit
 from tests.support import command_line
 from tests.support.command_line import WholeCrew, git
 from tests.support.script_words import Scene, call, manager, reply, scene

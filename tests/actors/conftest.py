@@ -9,10 +9,10 @@ from pathlib import Path
 import pykka
 import pytest
 
-from actors.actor import Actor, Recover, Runtime, Wake
 from actors.home import Home
+from actors.runtime.actor import Actor, Recover, Runtime, Wake
+from actors.runtime.wake import Waker
 from actors.settings import Config
-from actors.wake import Waker
 from store.engine import Store
 from tests.support.stores import NOW, add_agent, make_file, new_incarnation
 

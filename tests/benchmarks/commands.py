@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from actors.agent.workbench import policy_of
+from actors.agent.workspace import policy_of
 from actors.sandbox.choose import choose
 from actors.sandbox.run import run_command
 from actors.settings import Config

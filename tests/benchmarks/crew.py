@@ -16,17 +16,18 @@ from typing import Any
 
 import psutil
 
-from actors import mailbox
-from actors.addresses import HUMAN, SUPERVISOR
 from actors.home import Home
-from actors.messages import ProjectChanged, Text
+from actors.runtime import mailbox
+from actors.runtime.addresses import HUMAN, SUPERVISOR
+from actors.runtime.messages import ProjectChanged, Text
+from actors.runtime.wake import Waker, WakeSocket
 from actors.screen.attach import kill_server
 from actors.settings import Config
-from actors.wake import Waker, WakeSocket
 from store import crew, inbox, migrate
 from store.engine import Store
 from store.states import AgentState
-from supervisor import recovery, status
+from supervisor.health import status
+from supervisor.process import recovery
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60.0

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from actors.addresses import ORCHESTRATOR
+from actors.runtime.addresses import ORCHESTRATOR
 from store import crew
 from tests.benchmarks.crew import BenchCrew, open_crew, until
 from tests.benchmarks.model import TimedStage, reply, timed_model

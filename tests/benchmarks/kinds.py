@@ -11,11 +11,11 @@ import gc
 import json
 import time
 
-from actors import mailbox
-from actors.actor import Actor, Effects, Runtime
-from actors.addresses import HUMAN
 from actors.agent.agent import Agent
-from actors.messages import AnyMessage, Text
+from actors.runtime import mailbox
+from actors.runtime.actor import Actor, Effects, Runtime
+from actors.runtime.addresses import HUMAN
+from actors.runtime.messages import AnyMessage, Text
 from store import history, inbox
 from store.engine import Transaction
 from store.inbox import Row

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from actors import mailbox
-from actors.addresses import HUMAN
-from actors.messages import Text
+from actors.runtime import mailbox
+from actors.runtime.addresses import HUMAN
+from actors.runtime.messages import Text
 from tests.benchmarks.crew import BenchCrew, open_crew
 from tests.benchmarks.kinds import CLERK, ROW_TEXT
 from tests.benchmarks.rows import Beside, Row, at_most, median, percentile

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from actors.model.faults import FaultKind
-from actors.model.playing import Answer, Asked
-from actors.model.rehearsal_http import RehearsalHTTPServer
-from actors.model.script import Script, parse_script
-from actors.model.stage import Served, Stage
+from actors.rehearsal.faults import FaultKind
+from actors.rehearsal.http import RehearsalHTTPServer
+from actors.rehearsal.playing import Answer, Asked
+from actors.rehearsal.script import Script, parse_script
+from actors.rehearsal.stage import Served, Stage
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from actors import mailbox
-from actors.addresses import HUMAN
-from actors.messages import Resume
-from actors.wake import WakeSocket
+from actors.runtime import mailbox
+from actors.runtime.addresses import HUMAN
+from actors.runtime.messages import Resume
+from actors.runtime.wake import WakeSocket
 from store import crew, inbox
 from tests.benchmarks.crew import BenchCrew, open_crew, wait_for_wake
 from tests.benchmarks.kinds import ROW_TEXT

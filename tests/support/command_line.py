@@ -17,8 +17,8 @@ import psutil
 from actors.home import Home
 from store import crew, tasks
 from store.engine import Store
-from supervisor import recovery
-from supervisor.status import holder
+from supervisor.health.status import holder
+from supervisor.process import recovery
 from tests.support.script_words import Scene
 from tests.support.waiting import eventually
 
@@ -109,7 +109,7 @@ class ModelServer:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        words = ["-m", "actors.model.rehearsal", "--script", str(self.script), "--port", str(self.port)]
+        words = ["-m", "actors.rehearsal.server", "--script", str(self.script), "--port", str(self.port)]
         self.process = subprocess.Popen(
             [sys.executable, *words, "--until-stdin-closes"],
             cwd=ROOT,

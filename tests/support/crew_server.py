@@ -15,8 +15,9 @@ from typing import Any
 
 from actors.home import Home
 from actors.settings import Config
-from supervisor import loop, preflight, run
+from supervisor import loop, run
 from supervisor.errors import NightcrewError
+from supervisor.health import preflight
 
 BUSY_AT_THE_END = "_NIGHTCREW_TEST_BUSY_AT_THE_END"
 LOOKED_ON = "looked on after the end"
@@ -24,7 +25,9 @@ LOOKED_ON = "looked on after the end"
 
 class _WithTestKinds(subprocess.Popen[bytes]):
     def __init__(self, arguments: Any, **options: Any) -> None:
-        words = ["tests.support.zygote" if word == "supervisor.zygote" else word for word in arguments]
+        words = [
+            "tests.support.zygote" if word == "supervisor.process.zygote" else word for word in arguments
+        ]
         super().__init__(words, **options)
 
 

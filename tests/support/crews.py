@@ -12,15 +12,16 @@ from typing import Any
 
 import psutil
 
-from actors import mailbox
-from actors.addresses import HUMAN, SUPERVISOR
 from actors.home import Home
-from actors.messages import ProjectChanged, Text
+from actors.runtime import mailbox
+from actors.runtime.addresses import HUMAN, SUPERVISOR
+from actors.runtime.messages import ProjectChanged, Text
+from actors.runtime.wake import Waker
 from actors.settings import Config
-from actors.wake import Waker
 from store import crew, inbox
 from store.engine import Store
-from supervisor import recovery, status
+from supervisor.health import status
+from supervisor.process import recovery
 from tests.support.stores import NOW, make_file
 from tests.support.waiting import eventually
 

@@ -21,9 +21,9 @@ import threading
 import time
 from pathlib import Path
 
-from actors import kinds, mailbox
-from actors.actor import Actor, Effects, nothing
-from actors.messages import AnyMessage, Text
+from actors.runtime import kinds, mailbox
+from actors.runtime.actor import Actor, Effects, nothing
+from actors.runtime.messages import AnyMessage, Text
 from store.engine import Transaction
 from store.inbox import Row
 

@@ -18,17 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from actors.home import Home
-from actors.model.rehearsal import RehearsalServer
-from actors.model.script import parse_script
+from actors.rehearsal.script import parse_script
+from actors.rehearsal.server import RehearsalServer
+from actors.runtime.wake import Waker
 from actors.screen.attach import kill_server
 from actors.settings import Config
-from actors.wake import Waker
 from store import crew, inbox, migrate, timers
 from store.engine import Store
 from store.failpoints import VARIABLE
 from store.states import AgentState, MessageState, ProjectState
-from supervisor import recovery, spec_file
-from supervisor.deploy import deploy
+from supervisor.process import recovery
+from supervisor.project_spec import file
+from supervisor.project_spec.deploy import deploy
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -157,9 +158,7 @@ class Night:
         migrate.ensure(self.home.store)
         self.waker = Waker(self.home.run)
         self.store = Store(self.home.store, notify=self.waker)
-        deploy(
-            self.store, self.home, Config(), spec_file.parse_spec(SPEC, "night"), self.repository, 2, False
-        )
+        deploy(self.store, self.home, Config(), file.parse_spec(SPEC, "night"), self.repository, 2, False)
         now = time.time()
         with self.store.write() as tx:
             for every_s in (None, 0.7):

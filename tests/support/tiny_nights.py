@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from store import timers
-from tests.model.ollama_shim import MODEL
+from tests.actors.model.ollama_shim import MODEL
 from tests.support.nights import ROOT, Night
 
 CONTEXT = 8192
@@ -45,7 +45,7 @@ def tiny_model(log: Path, **options: object) -> Iterator[str]:
     with (
         log.open("wb") as stderr,
         subprocess.Popen(
-            [sys.executable, "-m", "tests.model.ollama_shim", f"--context={CONTEXT}", *words],
+            [sys.executable, "-m", "tests.actors.model.ollama_shim", f"--context={CONTEXT}", *words],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

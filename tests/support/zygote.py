@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from supervisor import zygote
+from supervisor.process import zygote
 from tests.support import kinds
 
 if __name__ == "__main__":

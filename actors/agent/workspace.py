@@ -1,0 +1,128 @@
+"""What an agent's hands work on: its worktree and its sandbox, made on first use."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from actors import git, log
+from actors.git import Repository, Worktree
+from actors.git.worktree import checkout_scratch
+from actors.runtime.actor import Runtime
+from actors.sandbox.choose import choose
+from actors.sandbox.policy import MIB, Sandbox, SandboxPolicy
+from actors.settings import Config
+from actors.tools.base import ToolContext, ToolLimits
+
+
+def policy_of(config: Config, home: Path) -> SandboxPolicy:
+    """The sandbox that the configuration wishes; the crew's own home is always hidden."""
+    wishes = config.sandbox
+    return SandboxPolicy(
+        network=wishes.network,
+        read_only_paths=tuple(Path(path).expanduser() for path in wishes.read_only_paths),
+        hidden_paths=(home,),
+        memory_bytes=wishes.memory_mb * MIB,
+        max_processes=wishes.max_processes,
+        max_output_bytes=wishes.max_output_mb * MIB,
+    )
+
+
+@dataclass(slots=True)
+class Workbench:
+    """One agent's; used from its own thread."""
+
+    runtime: Runtime
+    on_output: Callable[[str], None]
+    worktree: Worktree | None = None
+    folder: Path | None = None
+    _sandbox: Sandbox | None = field(default=None)
+    _committed_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a tool can be run at once: the folder is there and the sandbox was chosen."""
+        return self.folder is not None and self._sandbox is not None
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """Chosen once; the supervisor has tried it at its start. Raises `SandboxUnavailable`."""
+        if self._sandbox is None:
+            config = self.runtime.config
+            self._sandbox = choose(
+                policy_of(config, self.runtime.home.path), unsafe=config.sandbox.mode == "off", probe=False
+            )
+        return self._sandbox
+
+    def open_task(self, project: dict[str, Any], task: dict[str, Any]) -> str:
+        """The task's own worktree and branch, made or mended; returns the commit it started from."""
+        repository = self._repository(project)
+        start = task["base_commit"] or git.head_of(repository, project["branch"])
+        path = self.runtime.home.worktree(project["name"], f"t{task['id']}")
+        self.worktree = git.ensure_worktree(
+            repository, path, task["branch"], start, locks=self.runtime.home.locks
+        )
+        self.folder = path
+        self._committed_at = time.monotonic()
+        return str(start)
+
+    def open_view(self, project: dict[str, Any], commit: str | None, name: str) -> None:
+        """A detached copy to look at (and for QA to run): of `commit`, or of the integration branch."""
+        repository = self._repository(project)
+        at = commit or git.head_of(repository, project["branch"])
+        path = self.runtime.home.worktree(project["name"], name)
+        checkout_scratch(repository, at, path, locks=self.runtime.home.locks)
+        self.worktree, self.folder = None, path
+
+    def close_view(self, project: dict[str, Any], name: str) -> None:
+        """Remove what `open_view` made."""
+        path = self.runtime.home.worktree(project["name"], name)
+        git.remove_worktree(self._repository(project), path, locks=self.runtime.home.locks)
+        self.folder = None
+
+    def _repository(self, project: dict[str, Any]) -> Repository:
+        return git.inspect(Path(project["repository"]))
+
+    def close_task(self, project: dict[str, Any], task: dict[str, Any]) -> None:
+        """After its end: what was not committed is, and the folder goes; the branch stays."""
+        repository = self._repository(project)
+        path = self.runtime.home.worktree(project["name"], f"t{task['id']}")
+        if path.exists():
+            worktree = git.open_worktree(repository, path)
+            git.commit_all(worktree, "Work left over when the task ended", locks=self.runtime.home.locks)
+            left_out = git.left_out(worktree)
+            if left_out:
+                # Too large, or no part of this repository: no commit has it, so the folder stays.
+                log.warning("worktree_kept", path=str(path), left_out=list(left_out))
+                self.worktree = self.folder = None
+                return
+        git.remove_worktree(repository, path, locks=self.runtime.home.locks)
+        self.worktree = self.folder = None
+
+    def commit_if_due(self) -> str | None:
+        """A commit by code, at the latest every `commit_minutes` of work; the commit, if there was one."""
+        if self.worktree is None:
+            return None
+        if time.monotonic() - self._committed_at < self.runtime.config.work.commit_minutes * 60:
+            return None
+        self._committed_at = time.monotonic()
+        return git.commit_all(self.worktree, "Work in progress", locks=self.runtime.home.locks)
+
+    def tool_context(self, call_id: str, *, writable: bool) -> ToolContext:
+        """For one call of a world tool."""
+        if self.folder is None:
+            raise LookupError("there is no folder to work in")
+        shell_timeout_s = self.runtime.config.work.shell_timeout_s
+        return ToolContext(
+            worktree=self.folder,
+            sandbox=self.sandbox,
+            spill_dir=self.runtime.home.spill(self.runtime.name),
+            call_id=call_id,
+            writable=writable,
+            cancelled=self.runtime.coupling.cancelled,
+            on_output=self.on_output,
+            limits=ToolLimits(default_timeout_s=shell_timeout_s),
+        )

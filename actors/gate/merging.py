@@ -1,0 +1,285 @@
+"""The gate: a submitted commit is merged in the object store, checked in a scratch worktree, then landed.
+
+`evaluate` moves nothing and may be repeated; `land` moves the integration branch by compare-and-swap and
+tags it. A kill between any two steps is followed by doing both again: the same commit gives the same
+candidate, a branch that was moved already is seen to be, and so is a tag.
+
+| killed after          | what a repeat finds                                                |
+|-----------------------|--------------------------------------------------------------------|
+| merge, before checks  | the same candidate id: dates come from the submitted commit        |
+| scratch worktree made | it is removed and made afresh                                      |
+| checks                | the branch unmoved; checks run again                               |
+| branch moved          | `already_merged`, with the merge commit that did it                |
+| tag made              | the same tag                                                       |
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from actors.gate.checks import DEFAULT_CHECK_TIMEOUT_S, CheckReport, CheckRunner, report_from_json, run_checks
+from actors.gate.report import conflict_text, failed_text, passed_text
+from actors.gate.tampering import find_test_changes
+from actors.gate.verdict import Verdict, compare
+from actors.git.merge import merge_trees
+from actors.git.repository import (
+    NO_COMMIT,
+    PREFIX,
+    Repository,
+    WorkspaceError,
+    commit_at,
+    head_of,
+    is_ancestor,
+    move_ref,
+    slug,
+)
+from actors.git.worktree import checkout_scratch, remove_worktree
+from store.failpoints import failpoint
+
+GateVerdict = Literal["passed", "failed", "conflict", "nothing", "unverified", "already_merged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A merge commit that no branch holds yet; `parent` is where the integration branch was."""
+
+    commit: str
+    parent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The submitted commit can't be merged without someone deciding about these files."""
+
+    files: tuple[str, ...]
+    messages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyMerged:
+    """The submitted commit came in before, by this merge commit."""
+
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class NothingToMerge:
+    """The submitted commit changes nothing in the integration branch, which is at `head`."""
+
+    head: str
+
+
+MergeOutcome = Candidate | Conflict | AlreadyMerged | NothingToMerge
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """What `evaluate` found. `dataclasses.asdict` of it is JSON.
+
+    `candidate` and `parent` are None unless there is something to land. `report` is the text for the
+    engineer; that of a conflict speaks of markers, so call `workspace.sync_worktree` before handing it on.
+    `checks` is of the candidate: once landed, it is the base of the next evaluation.
+    """
+
+    verdict: GateVerdict
+    commit: str
+    candidate: str | None
+    parent: str | None
+    report: str
+    checks: CheckReport | None = None
+    base_checks: CheckReport | None = None
+    conflicts: tuple[str, ...] = ()
+    blocks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    made_progress: bool = True
+    duration_s: float = 0.0
+
+    @property
+    def may_land(self) -> bool:
+        """Whether `land` will move the branch (or finish what a kill cut short)."""
+        return self.verdict in ("passed", "unverified", "already_merged")
+
+
+def result_from_json(value: Mapping[str, Any]) -> GateResult:
+    """The inverse of `dataclasses.asdict` on a result that went through JSON."""
+    checks = {
+        name: None if value[name] is None else report_from_json(value[name])
+        for name in ("checks", "base_checks")
+    }
+    lists = {name: tuple(value[name]) for name in ("conflicts", "blocks", "notes")}
+    return GateResult(**{**value, **checks, **lists})
+
+
+def merge_candidate(repository: Repository, integration: str, commit: str, message: str) -> MergeOutcome:
+    """Merge `commit` with the head of the branch `integration`, moving nothing and touching no file.
+
+    The same commit, head and message give the same candidate id.
+    """
+    head = head_of(repository, integration)
+    submitted = commit_at(repository, commit)
+    if submitted is None:
+        raise WorkspaceError(f"{repository.root} holds no commit {commit}; was its branch deleted?")
+    if is_ancestor(repository, submitted, head):
+        merge = _merge_of(repository, submitted, head)
+        return AlreadyMerged(merge) if merge else NothingToMerge(head)
+    git = repository.git()
+    merged = merge_trees(git, head, submitted)
+    if merged.conflicts:
+        return Conflict(merged.conflicts, merged.messages)
+    if merged.tree == git.line("rev-parse", f"{head}^{{tree}}"):
+        return NothingToMerge(head)
+    failpoint("trees_merged")
+    date = git.line("show", "--no-patch", "--format=%cd", "--date=raw", submitted)
+    candidate = git.run(
+        "commit-tree", merged.tree, "-p", head, "-p", submitted, "-F", "-",
+        stdin=message.rstrip() + "\n",
+        environment={"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date},
+    )  # fmt: skip
+    failpoint("merge_made")
+    return Candidate(candidate.strip(), head)
+
+
+def evaluate(
+    repository: Repository,
+    *,
+    integration: str,
+    commit: str,
+    message: str,
+    commands: Sequence[str],
+    run: CheckRunner,
+    scratch: Path,
+    locks: Path,
+    base: CheckReport | None = None,
+    timeout_s: float = DEFAULT_CHECK_TIMEOUT_S,
+    needs_progress: bool = True,
+) -> GateResult:
+    """Judge a submitted commit: merge it, run `commands` on the merge, compare with the branch's state.
+
+    `scratch` is a folder for this evaluation alone. `base` is the report on the branch's head, if the
+    caller still has it (an earlier result's `checks`); otherwise the checks are run there too.
+    `timeout_s` is for one command; `needs_progress` is explained in `verdict.py`. Raises `WorkspaceError`
+    or `GitError` when git itself fails.
+    """
+    started = time.monotonic()
+    merged = merge_candidate(repository, integration, commit, message)
+    if not isinstance(merged, Candidate):
+        return _unchecked(merged, commit)
+    if not commands:
+        text = "Merged without verification: the project has no checks."
+        return GateResult("unverified", commit, merged.commit, merged.parent, text)
+    changes = find_test_changes(repository, merged.parent, merged.commit)
+    if base is None or base.commit != merged.parent or base.commands != tuple(commands):
+        base = _check(repository, merged.parent, commands, run, scratch / "base", locks, timeout_s)
+    report = _check(repository, merged.commit, commands, run, scratch / "candidate", locks, timeout_s)
+    failpoint("checks_over")
+    verdict = compare(base, report, changes, needs_progress=needs_progress)
+    return _judged(commit, merged, base, report, verdict, started)
+
+
+def advance(repository: Repository, branch: str, new: str, old: str, *, locks: Path) -> bool:
+    """Move `branch` from `old` to `new`; False if it was moved to something without `new` meanwhile.
+
+    True also when it holds `new` already, so that a repeat after a kill succeeds.
+    """
+    if move_ref(repository, f"refs/heads/{branch}", new, old, locks=locks):
+        return True
+    return is_ancestor(repository, new, head_of(repository, branch))
+
+
+def tag_stable(repository: Repository, project: str, task: str, commit: str, *, locks: Path) -> str:
+    """Tag `commit` as `nightcrew/<project>/stable-<n>-<task>`, or return the tag it has from before."""
+    folder = f"refs/tags/{PREFIX}/{slug(project)}/"
+    while True:
+        known = repository.git().run("for-each-ref", "--format=%(objectname) %(refname)", folder)
+        highest = 0
+        for line in known.splitlines():
+            target, _, ref = line.partition(" ")
+            number = re.match(r"stable-(\d+)", ref.removeprefix(folder))
+            if number is not None and target == commit:
+                return ref.removeprefix("refs/tags/")
+            highest = max(highest, int(number[1]) if number else 0)
+        ref = f"{folder}stable-{highest + 1}-{slug(task)}"
+        if move_ref(repository, ref, commit, NO_COMMIT, locks=locks):
+            return ref.removeprefix("refs/tags/")
+
+
+def land(
+    repository: Repository, *, project: str, task: str, integration: str, result: GateResult, locks: Path
+) -> str | None:
+    """Move the integration branch to the result's candidate and tag it; the tag's name.
+
+    None if the branch has moved since `evaluate`: evaluate again. Raises `WorkspaceError` for a result that
+    may not land. Repeatable after a kill at any instant.
+    """
+    if not result.may_land or result.candidate is None:
+        raise WorkspaceError(
+            f"{task} was judged {result.verdict!r}, so there is nothing to land; submit it again."
+        )
+    parent = result.parent or result.candidate
+    if not advance(repository, integration, result.candidate, parent, locks=locks):
+        return None
+    failpoint("reference_moved")
+    tag = tag_stable(repository, project, task, result.candidate, locks=locks)
+    failpoint("merge_tagged")
+    return tag
+
+
+def _check(
+    repository: Repository,
+    commit: str,
+    commands: Sequence[str],
+    run: CheckRunner,
+    path: Path,
+    locks: Path,
+    timeout_s: float,
+) -> CheckReport:
+    worktree = checkout_scratch(repository, commit, path, locks=locks)
+    try:
+        return run_checks(worktree.path, commands, run, commit=commit, timeout_s=timeout_s)
+    finally:
+        remove_worktree(repository, path, locks=locks)
+
+
+def _merge_of(repository: Repository, submitted: str, head: str) -> str | None:
+    """The merge on the branch's own line that brought `submitted` in, or None: it is older base history."""
+    listed = repository.git().run(
+        "rev-list", "--first-parent", "--min-parents=2", "--parents", f"{submitted}..{head}"
+    )
+    for line in listed.splitlines():
+        merge, _, *others = line.split()
+        if submitted in others:
+            return merge
+    return None
+
+
+def _unchecked(merged: Conflict | AlreadyMerged | NothingToMerge, commit: str) -> GateResult:
+    if isinstance(merged, Conflict):
+        text = conflict_text(merged.files, merged.messages)
+        return GateResult("conflict", commit, None, None, text, conflicts=merged.files)
+    if isinstance(merged, AlreadyMerged):
+        return GateResult("already_merged", commit, merged.commit, None, "This commit was merged before.")
+    text = "There is nothing to merge: your branch changes no file. Edit files first, then submit again."
+    return GateResult("nothing", commit, None, None, text)
+
+
+def _judged(
+    commit: str, merged: Candidate, base: CheckReport, report: CheckReport, verdict: Verdict, started: float
+) -> GateResult:
+    return GateResult(
+        verdict="passed" if verdict.passed else "failed",
+        commit=commit,
+        candidate=merged.commit if verdict.passed else None,
+        parent=merged.parent if verdict.passed else None,
+        report=passed_text(verdict, report) if verdict.passed else failed_text(verdict, report),
+        checks=report,
+        base_checks=base,
+        blocks=verdict.blocks,
+        notes=verdict.notes,
+        made_progress=verdict.made_progress,
+        duration_s=round(time.monotonic() - started, 3),
+    )

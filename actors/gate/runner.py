@@ -1,0 +1,44 @@
+"""How the gate runs a check: one command in the sandbox, its output as whole as it can be had."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from actors.agent.workspace import policy_of
+from actors.gate.checks import CheckRun, Ending
+from actors.sandbox.choose import choose
+from actors.sandbox.policy import Sandbox
+from actors.sandbox.run import run_command
+from actors.settings import Config
+
+SHOWN_CHARACTERS = 400_000  # test counts are read from the output
+
+
+@dataclass(slots=True)
+class SandboxedChecks:
+    """A `CheckRunner`; `gate.evaluate` decides what an outcome means. A set `cancelled` ends a running check."""
+
+    config: Config
+    home: Path
+    cancelled: threading.Event
+    _sandbox: Sandbox | None = field(default=None)
+
+    def __call__(self, command: str, folder: Path, timeout_s: float) -> CheckRun:
+        """Raises `SandboxError` if it could not be run at all."""
+        if self._sandbox is None:
+            unsafe = self.config.sandbox.mode == "off"
+            self._sandbox = choose(policy_of(self.config, self.home), unsafe=unsafe, probe=False)
+        result = run_command(
+            self._sandbox,
+            command,
+            worktree=folder,
+            timeout_s=timeout_s,
+            cancelled=self.cancelled,
+            shown_chars=SHOWN_CHARACTERS,
+        )
+        if result.exit_code is not None:
+            return CheckRun(command, result.exit_code, result.output, result.duration_s)
+        ending: Ending = "timed_out" if result.timed_out else "killed"
+        return CheckRun(command, -1, result.output, result.duration_s, ending)

@@ -1,0 +1,155 @@
+"""Commits made by code: everything in a worktree, by plumbing, without hooks and without trusting the files.
+
+`git add` and `git status` would look into repositories nested in the worktree and so run what their
+configuration says; here the changed names are listed and put into the index one by one, nested
+repositories left out. Work on one worktree is done by one process at a time, under its lock.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from actors.git import pending_merge
+from actors.git.command import Git
+from actors.git.locks import hold
+from actors.git.repository import Repository, WorkspaceError, head_of, move_ref
+from actors.git.worktree import Worktree, mend
+from store.failpoints import failpoint
+
+MAX_FILE_BYTES = 50 * 1024 * 1024
+# Git refuses these as parts of a path, since some file system would take them for `.git`.
+_REFUSED_NAME = re.compile(r"(^|/)(\.git[ .]*|git~\d+)(/|$)|\\", re.IGNORECASE)
+
+ChangeKind = Literal["added", "modified", "deleted"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """One file that differs; `path` is relative to the worktree."""
+
+    path: str
+    kind: ChangeKind
+
+
+def commit_all(worktree: Worktree, message: str, *, locks: Path) -> str | None:
+    """Commit everything in the worktree to its branch; the new commit, or None if nothing changed.
+
+    Files that git ignores, nested repositories and what `left_out` names stay out. If a conflict of
+    `sync_worktree` was pending and no conflict marker is left, the commit concludes that merge.
+    Repeatable after a kill at any instant.
+    """
+    with hold(locks, "worktree", worktree.path) as descriptor:
+        worktree = mend(worktree, locks=locks, keep_fds=(descriptor,))
+        return commit_mended(worktree, message, locks=locks, keep_fds=(descriptor,))
+
+
+def commit_mended(worktree: Worktree, message: str, *, locks: Path, keep_fds: Sequence[int]) -> str | None:
+    """The inner part of `commit_all`, for callers that hold the worktree's lock already."""
+    if worktree.branch is None:
+        raise WorkspaceError(f"{worktree.path} is a scratch worktree; commits need one with a branch.")
+    git = worktree.git(keep_fds)
+    _stage(git, worktree)
+    failpoint("work_staged")
+    head = head_of(worktree.repository, worktree.branch)
+    tree = git.line("write-tree")
+    merged = pending_merge.resolved_commit(worktree)
+    if merged is None and tree == git.line("rev-parse", f"{head}^{{tree}}"):
+        return None
+    parents = [head] if merged is None else [head, merged]
+    arguments = [part for parent in parents for part in ("-p", parent)]
+    commit = git.run("commit-tree", tree, *arguments, "-F", "-", stdin=message.rstrip() + "\n").strip()
+    failpoint("commit_made")
+    if not move_ref(worktree.repository, f"refs/heads/{worktree.branch}", commit, head, locks=locks):
+        raise WorkspaceError(f"{worktree.branch} was moved by someone else during a commit; try again.")
+    failpoint("commit_referenced")
+    if merged is not None:
+        pending_merge.forget(worktree)
+    return commit
+
+
+def left_out(worktree: Worktree) -> tuple[str, ...]:
+    """What `commit_all` would not commit though git does not ignore it, a sentence each for the agent."""
+    reasons = []
+    for name in _candidates(worktree.git()):
+        reason = _reason_to_leave_out(worktree.path, name)
+        if reason is not None:
+            reasons.append(f"{name}: {reason}")
+    return tuple(reasons)
+
+
+def changes_since(worktree: Worktree, commit: str, *, locks: Path) -> tuple[FileChange, ...]:
+    """How the files in the worktree, committed or not, differ from `commit`, sorted by path."""
+    with hold(locks, "worktree", worktree.path) as descriptor:
+        git = mend(worktree, locks=locks, keep_fds=(descriptor,)).git((descriptor,))
+        git.attempt("update-index", "-q", "--refresh", "--ignore-submodules")
+        listed = git.names(
+            "diff-index", "-z", "--name-status", "--no-renames", "--ignore-submodules=all", commit, "--"
+        )
+        changes = [
+            FileChange(path, _kind(status)) for status, path in zip(listed[::2], listed[1::2], strict=True)
+        ]
+        known = {change.path for change in changes}
+        untracked = git.names("ls-files", "-z", "--others", "--exclude-standard")
+        changes += [
+            FileChange(name, "added") for name in untracked if not name.endswith("/") and name not in known
+        ]
+    return tuple(sorted(changes, key=lambda change: change.path))
+
+
+def diff_text(repository: Repository, old: str, new: str, *, max_bytes: int = 60_000) -> str:
+    """The patch from commit `old` to `new`, after a summary per file; cut at `max_bytes`, which it says."""
+    text = repository.git().run(
+        "diff-tree", "-r", "-M", "--stat", "-p", "--no-ext-diff", "--no-textconv", "--no-color", old, new
+    )
+    data = text.encode("utf-8", "replace")
+    if len(data) <= max_bytes:
+        return data.decode("utf-8", "replace")
+    return data[:max_bytes].decode("utf-8", "ignore") + f"\n… cut: {len(data) - max_bytes} more bytes\n"
+
+
+def _kind(status: str) -> ChangeKind:
+    kinds: dict[str, ChangeKind] = {"A": "added", "D": "deleted"}
+    return kinds.get(status[0], "modified")
+
+
+def _stage(git: Git, worktree: Worktree) -> None:
+    names = [name for name in _candidates(git) if _reason_to_leave_out(worktree.path, name) is None]
+    if names:
+        listing = "".join(f"{name}\0" for name in names)
+        git.run(
+            "update-index", "-z", "--add", "--remove", "--replace", "--stdin", stdin=listing, timeout_s=600
+        )
+
+
+def _candidates(git: Git) -> list[str]:
+    """Names that may differ from the index; a nested repository is one name that ends in a slash."""
+    untracked = git.names("ls-files", "-z", "--others", "--exclude-standard")
+    changed = git.names("diff-files", "-z", "--name-only", "--ignore-submodules=all")
+    # Removals first, so that a file may take the place of a folder and the other way round.
+    return list(dict.fromkeys([*changed, *untracked]))
+
+
+def _reason_to_leave_out(root: Path, name: str) -> str | None:
+    if name.endswith("/"):
+        return f"a git repository of its own; delete {name}.git to have its files committed"
+    if _REFUSED_NAME.search(name):
+        return "git refuses this file name; rename it"
+    path = root / name
+    try:
+        status = path.lstat()
+    except OSError:
+        return None  # deleted, which is a change to commit
+    if stat.S_ISREG(status.st_mode):
+        if status.st_size > MAX_FILE_BYTES:
+            return (
+                f"{status.st_size / 1e6:.0f} MB, over the limit of {MAX_FILE_BYTES / 1e6:.0f} MB for one file"
+            )
+        if not os.access(path, os.R_OK):
+            return "not readable"
+    return None

@@ -1,0 +1,105 @@
+"""A merge into a worktree that is under way: while its files are being written, and until it is resolved.
+
+Two small files beside the worktree's index, where no agent can write. `nightcrew-switch` exists while files
+are being written, so that a kill then is followed by writing them again. `nightcrew-merge` exists from a
+conflict until its markers are gone; the commit after that gets the second parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from actors.git.command import GitError
+from actors.git.repository import WorkspaceError, head_of, move_ref
+
+if TYPE_CHECKING:
+    from actors.git.worktree import Worktree  # which calls `finish_interrupted` when it mends
+
+_MARKERS = (b"<<<<<<< ", b">>>>>>> ")
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Files of `tree` are to be in the worktree, and its branch then at `commit` (None: stay at `head`).
+
+    `theirs` and `files` describe the conflict that remains, if one does.
+    """
+
+    head: str
+    tree: str
+    commit: str | None
+    theirs: str
+    files: tuple[str, ...]
+
+
+def switch(worktree: Worktree, target: Switch, *, locks: Path, keep_fds: Sequence[int]) -> None:
+    """Write the target's files over a worktree in which everything is committed; a repeat finishes it."""
+    _write(worktree.git_dir / "nightcrew-switch", json.dumps(asdict(target)))
+    finish_interrupted(worktree, locks=locks, keep_fds=keep_fds)
+
+
+def finish_interrupted(worktree: Worktree, *, locks: Path, keep_fds: Sequence[int]) -> None:
+    """Carry out the switch on record, if there is one; if it can't be, drop it and raise `WorkspaceError`."""
+    record = worktree.git_dir / "nightcrew-switch"
+    if worktree.branch is None or not record.exists():
+        return
+    target = Switch(**json.loads(record.read_text(encoding="utf-8")))
+    try:
+        if head_of(worktree.repository, worktree.branch) == target.head:
+            worktree.git(keep_fds).run("read-tree", "--reset", "-u", target.tree, timeout_s=600)
+            if target.commit is not None:
+                ref = f"refs/heads/{worktree.branch}"
+                move_ref(worktree.repository, ref, target.commit, target.head, locks=locks)
+    except GitError as error:
+        record.unlink()
+        worktree.git(keep_fds).run("read-tree", "HEAD")
+        raise WorkspaceError(f"{worktree.path} could not be merged with {target.theirs}: {error}") from error
+    if target.files:
+        pending = {"theirs": target.theirs, "files": list(target.files)}
+        _write(worktree.git_dir / "nightcrew-merge", json.dumps(pending))
+    record.unlink()
+
+
+def unresolved(worktree: Worktree) -> tuple[str, ...]:
+    """Files of the pending conflict that still hold conflict markers."""
+    return tuple(name for name in _pending(worktree)[1] if _has_markers(worktree.path / name))
+
+
+def resolved_commit(worktree: Worktree) -> str | None:
+    """The commit whose merge the next commit concludes, or None if none is pending or markers are left."""
+    theirs, _ = _pending(worktree)
+    return None if theirs is None or unresolved(worktree) else theirs
+
+
+def forget(worktree: Worktree) -> None:
+    """The pending merge was concluded."""
+    (worktree.git_dir / "nightcrew-merge").unlink(missing_ok=True)
+
+
+def _pending(worktree: Worktree) -> tuple[str | None, tuple[str, ...]]:
+    with contextlib.suppress(FileNotFoundError):
+        record = json.loads((worktree.git_dir / "nightcrew-merge").read_text(encoding="utf-8"))
+        return record["theirs"], tuple(record["files"])
+    return None, ()
+
+
+def _has_markers(path: Path) -> bool:
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return any(line.startswith(_MARKERS) for line in file)
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_name(path.name + ".new")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

@@ -1,0 +1,134 @@
+"""Reading the logs: `nightcrew log [AGENT] [-f]`. Imports no logging library."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from actors.log.files import KEPT_LOGS, numbered
+from actors.screen.render import paint
+from actors.text import one_line
+
+POLL_S = 0.2
+_COLOURS = {"DEBUG": "grey", "INFO": "green", "WARNING": "orange", "ERROR": "red", "CRITICAL": "red"}
+_HEAD = ("time", "level", "source", "pid", "event", "exception")
+
+
+def follow(
+    paths: Sequence[Path], *, lines: int = 50, wait: bool = False, stop: threading.Event | None = None
+) -> Iterator[str]:
+    """The last `lines` lines of these logs by time, then (`wait`) each new one until `stop` is set.
+
+    Lines are raw JSON without newline; a rotated file is read to its end before its successor.
+    """
+    stop = stop or threading.Event()
+    tails = [_Tail(path) for path in paths]
+    try:
+        recent = [line for tail in tails for line in tail.recent(lines)]
+        recent.sort(key=_time_of)
+        yield from recent[-lines:] if lines > 0 else []
+        while wait and not stop.is_set():
+            fresh = [line for tail in tails for line in tail.fresh()]
+            yield from fresh
+            if not fresh:
+                stop.wait(POLL_S)
+    finally:
+        for tail in tails:
+            tail.close()
+
+
+def format_line(line: str, *, colour: bool = False) -> str:
+    """One log line for a person: local time, level, source, event, `key=value`; no JSON is shown as it is."""
+    try:
+        row = json.loads(line)
+        at = datetime.fromisoformat(row["time"]).astimezone()
+        head = [str(row["level"]), one_line(str(row["source"])), one_line(str(row["event"]))]
+    except (ValueError, KeyError, TypeError):
+        return one_line(line, 4_000)
+    fields = [f"{one_line(key)}={_value(value)}" for key, value in row.items() if key not in _HEAD]
+    level = f"{head[0]:<7}"
+    if colour:
+        level = paint(_COLOURS.get(head[0], "grey"), level)
+    text = " ".join([f"{at:%H:%M:%S}", level, *head[1:], *fields])
+    return "\n  ".join([text, *map(_traceback_line, str(row.get("exception", "")).splitlines())])
+
+
+class _Tail:
+    """The read end of one log file, by name."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._partial = b""
+
+    def recent(self, count: int) -> list[str]:
+        """Up to `count` last lines, from the file's predecessors too; the next `fresh` goes on from there."""
+        lines = self.fresh()
+        for number in range(1, KEPT_LOGS + 1):
+            if len(lines) >= count:
+                break
+            try:
+                older = numbered(self._path, number).read_bytes()
+            except FileNotFoundError:
+                continue
+            lines = older.decode("utf-8", "replace").splitlines() + lines
+        return lines[-count:] if count > 0 else []
+
+    def fresh(self) -> list[str]:
+        """Whole lines that were added since the last call."""
+        lines = self._read()
+        if self._is_replaced():
+            lines += self._read()  # what was added between the read and the rename
+            self.close()
+            self._partial = b""
+            lines += self._read()
+        return lines
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _read(self) -> list[str]:
+        if self._file is None:
+            try:
+                self._file = self._path.open("rb")
+            except FileNotFoundError:
+                return []
+        *whole, self._partial = (self._partial + self._file.read()).split(b"\n")
+        return [line.decode("utf-8", "replace") for line in whole]
+
+    def _is_replaced(self) -> bool:
+        """Whether another file has our name now (while none has it, a rotation is under way)."""
+        if self._file is None:
+            return False
+        try:
+            return self._path.stat().st_ino != _inode(self._file)
+        except FileNotFoundError:
+            return False
+
+
+def _inode(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_ino
+
+
+def _time_of(line: str) -> str:
+    try:
+        return str(json.loads(line)["time"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _value(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = one_line(text, 400)
+    return json.dumps(text, ensure_ascii=False) if not text or " " in text else text
+
+
+def _traceback_line(line: str) -> str:
+    return one_line(line, 400) if not line.startswith(" ") else "  " + one_line(line, 400)

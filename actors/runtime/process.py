@@ -1,0 +1,212 @@
+"""A child's life, from the fork to its exit: lock, store, recovery, ready, pump.
+
+Runs in a process forked from the zygote (`supervisor/zygote.py`), or directly in tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import pykka
+
+from actors import log
+from actors.errors import ActorLocked
+from actors.home import Home, safe
+from actors.runtime.actor import POLL_S, Actor, Recover, Runtime, Wake
+from actors.runtime.addresses import Priority
+from actors.runtime.wake import Waker, WakeSocket
+from actors.settings import Config
+from store import inbox
+from store.engine import Store
+from store.failpoints import become, failpoint
+
+EXIT_ORPHANED = 75  # the supervisor is gone; its successor starts this actor anew
+EXIT_NOT_STARTED = 76  # failed before it was ready
+ORPHAN_GRACE_S = 0.7
+ORPHAN_LOOK_S = 0.3
+LOCK_PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What the supervisor tells a child: who it is, under which generation, where and how."""
+
+    name: str
+    kind: str
+    generation: int
+    home: str
+    config: str  # `Config.to_json`
+
+
+def run(birth: Birth, control: socket.socket, actor_class: type[Actor]) -> NoReturn:
+    """Live as the actor of `birth` until told to stop; never returns. `control` is the supervisor's line."""
+    code = EXIT_NOT_STARTED
+    try:
+        code = _live(birth, control, actor_class)
+    except BaseException as error:  # noqa: BLE001 - the process boundary: said on stderr and by the exit code
+        print(f"{birth.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    finally:
+        # Not sys.exit: a fork must not run what the zygote registered, nor wait for daemon threads.
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _live(birth: Birth, control: socket.socket, actor_class: type[Actor]) -> int:
+    become(birth.name)
+    failpoint("born")
+    signals = _SignalPipe()
+    home = Home(Path(birth.home))
+    lock = hold_lock(home, birth.name, LOCK_PATIENCE_S)
+    log.configure(birth.name, home.logs, level="INFO", stderr=False)
+    waker = Waker(home.run)
+    store = Store(home.store, notify=waker)
+    wake = WakeSocket(home.run, birth.name)
+    runtime = Runtime(birth.name, birth.generation, home, Config.from_json(birth.config), store, waker)
+    runtime.coupling.pump = signals.writer
+    reference = actor_class.start(runtime)
+    if not _has_recovered(reference, control):
+        return EXIT_ORPHANED
+    failpoint("recovered")
+    control.sendall(b"ready\n")
+    code = _Pump(runtime, reference, control, wake, signals).run()
+    if code == 0:
+        wake.close()
+        store.close()
+    # Else the actor's thread may hold the store's mutex for long: the process's end releases everything.
+    os.close(lock)
+    return code
+
+
+def _has_recovered(reference: pykka.ActorRef[Actor], control: socket.socket) -> bool:
+    """Wait for the recovery, however long; False if the supervisor ends meanwhile. Raises what it raised."""
+    recovery = reference.ask(Recover(), block=False)
+    while True:
+        with contextlib.suppress(pykka.Timeout):
+            recovery.get(timeout=ORPHAN_LOOK_S)
+            return True
+        if select.select([control], [], [], 0)[0] and not control.recv(64):
+            return False
+
+
+def hold_lock(home: Home, name: str, patience_s: float) -> int:
+    """The lock that an actor holds for life; returns its descriptor. Raises `ActorLocked`.
+
+    Taken after the fork and close-on-exec, so that nothing can hold it on after this process.
+    """
+    path = home.run / f"{safe(name)}.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise ActorLocked(f"{name}: another process still holds {path}") from None
+            time.sleep(0.005)
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+class _SignalPipe:
+    """Signal handlers only enqueue: the pump reads their numbers from a pipe, and `Coupling.nudge`'s zeros."""
+
+    def __init__(self) -> None:
+        self.reader, self.writer = _pipe()
+        signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _ignore)
+
+    def read(self) -> bytes:
+        try:
+            return os.read(self.reader, 64)
+        except BlockingIOError:
+            return b""
+
+
+def _pipe() -> tuple[int, int]:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    return reader, writer
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """The wake-up descriptor has the number; nothing is done in a handler."""
+
+
+@dataclass(slots=True)
+class _Pump:
+    """The main thread: waits for a wake, the poll, a signal, or the supervisor's end."""
+
+    runtime: Runtime
+    reference: pykka.ActorRef[Actor]
+    control: socket.socket
+    wake: WakeSocket
+    signals: _SignalPipe
+
+    def run(self) -> int:
+        """Pump until the end; returns the exit code."""
+        self.reference.tell(Wake())
+        while True:
+            if self.runtime.coupling.stopping.is_set():
+                return self._finish(0)
+            ready, _, _ = select.select(
+                [self.wake.fileno(), self.control.fileno(), self.signals.reader], [], [], self._patience_s()
+            )
+            if self.control.fileno() in ready and not self.control.recv(64):
+                self.runtime.coupling.stop()
+                return self._finish(EXIT_ORPHANED, ORPHAN_GRACE_S)
+            if self.signals.reader in ready:
+                if self._stop_asked():
+                    self.runtime.coupling.stop()
+                    return self._finish(0)
+                if ready == [self.signals.reader]:
+                    continue  # only a nudge: the actor has said until when to wait
+            if self.wake.fileno() in ready:
+                self.wake.drain()
+            self._look()
+
+    def _stop_asked(self) -> bool:
+        return bool({signal.SIGTERM, signal.SIGINT} & set(self.signals.read()))
+
+    def _patience_s(self) -> float:
+        """Until the actor's next look; one that is overdue is being taken, and a nudge will follow it."""
+        patience_s = self.runtime.coupling.look_again_at - self.runtime.clock()
+        return min(patience_s, POLL_S) if patience_s > 0 else POLL_S
+
+    def _look(self) -> None:
+        """Interrupt the running step if something urgent waits, and have the mailbox drained."""
+        # One that is not at work has no step to interrupt, and its next look finds all that is there now.
+        if self.runtime.coupling.working:
+            urgent = inbox.peek(
+                self.runtime.store,
+                self.runtime.name,
+                now=self.runtime.clock(),
+                least_priority=Priority.URGENT,
+            )
+            if urgent is not None:
+                self.runtime.coupling.cancelled.set()
+        # One waiting wake is enough: it will see everything that is there when it is taken.
+        if self.reference.actor_inbox.empty():
+            self.reference.tell(Wake())
+
+    def _finish(self, code: int, patience_s: float = 3600.0) -> int:
+        """Wait until the actor's thread has ended its step; the supervisor kills what takes too long."""
+        stopped = self.reference.stop(block=False)
+        with contextlib.suppress(pykka.Timeout):
+            stopped.get(timeout=patience_s)
+        return code

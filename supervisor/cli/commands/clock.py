@@ -1,0 +1,234 @@
+"""Check-ins by command: schedule, schedule list, schedule cancel."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from supervisor.cli import names, output
+from supervisor.cli.options import Options, pass_options, shared
+from supervisor.errors import UsageProblem
+
+MOST_MINUTES = 366 * 24 * 60
+
+
+class _MinutesOrCommand(click.Group):
+    """`schedule list` and `schedule cancel` are commands; anything else is a check-in to add."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words = [word for word in args if not word.startswith("-")]
+        asks_for_help = not words and any(word in ctx.help_option_names for word in args)
+        is_command = bool(words) and words[0] in self.commands
+        if args and not asks_for_help and not is_command and words:
+            args = ["add", *args]
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options of a check-in to add are this command's own to whoever reads its help."""
+        every = [*self.commands["add"].get_params(ctx), *self.get_params(ctx)]
+        shown = [p for p in every if isinstance(p, click.Option)]
+        records = {record[0]: record for p in shown if (record := p.get_help_record(ctx)) is not None}
+        with formatter.section("Options"):
+            formatter.write_dl(list(records.values()))
+        self.format_commands(ctx, formatter)
+
+
+@click.group(
+    "schedule",
+    cls=_MinutesOrCommand,
+    invoke_without_command=True,
+    subcommand_metavar="MIN NOTE | list | cancel ID",
+    short_help="Have an agent check in: in N minutes, every N, or by a cron rule.",
+)
+@shared
+@click.pass_context
+def schedule_command(context: click.Context) -> None:
+    """Send NOTE to an agent in MIN minutes, over and over with --every, or by a cron rule. It survives a
+    reboot; one that was missed comes once, late, and says so.
+
+    \b
+    nightcrew schedule 30 "Is the login page done?"              to the orchestrator
+    nightcrew schedule 15 "Commit and report" --agent pm --every
+    nightcrew schedule "Morning summary" --cron "30 6 * * *"     in your time zone
+    nightcrew schedule list
+    nightcrew schedule cancel 7
+    """
+    if context.invoked_subcommand is None:
+        _list(context.ensure_object(Options), everything=False)
+
+
+@schedule_command.command("add", hidden=True)
+@click.argument("words", nargs=-1, required=True, metavar="MIN NOTE")
+@click.option(
+    "--agent",
+    default="orchestrator",
+    show_default=True,
+    metavar="A",
+    shell_complete=names.complete_agent,
+    help="Who is to check in.",
+)
+@click.option("--every", is_flag=True, help="Again every MIN minutes.")
+@click.option("--cron", metavar="EXPR", help='A cron rule instead of MIN, such as "0 7 * * 1-5".')
+@shared
+@pass_options
+def add_command(options: Options, words: tuple[str, ...], agent: str, every: bool, cron: str | None) -> None:
+    """Schedule a check-in: MIN NOTE, or NOTE --cron EXPR."""
+    minutes, text = _minutes_and_note(words, every=every, cron=cron)
+    zone = None if cron is None else _local_zone()
+    due_at = time.time() + (minutes or 0.0) * 60 if cron is None else _first_due(cron, zone)
+    with options.store() as store:
+        from actors.runtime.addresses import HUMAN
+        from store import timers
+
+        row = names.agent(store, agent)
+        if row["role"] is None:
+            raise UsageProblem(
+                f"{row['name']} runs by code and takes no check-ins; name an agent with a role"
+            )
+        with store.write() as tx:
+            added = timers.add(
+                tx,
+                recipient=row["name"],
+                note=text,
+                due_at=due_at,
+                created_by=HUMAN,
+                now=time.time(),
+                every_s=minutes * 60 if every and minutes is not None else None,
+                cron=cron,
+                timezone=zone,
+            )
+    if options.as_json:
+        output.print_json({"id": added, "to": row["name"], "note": text, "due_at": output.iso(due_at)})
+    else:
+        again = f", then every {minutes:g} min" if every else f", then by {cron!r}" if cron else ""
+        click.echo(f"check-in {added} for {row['name']} at {output.local(due_at)}{again}")
+
+
+def _minutes_and_note(words: tuple[str, ...], *, every: bool, cron: str | None) -> tuple[float | None, str]:
+    """Raises `UsageProblem` for words that are no check-in."""
+    if cron is not None:
+        if every:
+            raise UsageProblem("--cron comes again by itself; leave out --every")
+        if len(words) != 1:
+            raise UsageProblem(
+                '--cron says when: give the note alone, as in `schedule "note" --cron "0 7 * * *"`'
+            )
+        return None, _note(words[0])
+    if len(words) != 2:
+        raise UsageProblem('give minutes and one note in quotes, as in `schedule 30 "Is it done?"`')
+    try:
+        minutes = float(words[0])
+    except ValueError:
+        raise UsageProblem(
+            f"{words[0]!r} is no number of minutes; as in `schedule 30 {words[1]!r}`"
+        ) from None
+    if not 0 < minutes <= MOST_MINUTES:
+        raise UsageProblem(f"{words[0]} minutes: give more than 0 and at most {MOST_MINUTES} (a year)")
+    return minutes, _note(words[1])
+
+
+def _note(text: str) -> str:
+    if not text.strip():
+        raise UsageProblem("the note is empty; say what the agent is to look at")
+    return text
+
+
+def _first_due(expression: str, zone: str | None) -> float:
+    """Raises `UsageProblem` for a rule that cannot be read or never comes."""
+    from cronsim import CronSimError
+
+    from actors.work.timer import next_cron
+
+    example = 'minute hour day month weekday, as in "30 6 * * 1-5"'
+    try:
+        found = next_cron(expression, zone, time.time())
+    except CronSimError as error:
+        raise UsageProblem(f"{expression!r} is no cron rule: {error}; it is {example}") from error
+    if found is None:
+        raise UsageProblem(f"{expression!r} never comes; a cron rule is {example}")
+    return found
+
+
+def _local_zone() -> str | None:
+    """This machine's time zone by name, so that the rule follows its summer time; None if it has no name."""
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    name = (
+        os.environ.get("TZ", "").lstrip(":")
+        or str(Path("/etc/localtime").resolve()).partition("zoneinfo/")[2]
+    )
+    try:
+        return ZoneInfo(name).key if name else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+
+
+@schedule_command.command("list", short_help="Check-ins to come.")
+@click.option("--all", "everything", is_flag=True, help="Also those that fired or were cancelled.")
+@shared
+@pass_options
+def list_command(options: Options, everything: bool) -> None:
+    """List check-ins, the next one first."""
+    _list(options, everything=everything)
+
+
+def _list(options: Options, *, everything: bool) -> None:
+    from store import timers
+
+    with options.store() as store:
+        rows = timers.listed(store, everything=everything)
+    if options.as_json:
+        output.print_json([_as_json(row) for row in rows])
+    elif not rows:
+        click.echo("no check-ins are scheduled")
+    else:
+        cells = [
+            (row["id"], output.local(row["due_at"]), row["recipient"], _again(row), row["state"], row["note"])
+            for row in rows
+        ]
+        for line in output.table(("id", "due", "agent", "again", "state", "note"), cells):
+            click.echo(line)
+
+
+def _again(row: dict[str, Any]) -> str:
+    if row["cron"]:
+        return f"{row['cron']} {row['timezone'] or ''}".strip()
+    return f"every {row['every_s'] / 60:g} min" if row["every_s"] else ""
+
+
+def _as_json(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "to": row["recipient"],
+        "note": row["note"],
+        "state": row["state"],
+        "due_at": output.iso(row["due_at"]),
+        "every_s": row["every_s"],
+        "cron": row["cron"],
+        "timezone": row["timezone"],
+        "created_by": row["created_by"],
+        "fired_at": output.iso(row["fired_at"]),
+        "fired_count": row["fired_count"],
+    }
+
+
+@schedule_command.command("cancel", short_help="Cancel a check-in.")
+@click.argument("timer_id", metavar="ID", type=int)
+@shared
+@pass_options
+def cancel_command(options: Options, timer_id: int) -> None:
+    """Cancel the check-in ID."""
+    from store import timers
+
+    with options.store() as store, store.write() as tx:
+        cancelled = timers.cancel(tx, timer_id)
+    if not cancelled:
+        raise UsageProblem(f"no check-in {timer_id} is to come; `nightcrew schedule list` shows them")
+    if options.as_json:
+        output.print_json({"id": timer_id, "state": "cancelled"})
+    else:
+        click.echo(f"check-in {timer_id} is cancelled")

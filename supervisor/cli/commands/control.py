@@ -1,0 +1,190 @@
+"""Intervening: pause, resume, cancel, stop, restart. Only rows and messages change."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from store import crew
+from supervisor.cli import names, output
+from supervisor.cli.options import Options, pass_options, shared
+from supervisor.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from actors.runtime.messages import AnyMessage
+    from store.engine import Transaction
+
+LIVE = ("active", "paused")
+
+
+def _intervene(
+    options: Options, name: str, act: Callable[[Transaction, names.Agent | names.Project], str]
+) -> None:
+    """Find who is meant, act in one transaction, say what was done and whether anyone is there to do it."""
+    from supervisor.health import status
+
+    with options.store() as store:
+        target = names.either(store, name)
+        with store.write() as tx:
+            done = act(tx, target)
+    alive = status.holder(options.home) is not None
+    if options.as_json:
+        output.print_json({"name": target.name, "done": done, "supervisor_runs": alive})
+        return
+    click.echo(done)
+    if not alive:
+        output.note("no supervisor runs: it takes effect with `nightcrew up`")
+
+
+def _tell(tx: Transaction, agent: str, message: AnyMessage) -> None:
+    from actors.runtime import mailbox
+    from actors.runtime.addresses import HUMAN, Priority
+
+    mailbox.post(tx, HUMAN, agent, message, now=time.time(), priority=Priority.CONTROL)
+
+
+def _tell_team(tx: Transaction, project: str, message: AnyMessage) -> None:
+    """Tell the project's agents that take control messages: those with a role that are to run."""
+    for row in crew.all_agents(tx, project=project):
+        if row["role"] and row["wanted"]:
+            _tell(tx, row["name"], message)
+
+
+def _want_team(tx: Transaction, project: str, *, wanted: bool) -> None:
+    """Whether the project's processes are to run, the gate's too; the supervisor acts on it once it is told."""
+    for row in crew.all_agents(tx, project=project):
+        crew.change_agent(tx, row["name"], wanted=wanted)
+
+
+def _thinking(agent: names.Agent) -> str:
+    if agent.row["role"] is None:
+        raise UsageProblem(
+            f"{agent.name} runs by code and has no turn to interrupt; "
+            f"`nightcrew restart {agent.name}` replaces it"
+        )
+    return agent.name
+
+
+def live(project: names.Project, *states: str) -> str:
+    if project.row["state"] not in (states or LIVE):
+        raise UsageProblem(f"the project {project.name} is {project.row['state']}")
+    return project.name
+
+
+@click.command("pause", short_help="Interrupt an agent or a project, until resume.")
+@click.argument("name", shell_complete=names.complete_either)
+@shared
+@pass_options
+def pause_command(options: Options, name: str) -> None:
+    """Pause NAME, an agent or a whole project, at once, also in the middle of a model call or a command."""
+    from actors.runtime.messages import Pause
+
+    def act(tx: Transaction, target: names.Agent | names.Project) -> str:
+        if isinstance(target, names.Agent):
+            _tell(tx, _thinking(target), Pause())
+            return f"{target.name} is told to pause; `nightcrew resume {target.name}` lets it go on"
+        crew.change_project(tx, live(target), state="paused")
+        _tell_team(tx, target.name, Pause())
+        return f"the project {target.name} is paused; `nightcrew resume {target.name}` lets it go on"
+
+    _intervene(options, name, act)
+
+
+@click.command("resume", short_help="Let a paused agent or project go on.")
+@click.argument("name", shell_complete=names.complete_either)
+@shared
+@pass_options
+def resume_command(options: Options, name: str) -> None:
+    """Resume NAME, an agent or a whole project."""
+    from actors.runtime.messages import Resume
+    from actors.work import assignment
+
+    def act(tx: Transaction, target: names.Agent | names.Project) -> str:
+        if isinstance(target, names.Agent):
+            _tell(tx, _thinking(target), Resume())
+            return f"{target.name} is told to go on"
+        crew.change_project(tx, live(target), state="active")
+        _want_team(tx, target.name, wanted=True)
+        _tell_team(tx, target.name, Resume())
+        assignment.assign_waiting(tx, crew.project(tx, target.name), now=time.time())
+        assignment.tell_supervisor(tx, target.name, now=time.time())
+        return f"the project {target.name} goes on"
+
+    _intervene(options, name, act)
+
+
+@click.command("cancel", short_help="Drop what an agent does now, or end a project.")
+@click.argument("name", shell_complete=names.complete_either)
+@click.option(
+    "--reason", default="cancelled by the human", show_default=True, help="Told to the agent, and kept."
+)
+@shared
+@pass_options
+def cancel_command(options: Options, name: str, reason: str) -> None:
+    """Drop the turn of an agent, or end a project: its branches and worktrees stay, its agents go."""
+    from actors.runtime.messages import CancelTurn
+    from actors.work import assignment
+
+    def act(tx: Transaction, target: names.Agent | names.Project) -> str:
+        if isinstance(target, names.Agent):
+            _tell(tx, _thinking(target), CancelTurn(reason=reason))
+            return f"{target.name} is told to drop its turn"
+        _tell_team(tx, live(target), CancelTurn(reason=reason))
+        crew.change_project(tx, target.name, state="cancelled", finished_at=time.time(), summary=reason)
+        assignment.send_home(tx, target.name, now=time.time())
+        return f"the project {target.name} is cancelled; what was merged is on {target.row['branch']}"
+
+    _intervene(options, name, act)
+
+
+@click.command("stop", short_help="End an agent's or a project's processes, until restart.")
+@click.argument("name", shell_complete=names.complete_either)
+@shared
+@pass_options
+def stop_command(options: Options, name: str) -> None:
+    """End the process of NAME, an agent or a whole project. `restart` brings it back where it was."""
+    from actors.work import assignment
+
+    def act(tx: Transaction, target: names.Agent | names.Project) -> str:
+        if isinstance(target, names.Agent):
+            crew.change_agent(tx, target.name, wanted=False)
+            assignment.tell_supervisor(tx, target.row["project"], now=time.time())
+        else:
+            crew.change_project(tx, live(target), state="paused")
+            _want_team(tx, target.name, wanted=False)
+            assignment.tell_supervisor(tx, target.name, now=time.time())
+        return f"{target.name} is to stop; `nightcrew restart {target.name}` brings it back"
+
+    _intervene(options, name, act)
+
+
+@click.command("restart", short_help="Replace an agent's or a project's processes; lifts a quarantine.")
+@click.argument("name", shell_complete=names.complete_either)
+@shared
+@pass_options
+def restart_command(options: Options, name: str) -> None:
+    """End and start the process of NAME, an agent or a whole project. It resumes at the step it was at."""
+    from actors.runtime.addresses import SUPERVISOR
+    from actors.runtime.messages import RestartAgent
+
+    def act(tx: Transaction, target: names.Agent | names.Project) -> str:
+        if isinstance(target, names.Agent):
+            _refuse_of_ended_project(tx, target)
+            agents = [target.name]
+        else:
+            crew.change_project(tx, live(target), state="active")
+            agents = [row["name"] for row in crew.all_agents(tx, project=target.name)]
+        for agent in agents:
+            crew.change_agent(tx, agent, wanted=True, paused=False)
+            _tell(tx, SUPERVISOR, RestartAgent(agent=agent))
+        return f"{target.name} is to start anew"
+
+    _intervene(options, name, act)
+
+
+def _refuse_of_ended_project(tx: Transaction, agent: names.Agent) -> None:
+    if agent.row["project"] is not None:
+        live(names.Project(crew.project(tx, agent.row["project"])))

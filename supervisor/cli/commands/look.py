@@ -1,0 +1,116 @@
+"""Watching: log, attach; and completion for a shell."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+import click
+
+from supervisor.cli import names, output
+from supervisor.cli.options import Options, pass_options, shared
+from supervisor.errors import UsageProblem
+
+SHELLS = ("bash", "zsh", "fish")
+_INSTALL = {
+    "bash": "echo 'eval \"$(nightcrew completion bash)\"' >> ~/.bashrc",
+    "zsh": "echo 'eval \"$(nightcrew completion zsh)\"' >> ~/.zshrc",
+    "fish": "nightcrew completion fish > ~/.config/fish/completions/nightcrew.fish",
+}
+
+
+@click.command("log", short_help="The crew's log, or one agent's; -f follows it.")
+@click.argument("agent", required=False, shell_complete=names.complete_agent)
+@click.option("-f", "--follow", is_flag=True, help="Show what comes, until Ctrl-C.")
+@click.option(
+    "-n",
+    "--count",
+    "lines",
+    type=click.IntRange(0, 100_000),
+    default=50,
+    show_default=True,
+    help="Last lines.",
+)
+@shared
+@pass_options
+def log_command(options: Options, agent: str | None, follow: bool, lines: int) -> None:
+    """Show events: of the whole crew, or of one actor (also `supervisor`). With --json as raw JSON lines.
+
+    \b
+    nightcrew log -f
+    nightcrew log engineer-1 -n 200
+    """
+    from actors import log
+    from actors.log import view
+
+    home = options.home
+    if agent is not None and agent != "supervisor":
+        with options.store() as store:
+            agent = names.agent(store, agent)["name"]
+    path = log.log_path(home.logs, agent)
+    if not path.exists() and not follow:
+        output.note(f"no log at {path} yet")
+        return
+    colour = output.is_terminal()
+    with contextlib.suppress(KeyboardInterrupt):
+        for line in view.follow([path], lines=lines, wait=follow):
+            click.echo(line if options.as_json else view.format_line(line, colour=colour))
+
+
+@click.command("attach", short_help="Enter the tmux windows; C-b d leaves them.")
+@click.argument("agent", required=False, shell_complete=names.complete_agent)
+@shared
+@pass_options
+def attach_command(options: Options, agent: str | None) -> None:
+    """Watch an agent's window, or the session last used. C-b d leaves, F2 writes to the agent.
+
+    \b
+    nightcrew attach
+    nightcrew attach engineer-1
+    """
+    from actors.screen.attach import attach_argv
+
+    name = None
+    if agent is not None:
+        with options.store() as store:
+            name = names.agent(store, agent)["name"]
+    home = options.home
+    home.make()
+    how = attach_argv(home.run, name)
+    if options.as_json:
+        output.print_json({"argv": how.argv, "cwd": str(how.cwd)})
+        return
+    os.chdir(how.cwd)
+    os.execvpe(how.argv[0], how.argv, how.environment)
+
+
+@click.command("completion", short_help="Tab completion for bash, zsh or fish.")
+@click.argument("shell", required=False, metavar="[bash|zsh|fish]")
+@shared
+@pass_options
+def completion_command(options: Options, shell: str | None) -> None:
+    """Print the completion script of a shell; without one, how to install it.
+
+    \b
+    eval "$(nightcrew completion bash)"
+    """
+    from click.shell_completion import get_completion_class
+
+    from supervisor.cli import app
+
+    if shell is None:
+        if options.as_json:
+            output.print_json({"install": _INSTALL})
+            return
+        for known, command in _INSTALL.items():
+            click.echo(f"{known}:  {command}")
+        return
+    if shell not in SHELLS:
+        raise UsageProblem(f"no completion for {shell!r}; there is one for {', '.join(SHELLS)}")
+    made = get_completion_class(shell)
+    assert made is not None
+    script = made(app.nightcrew, {}, app.PROGRAM, app.COMPLETE_VARIABLE).source()
+    if options.as_json:
+        output.print_json({"shell": shell, "script": script, "install": _INSTALL[shell]})
+    else:
+        click.echo(script)

@@ -1,0 +1,204 @@
+"""From a spec to a crew at work: run, deploy, tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from supervisor.cli import names, output, waiting
+from supervisor.cli.options import Options, pass_options, shared
+from supervisor.errors import NotRunning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from store.engine import Store
+    from supervisor.project_spec.deploy import Site
+    from supervisor.project_spec.file import Spec
+
+
+def _project_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--wait", is_flag=True, help="Show the tasks until the project has ended."),
+        click.option("--qa/--no-qa", default=None, help="Have a QA agent test what passed the checks."),
+        click.option(
+            "--engineers", type=click.IntRange(1, 100), metavar="N", help="At most so many engineers at once."
+        ),
+        click.option(
+            "--repo",
+            type=click.Path(path_type=Path),
+            default=Path(),
+            metavar="DIR",
+            help="The git repository to work on; this folder's if left out.",
+        ),
+        click.argument("spec", type=click.Path(path_type=Path)),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("run", short_help="Start a crew on a spec; starts the supervisor if need be.")
+@_project_options
+@click.option(
+    "--unsafe", is_flag=True, help="Run agents' commands without any sandbox, with all your rights."
+)
+@shared
+@pass_options
+def run_command(
+    options: Options,
+    spec: Path,
+    repo: Path,
+    engineers: int | None,
+    qa: bool | None,
+    wait: bool,
+    unsafe: bool,
+) -> None:
+    """Have a crew work on SPEC in a git repository. Your own branches are never touched.
+
+    The same spec again while it is worked on changes nothing. With --wait the exit status is 0 only if
+    every deliverable was merged; Ctrl-C leaves the crew working.
+
+    \b
+    nightcrew run spec.md
+    nightcrew run spec.md --repo ~/src/shop --engineers 3 --qa --wait
+    """
+    _work(options, spec, repo, engineers, qa, wait=wait, unsafe=unsafe, start=True)
+
+
+@click.command("deploy", short_help="Give a running crew another spec.")
+@_project_options
+@shared
+@pass_options
+def deploy_command(
+    options: Options, spec: Path, repo: Path, engineers: int | None, qa: bool | None, wait: bool
+) -> None:
+    """Like `run`, on a crew that runs already; an error if none does.
+
+    \b
+    nightcrew deploy other-spec.md --repo ../other
+    """
+    from supervisor.health import status
+
+    if status.holder(options.home) is None:
+        raise NotRunning(
+            f"no supervisor runs for {options.home.path}; `nightcrew up` starts it, "
+            f"`nightcrew run {spec}` starts it and deploys"
+        )
+    _work(options, spec, repo, engineers, qa, wait=wait, unsafe=False, start=False)
+
+
+def _work(
+    options: Options,
+    spec_file: Path,
+    repository: Path,
+    engineers: int | None,
+    qa: bool | None,
+    *,
+    wait: bool,
+    unsafe: bool,
+    start: bool,
+) -> None:
+    """Spec, repository and model are looked at before anything is made; then supervisor and project."""
+    from supervisor.cli.commands import start as starting
+    from supervisor.health import preflight
+    from supervisor.project_spec import deploy
+    from supervisor.project_spec.file import read_spec
+
+    spec = read_spec(spec_file)
+    site = deploy.look(spec, repository)
+    loaded = options.load_config()
+    warnings = [*site.warnings, *loaded.warnings, *filter(None, [preflight.screen_warning(loaded.config)])]
+    if not _is_known(options, spec, site):
+        warnings += preflight.check_model(loaded.config)
+    for warning in warnings:
+        output.note(f"warning: {warning}")
+    if start and starting.ensure(options, unsafe=unsafe) and not options.as_json:
+        output.note(f"the crew is up (home {options.home.path})")
+    with options.store() as store:
+        known = deploy.running(store, spec, site)
+        project = known or deploy.deploy(
+            store, options.home, loaded.config, spec, repository, engineers, qa, site=site
+        )
+        name = project["name"]
+        with waiting.leaving_it_at_work(name):
+            if not options.as_json or wait:
+                _say(options, project, already=known is not None)
+            if wait:
+                waiting.wait(options, store, name)
+            elif options.as_json:
+                output.print_json(_as_json(store, project, already=known is not None))
+
+
+def _is_known(options: Options, spec: Spec, site: Site) -> bool:
+    """Whether this very project is being worked on. Raises `ProjectNameTaken` before anything is started."""
+    from store.errors import StoreMissing
+    from supervisor.project_spec import deploy
+
+    try:
+        with options.store() as store:
+            return deploy.running(store, spec, site) is not None
+    except StoreMissing:
+        return False
+
+
+def _say(options: Options, project: dict[str, Any], *, already: bool) -> None:
+    name = project["name"]
+    what = "is being worked on already" if already else "is with its crew now"
+    lines = [f"project {name} {what}: branch {project['branch']} of {project['repository']}"]
+    if not already:
+        lines.append(
+            f"watch: `nightcrew attach`, `nightcrew tasks {name}`; in the morning: `nightcrew report {name}`"
+        )
+    for line in lines:
+        click.echo(line, err=options.as_json)
+
+
+def _as_json(store: Store, project: dict[str, Any], *, already: bool) -> dict[str, Any]:
+    from supervisor.health import status
+
+    return {"project": project["name"], "already": already, **status.of_project(store, project)}
+
+
+@click.command("tasks", short_help="The tasks of all projects, or of one.")
+@click.argument("project", required=False, shell_complete=names.complete_project)
+@shared
+@pass_options
+def tasks_command(options: Options, project: str | None) -> None:
+    """List tasks with state, assignee and attempts.
+
+    \b
+    nightcrew tasks
+    nightcrew tasks shop --json
+    """
+    from store import tasks
+    from supervisor.health import status
+
+    with options.store() as store:
+        only = None if project is None else names.project(store, project)["name"]
+        rows = tasks.listed(store, project=only)
+    if options.as_json:
+        output.print_json([status.of_task(row) for row in rows])
+    elif not rows:
+        click.echo("no tasks yet: a manager plans them from the spec")
+    else:
+        for line in task_lines(rows):
+            click.echo(line)
+
+
+def task_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """The table of tasks."""
+    cells = [
+        (
+            f"t{row['id']}",
+            row["project"],
+            row["state"].replace("_", " "),
+            (row["assignee"] or "").partition(".")[0],
+            row["attempts"] or "",
+            (row["merged_commit"] or "")[:10],
+            row["title"],
+        )
+        for row in rows
+    ]
+    return output.table(("task", "project", "state", "assignee", "tries", "merged", "title"), cells)

@@ -1,0 +1,138 @@
+"""The keys that a configuration may have: their names, their variables, and what to say of any other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from actors.settings import HOST_WIDE, Config, ModelSettings, RoleModel
+from actors.text import nearest
+from store.states import Role
+from supervisor.errors import NightcrewError
+
+PREFIX = "NIGHTCREW_"
+
+KeyPath = tuple[str, ...]
+
+
+class ConfigError(NightcrewError):
+    """The configuration cannot be used; the message says which file or variable, which key and why."""
+
+    exit_code = 78
+
+
+def env_names() -> dict[str, KeyPath]:
+    """Each variable that sets a value, with the path of the key it sets."""
+    return {PREFIX + "_".join(path).upper(): path for path in _fields(Config, ())}
+
+
+def _fields(model: type[BaseModel], prefix: KeyPath) -> list[KeyPath]:
+    paths: list[KeyPath] = []
+    for name, field in model.model_fields.items():
+        if (section := _section_of(field)) is not None:
+            paths += _fields(section, (*prefix, name))
+        elif name == "roles":
+            paths += [p for role in Role for p in _fields(RoleModel, (*prefix, name, role.value))]
+        else:
+            paths.append((*prefix, name))
+    return paths
+
+
+def _section_of(field: FieldInfo) -> type[BaseModel] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def refuse_unknown(
+    table: Mapping[str, Any], model: type[BaseModel], prefix: KeyPath, file: Path, text: str
+) -> None:
+    for key, value in table.items():
+        path = (*prefix, key)
+        field = model.model_fields.get(key)
+        if field is None:
+            raise ConfigError(f"{at(file, text, path)}: {_unknown(key, model, prefix)}")
+        section = _section_of(field)
+        if section is not None and isinstance(value, dict):
+            refuse_unknown(value, section, path, file, text)
+        elif section is not None:
+            raise ConfigError(f"{at(file, text, path)}: {dotted(path)} is a section; write [{dotted(path)}]")
+        elif path == ("model", "roles") and isinstance(value, dict):
+            _refuse_unknown_roles(value, path, file, text)
+
+
+def _refuse_unknown_roles(roles: Mapping[str, Any], prefix: KeyPath, file: Path, text: str) -> None:
+    for role, table in roles.items():
+        path = (*prefix, role)
+        names = [known.value for known in Role]
+        if role not in names:
+            raise ConfigError(f"{at(file, text, path)}: no role {role!r}{nearest(role, names)}")
+        if not isinstance(table, dict):
+            raise ConfigError(f"{at(file, text, path)}: {dotted(path)} is a section; write [{dotted(path)}]")
+        refuse_unknown(table, RoleModel, path, file, text)
+
+
+def _unknown(key: str, model: type[BaseModel], prefix: KeyPath) -> str:
+    """Why `key` is not taken here: a host's option, another section's key, or a slip."""
+    here = f"[{dotted(prefix)}]" if prefix else "the top level"
+    if model is RoleModel and key in ModelSettings.model_fields:
+        return f"{key!r} cannot differ by role ({HOST_WIDE}); set it under [model]"
+    if close := nearest(key, list(model.model_fields)):
+        return f"no key {key!r} in {here}{close}"
+    homes = [path for path in _fields(Config, ()) if path[-1] == key and "roles" not in path]
+    if homes:
+        return f"{key!r} does not belong in {here}; it is {dotted(homes[0])}"
+    return f"no key {key!r} in {here}; there are {', '.join(model.model_fields)}"
+
+
+def kinds_of(path: KeyPath) -> set[Any]:
+    """The plain types that the key at `path` takes, Annotated and unions opened."""
+    model: type[BaseModel] = Config
+    for part in path[:-1]:
+        if part == "roles":
+            model = RoleModel
+            break
+        section = _section_of(model.model_fields[part])
+        assert section is not None, path
+        model = section
+    return _plain(model.model_fields[path[-1]].annotation)
+
+
+def _plain(annotation: Any) -> set[Any]:
+    origin = getattr(annotation, "__origin__", None)
+    if annotation in (int, float, bool, str) or origin is tuple:
+        return {origin or annotation}
+    return {kind for argument in get_args(annotation) for kind in _plain(argument)}
+
+
+def at(file: Path, text: str, path: KeyPath) -> str:
+    line = line_of(text, path)
+    return f"{file}:{line}" if line else str(file)
+
+
+def line_of(text: str, path: KeyPath) -> int:
+    """The line (from 1) of the key or section at `path` in TOML `text`; 0 if it is written in a rarer form.
+
+    tomllib keeps no positions; this reads `[section]` headers and `key =` line by line, dotted keys included.
+    """
+    section: KeyPath = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        bare = line.strip()
+        if bare.startswith("["):
+            section = _split_key(bare.strip("[] ").split("]")[0])
+            if section == path:
+                return number
+        elif "=" in bare and (*section, *_split_key(bare.split("=")[0])) == path:
+            return number
+    return 0
+
+
+def _split_key(key: str) -> KeyPath:
+    return tuple(part.strip().strip("\"'") for part in key.split("."))
+
+
+def dotted(path: KeyPath) -> str:
+    return ".".join(path)

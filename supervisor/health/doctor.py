@@ -1,0 +1,238 @@
+"""`nightcrew doctor`: is everything there, what is in force and from where, and what mends what is not.
+
+Only looks (the sandbox's self-test makes and removes files of its own), except `pull`, which downloads.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from actors.disk import MB
+from actors.home import Home
+from actors.model.ollama import HostStatus, OllamaModel, PullProgress, probe
+from actors.settings import Config
+from supervisor.health.preflight import PROBE_TIMEOUT_S, missing_models
+
+if TYPE_CHECKING:
+    from store.backup import Backup
+
+State = Literal["ok", "warning", "missing"]
+LEAST_FREE_BYTES = 1_000_000_000
+LONG_WAL_BYTES = 200_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `missing` keeps a crew from working, `warning` does not."""
+
+    name: str
+    state: State
+    detail: str
+    fix: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine(home: Home, config: Config) -> Iterator[Finding]:
+    """Look at one thing after the other, the quick ones first; each is told as soon as it is known."""
+    yield Finding("python", "ok", f"{platform.python_version()} at {sys.executable}")
+    yield _git()
+    yield _tmux(config)
+    yield from _home(home, config)
+    yield from _store(home)
+    yield _supervisor(home)
+    yield _sandbox(home, config)
+    yield from _models(config)
+
+
+def _git() -> Finding:
+    from actors import git
+    from actors.git.command import GitError, git_version
+    from actors.git.repository import require_git
+
+    try:
+        require_git()
+    except (git.WorkspaceError, GitError) as error:
+        return Finding("git", "missing", str(error), "sudo apt install git, or your system's way")
+    return Finding("git", "ok", ".".join(str(part) for part in git_version()))
+
+
+def _tmux(config: Config) -> Finding:
+    from actors.screen.errors import TmuxMissing
+
+    if not config.tmux.enabled:
+        return Finding("tmux", "ok", "switched off in the configuration")
+    path = shutil.which("tmux")
+    if path is None:
+        what, _, fix = str(TmuxMissing()).partition(". Install it: ")
+        return Finding("tmux", "warning", what, fix)
+    answer = subprocess.run([path, "-V"], capture_output=True, text=True, check=False, timeout=10)
+    return Finding("tmux", "ok", f"{answer.stdout.strip().removeprefix('tmux ')} at {path}")
+
+
+def _home(home: Home, config: Config) -> Iterator[Finding]:
+    # The nearest folder that exists: a home that is not there yet can be made in a writable one.
+    folder = next(path for path in (home.path, *home.path.parents) if path.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        fix = "make it writable, or choose another home with NIGHTCREW_HOME"
+        yield Finding("home", "missing", f"{folder} cannot be written", fix)
+        return
+    yield Finding("home", "ok", f"{home.path}" + ("" if folder == home.path else " (made at the first `up`)"))
+    free = shutil.disk_usage(folder).free
+    told = f"{free / 1e9:.1f} GB free at {folder}"
+    least = config.retention.min_free_mb
+    if free < least * MB:
+        fix = f"free some: below {least} MB (min_free_mb in [retention]) the crew waits"
+        yield Finding("disk", "missing", told, fix)
+    elif free < LEAST_FREE_BYTES:
+        yield Finding("disk", "warning", told, "free some space: worktrees and history need room")
+    else:
+        yield Finding("disk", "ok", told)
+
+
+def _store(home: Home) -> Iterator[Finding]:
+    from store import backup
+    from store.checkup import check
+    from store.engine import check_file
+    from store.errors import StoreError, StoreMissing, StoreVersionMismatch
+
+    try:
+        check_file(home.store)
+    except StoreMissing:
+        yield Finding("store", "ok", "none yet; the first `up` makes it")
+        return
+    except StoreVersionMismatch as error:
+        yield Finding("store", "warning", str(error))
+        return
+    except StoreError as error:
+        yield Finding("store", "missing", str(error), _restore(home, backup.listed(home.backups)))
+        return
+    copies = backup.listed(home.backups)
+    try:
+        found = check(home.store)
+    except StoreError as error:
+        yield Finding("store", "missing", str(error), _restore(home, copies))
+        return
+    if found.problems:
+        told = f"{home.store} is damaged: {'; '.join(found.problems)}"
+        yield Finding("store", "missing", told, _restore(home, copies))
+    else:
+        told = (
+            f"{home.store}, sound, {found.size_bytes / MB:.1f} MB and a log of {found.wal_bytes / MB:.1f} MB"
+        )
+        is_long = found.wal_bytes > LONG_WAL_BYTES
+        fix = "somebody reads it without end; `nightcrew down` and `nightcrew up` end that"
+        yield Finding("store", "warning" if is_long else "ok", told, fix if is_long else None)
+    yield _backups(copies)
+
+
+def _supervisor(home: Home) -> Finding:
+    from store.engine import Store
+    from store.errors import StoreError
+    from supervisor.health import status
+
+    found = status.holder(home)
+    if found is None:
+        return Finding("supervisor", "ok", "none runs; `nightcrew up` starts it")
+    try:
+        store = Store(home.store)
+    except StoreError:
+        return Finding("supervisor", "ok", f"process {found.pid}")  # what ails the store is told above
+    try:
+        why = status.stuck(found, store)
+    finally:
+        store.close()
+    if why is not None:
+        return Finding("supervisor", "missing", f"process {found.pid}: {why.reason}", why.fix)
+    return Finding("supervisor", "ok", f"process {found.pid}, since {status.iso(found.since)}")
+
+
+def _restore(home: Home, copies: Sequence[Backup]) -> str:
+    if not copies:
+        return f"there is no copy in {home.backups}; move the file away and `nightcrew up` begins a new one"
+    return f"nightcrew down; rm -f {home.store}-wal {home.store}-shm; cp {copies[0].path} {home.store}"
+
+
+def _backups(copies: Sequence[Backup]) -> Finding:
+    if not copies:
+        return Finding("backup", "ok", "none yet; a running crew makes one each night")
+    age_d = (time.time() - copies[0].at) / 86_400
+    return Finding("backup", "ok", f"{copies[0].path}, {age_d:.1f} days old, {len(copies)} kept")
+
+
+def _sandbox(home: Home, config: Config) -> Finding:
+    from actors.agent.workspace import policy_of
+    from actors.sandbox.choose import choose
+    from actors.sandbox.errors import SandboxUnavailable
+    from actors.sandbox.selftest import self_test
+
+    if config.sandbox.mode == "off":
+        return Finding("sandbox", "warning", "switched off: commands run with all your rights")
+    try:
+        report = self_test(choose(policy_of(config, home.path)), tmux_socket=home.run / "tmux.sock")
+    except SandboxUnavailable as error:
+        return Finding("sandbox", "missing", str(error))
+    return Finding("sandbox", "ok" if report.holds else "missing", report.summary)
+
+
+def _models(config: Config) -> Iterator[Finding]:
+    found = [probe(host, PROBE_TIMEOUT_S) for host in config.model.hosts]
+    down: State = "missing" if all(host.error for host in found) else "warning"
+    for host in found:
+        if host.error is not None:
+            yield Finding(
+                "model host", down, host.error, "start it: ollama serve (https://ollama.com/download)"
+            )
+            continue
+        yield Finding("model host", "ok", f"{host.url}, version {host.version or 'unknown'}")
+        yield from _models_of(host, config)
+
+
+def _models_of(host: HostStatus, config: Config) -> Iterator[Finding]:
+    lacking = missing_models(config.model.names(), host.models)
+    for name in config.model.names():
+        if name in lacking:
+            fix = f"nightcrew doctor --pull, or: ollama pull {name}"
+            yield Finding("model", "missing", f"{name} is not on {host.url}", fix)
+        else:
+            yield _model(host, name, config)
+
+
+def _model(host: HostStatus, name: str, config: Config) -> Finding:
+    """A model that is there: can it call tools, and is its window long enough?"""
+    from actors.model.errors import ModelError
+
+    try:
+        facts = OllamaModel(host.url, config.model.request_limits()).show(name)
+    except ModelError as error:
+        return Finding("model", "warning", f"{name} is on {host.url}, but tells nothing of itself: {error}")
+    if facts.capabilities and "tools" not in facts.capabilities:
+        fix = "take another model, or a build of it whose template has tools"
+        return Finding("model", "warning", f"{name} does not say that it can call tools", fix)
+    window = config.model.context_window
+    if facts.context_length is not None and facts.context_length < window:
+        fix = f"lower [model] context_window to {facts.context_length}"
+        return Finding(
+            "model", "missing", f"{name} has a window of {facts.context_length}, not {window}", fix
+        )
+    return Finding("model", "ok", f"{name} on {host.url}, window {window} tokens")
+
+
+def pull_missing(config: Config) -> Iterator[tuple[str, str, PullProgress]]:
+    """Download what the reachable hosts lack: (host, model, progress) by line. Raises a `ModelError`."""
+    for url in config.model.hosts:
+        host = probe(url, PROBE_TIMEOUT_S)
+        if host.error is not None:
+            continue
+        for name in missing_models(config.model.names(), host.models):
+            for progress in OllamaModel(url, config.model.request_limits()).pull(name):
+                yield host.url, name, progress

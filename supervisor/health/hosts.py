@@ -1,0 +1,101 @@
+"""The model hosts as `status` shows them: who answers, how full its gate is, and whether its breaker lets anyone ask.
+
+Looked for in the files and locks of the crew's run folder and by one connection; imports little, as `status.py`.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from actors.home import Home, model_folder
+from store import crew, incidents
+from store.engine import Store
+from supervisor.health.status import iso
+
+CONNECT_TIMEOUT_S = 0.3
+
+
+def known(store: Store) -> list[str] | None:
+    """The URLs that the last supervisor was given, None if there never was one."""
+    fact = incidents.fact(store, "model_hosts")
+    return [str(host) for host in fact] if isinstance(fact, list) else None
+
+
+def at_rest(urls: Sequence[str]) -> list[dict[str, Any]]:
+    """Each host while no crew runs: nobody asks it, so there is no gate and no breaker to tell of."""
+    return [{"url": url, "state": state, "slots": None, "breaker": None} for url, state in _states(urls)]
+
+
+def at_work(urls: Sequence[str], home: Home, store: Store) -> list[dict[str, Any]]:
+    """Each host of a running crew, with its slots, who has one, who waits, and its breaker."""
+    configured = incidents.fact(store, "model_slots")
+    slots = configured if isinstance(configured, int) else 0
+    return [
+        {"url": url, "state": state, "slots": _slots(store, folder, slots), "breaker": _breaker(folder)}
+        for url, state in _states(urls)
+        for folder in [model_folder(home.run, url)]
+    ]
+
+
+def _slots(store: Store, folder: Path, configured: int) -> dict[str, Any]:
+    from actors.model.slots import SlotGate  # here: only a running crew has a gate to look at
+
+    crowd = SlotGate(folder, configured).crowd()
+    return {
+        "total": crowd.slots,
+        "in_use": len(crowd.in_use_by),
+        "in_use_by": list(crowd.in_use_by),
+        "waiting": _of_tickets(store, crowd.in_line) if crowd.in_line else [],
+    }
+
+
+def _of_tickets(store: Store, tickets: Sequence[str]) -> list[str]:
+    """Agents by the names on their tickets, which have `_` for a dot."""
+    names = {row["name"].replace(".", "_"): row["name"] for row in crew.all_agents(store)}
+    return [names.get(ticket, ticket) for ticket in tickets]
+
+
+def _breaker(folder: Path) -> dict[str, Any]:
+    from actors.model.breaker import Breaker, State
+
+    health = Breaker(folder).health()
+    state = health.state(time.time())
+    return {
+        "state": state.value,
+        "until": iso(health.retry_at) if state is State.OPEN else None,
+        "reason": health.reason if state is not State.CLOSED else None,
+    }
+
+
+def _states(urls: Sequence[str]) -> list[tuple[str, str]]:
+    """Whether each host takes connections now. All are tried at once, each for at most 0.3 s.
+
+    A connection and no request: a busy server answers late, and httpx would cost more than all the rest.
+    """
+    states = ["down"] * len(urls)
+
+    def look(index: int) -> None:
+        states[index] = "up" if _accepts(urls[index]) else "down"
+
+    threads = [threading.Thread(target=look, args=(index,), daemon=True) for index in range(len(urls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(2 * CONNECT_TIMEOUT_S)
+    return list(zip(urls, states, strict=True))
+
+
+def _accepts(url: str) -> bool:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        with socket.create_connection((parts.hostname or "127.0.0.1", port), CONNECT_TIMEOUT_S):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,78 @@
+"""A new supervisor's first deed: end what an older one left running. It replaces, it never adopts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+
+from actors import log
+from actors.home import Home
+from supervisor.health.status import is_held
+
+ORPHAN_PATIENCE_S = 1.5  # by themselves they end within a second of their supervisor's death
+KILL_PATIENCE_S = 5.0
+
+
+def end_leftovers(home: Home) -> list[int]:
+    """Wait for, then kill, every process that still holds an actor's lock; returns the killed pids."""
+    held = [
+        path for path in sorted(home.run.glob("*.lock")) if path != home.supervisor_lock and is_held(path)
+    ]
+    _wait(held, ORPHAN_PATIENCE_S)
+    killed = []
+    for path in held:
+        pid = _holder(path) if is_held(path) else None
+        if pid is not None and _is_ours(pid):
+            log.warning("leftover_killed", pid=pid, lock=path.name)
+            _kill(pid)
+            killed.append(pid)
+    _wait(held, KILL_PATIENCE_S)
+    return killed
+
+
+def end_stray_sandboxes(home: Home) -> list[int]:
+    """Kill what is left of a sandbox whose agent was killed while it was being set up; returns the pids.
+
+    Such a bubblewrap waits for ever for a parent that never said it should die with it. One whose agent
+    lives is that agent's child, and so is never ours or init's.
+    """
+    killed = []
+    folder = f"{home.path}{os.sep}"
+    for process in psutil.process_iter(["name", "ppid", "cmdline"]):
+        seen = process.info
+        orphaned = seen["name"] == "bwrap" and seen["ppid"] in (1, os.getpid())
+        if orphaned and any(word.startswith(folder) for word in seen["cmdline"] or ()):
+            log.warning("stray_sandbox_killed", pid=process.pid)
+            _kill(process.pid)
+            killed.append(process.pid)
+    return killed
+
+
+def _wait(paths: list[Path], patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while any(is_held(path) for path in paths) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def _holder(path: Path) -> int | None:
+    with contextlib.suppress(ValueError, OSError):
+        return int(path.read_text().split()[0])
+    return None
+
+
+def _is_ours(pid: int) -> bool:
+    """The pid is still one of our actors, and not a stranger that was given its number."""
+    with contextlib.suppress(psutil.Error):
+        line = psutil.Process(pid).cmdline()
+        return bool(line) and (line[0].startswith("nightcrew:") or "supervisor" in " ".join(line))
+    return False
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,190 @@
+"""What a night must not have done: lost something, done something twice, left something stuck.
+
+Read from the store and the repositories alone, after the crew has come to rest; used by the rehearsal
+and by crash drills. No finding is the proof.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from actors import git as workspace
+from store import crew, history, inbox, journal, tasks, timers
+from store.engine import Store
+from store.states import EntryKind, IntentState, MessageState, TaskState
+
+MOST_ROWS = 1_000_000
+OBEYED = frozenset({"pause", "resume", "cancel_turn"})  # acted on, and no part of any context
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Sentences, one a finding. `fsck` is git's own complaint about a repository, empty if it is sound."""
+
+    lost: tuple[str, ...] = field(default=())
+    doubled: tuple[str, ...] = field(default=())
+    stuck: tuple[str, ...] = field(default=())
+    fsck: tuple[str, ...] = field(default=())
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.lost or self.doubled or self.stuck or self.fsck)
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        return (*self.lost, *self.doubled, *self.stuck, *self.fsck)
+
+
+def audit(store: Store, *, people: frozenset[str] = frozenset({"human"})) -> Audit:
+    """Examine everything. `people`: recipients whose messages nobody claims, so that unread is not stuck."""
+    projects = crew.all_projects(store)
+    lost, doubled, stuck, fsck = [], [], [], []
+    for project in projects:
+        rows = tasks.of_project(store, project["name"])
+        merges = _merges(project)
+        lost += _lost(project, rows, merges)
+        doubled += [
+            f"{project['name']}: task {task} was merged {count} times"
+            for task, count in merges.items()
+            if count > 1
+        ]
+        fsck += _fsck(project)
+        stuck += _locked(project)
+    for found_lost, found_doubled in (_histories(store), _timers(store)):
+        lost += found_lost
+        doubled += found_doubled
+    doubled += _task_ends(store)
+    stuck += _stuck(store, people)
+    return Audit(tuple(lost), tuple(doubled), tuple(stuck), tuple(fsck))
+
+
+def _merges(project: dict[str, Any]) -> Counter[int]:
+    """How often each task's number stands on the integration branch's own line of merges."""
+    git = workspace.inspect(Path(project["repository"])).git()
+    span = f"{project['base_commit']}..{project['branch']}"
+    text = git.run("log", "--first-parent", "--format=%B%x00", span)
+    return Counter(int(number) for number in re.findall(r"^Nightcrew-Task: (\d+)$", text, re.MULTILINE))
+
+
+def _lost(project: dict[str, Any], rows: list[dict[str, Any]], merges: Counter[int]) -> list[str]:
+    """Merged tasks whose commit is not on the branch, and work on the branch that no row knows."""
+    repository = workspace.inspect(Path(project["repository"]))
+    head = workspace.head_of(repository, project["branch"])
+    found = []
+    for row in rows:
+        if row["state"] != TaskState.MERGED:
+            continue
+        if not workspace.is_ancestor(repository, row["merged_commit"], head):
+            found.append(f"{project['name']}: the merge of task {row['id']} is not on {project['branch']}")
+        if not workspace.is_ancestor(repository, row["submitted_commit"], head):
+            found.append(f"{project['name']}: the work of task {row['id']} is not on {project['branch']}")
+    merged = {row["id"] for row in rows if row["state"] == TaskState.MERGED}
+    found += [
+        f"{project['name']}: task {task} is on the branch but not recorded as merged"
+        for task in merges
+        if task not in merged
+    ]
+    return found
+
+
+def _fsck(project: dict[str, Any]) -> list[str]:
+    git = workspace.inspect(Path(project["repository"])).git()
+    outcome = git.attempt("fsck", "--no-dangling", "--no-progress", timeout_s=600)
+    if outcome.exit_code == 0:
+        return []
+    return [f"{project['name']}: git fsck: {outcome.stderr.strip() or outcome.stdout.strip()}"]
+
+
+def _histories(store: Store) -> tuple[list[str], list[str]]:
+    """A call of a reply may have one result in the history, and one only. A message that an agent has
+    handled stands in its history once. Returns what is lost and what is doubled."""
+    results: Counter[tuple[str, int, int]] = Counter()
+    taken: Counter[tuple[str, int]] = Counter()
+    last = 0
+    while entries := history.since(store, last, most=5_000):
+        for entry in entries:
+            if entry.kind is EntryKind.TOOL_RESULT:
+                results[entry.agent, entry.body["reply"], entry.body["position"]] += 1
+            elif entry.kind is EntryKind.MESSAGE and entry.message is not None:
+                taken[entry.agent, entry.message] += 1
+        last = entries[-1].id
+    doubled = [
+        f"{agent}: call {position} of reply {reply} has {count} results"
+        for (agent, reply, position), count in results.items()
+        if count > 1
+    ]
+    doubled += [
+        f"{agent}: message {n} was taken in {count} times" for (agent, n), count in taken.items() if count > 1
+    ]
+    agents = {row["name"] for row in crew.all_agents(store) if row["kind"] == "agent"}
+    lost = [
+        f"{row['recipient']}: message {row['id']} ({row['kind']}) counts as handled and was never taken in"
+        for row in inbox.listed(store, state=MessageState.HANDLED, most=MOST_ROWS)
+        if row["recipient"] in agents
+        and row["kind"] not in OBEYED
+        and (row["recipient"], row["id"]) not in taken
+    ]
+    return lost, doubled
+
+
+def _task_ends(store: Store) -> list[str]:
+    """Nothing is merged, nor given up, twice."""
+    found = []
+    for row in tasks.listed(store):
+        ends = Counter(event["target"] for event in tasks.events(store, row["id"]))
+        if ends[TaskState.MERGED] > 1:
+            found.append(f"task {row['id']} was recorded as merged {ends[TaskState.MERGED]} times")
+    return found
+
+
+def _timers(store: Store) -> tuple[list[str], list[str]]:
+    """Each firing has sent one check-in, if there was anybody to send it to: what is lost, what is doubled."""
+    sent: Counter[int] = Counter()
+    for state in MessageState:
+        for row in inbox.listed(store, state=state, most=MOST_ROWS):
+            if row["kind"] == "check_in":
+                sent[row["body"]["timer"]] += 1
+    agents = {row["name"] for row in crew.all_agents(store)}
+    rows = [row for row in timers.listed(store, everything=True) if row["recipient"] in agents]
+    lost = [row for row in rows if sent[row["id"]] < row["fired_count"]]
+    doubled = [row for row in rows if sent[row["id"]] > row["fired_count"]]
+    words = "timer {} for {} fired {} times and has sent {} check-ins"
+
+    def said(row: dict[str, Any]) -> str:
+        return words.format(row["id"], row["recipient"], row["fired_count"], sent[row["id"]])
+
+    return [said(row) for row in lost], [said(row) for row in doubled]
+
+
+def _locked(project: dict[str, Any]) -> list[str]:
+    """Lock files that a killed git has left where the user's own git would trip over them."""
+    folder = workspace.inspect(Path(project["repository"])).git_dir
+    left = [folder / f"{name}.lock" for name in ("index", "HEAD", "config", "packed-refs")]
+    left += (folder / "refs").rglob("*.lock")
+    return [f"{project['name']}: {path} was left behind by a killed git" for path in left if path.exists()]
+
+
+def _stuck(store: Store, people: frozenset[str]) -> list[str]:
+    """Messages nobody finished, tools without an outcome, tasks that nobody works on."""
+    found = []
+    wanted = {row["name"] for row in crew.all_agents(store) if row["wanted"]}
+    for state in (MessageState.READY, MessageState.CLAIMED):
+        for row in inbox.listed(store, state=state, most=MOST_ROWS):
+            if row["recipient"] not in people and row["recipient"] in wanted:
+                found.append(f"message {row['id']} ({row['kind']}) to {row['recipient']} is {state}")
+    found += [
+        f"dead letter {row['id']} ({row['kind']}) to {row['recipient']}: {row['error']}"
+        for row in inbox.listed(store, state=MessageState.DEAD, most=MOST_ROWS)
+    ]
+    found += [
+        f"{row['agent']}: {row['tool']} of reply {row['reply']} has no outcome"
+        for row in journal.listed(store, IntentState.INTENDED, most=MOST_ROWS)
+    ]
+    for row in tasks.listed(store):
+        if row["state"] not in tasks.ENDED:
+            found.append(f"task {row['id']} ({row['title']}) is still {row['state']}")
+    return found

@@ -1,0 +1,48 @@
+"""Commits by code: what lies in a worktree is on its branch at the latest after `commit_minutes`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from actors import git
+from actors.agent.workspace import Workbench
+from actors.home import Home
+from actors.runtime.actor import Runtime
+from actors.runtime.wake import Waker
+from actors.settings import Config
+from store.engine import Store
+from tests.actors.git.user_repository import UserRepository
+
+
+def bench(folder: Path, store: Store, commit_minutes: float) -> tuple[Workbench, Waker]:
+    home = Home(folder / "home")
+    home.make()
+    config = Config.model_validate({"work": {"commit_minutes": commit_minutes}})
+    waker = Waker(home.run)
+    return Workbench(Runtime("engineer-1.shop", 1, home, config, store, waker), lambda _text: None), waker
+
+
+@pytest.mark.parametrize(("commit_minutes", "is_due"), [(1e-6, True), (30.0, False)])
+def test_unfinished_work_is_committed_once_its_time_has_come(
+    tmp_path: Path, store: Store, commit_minutes: float, is_due: bool
+) -> None:
+    user = UserRepository(tmp_path / "repository", files={"a.py": "x = 1\n"})
+    repository = git.inspect(user.path)
+    base = repository.head_commit
+    project = {"name": "shop", "repository": str(user.path), "branch": "main"}
+    task = {"id": 1, "branch": "nightcrew/shop/t1", "base_commit": base}
+    desk, waker = bench(tmp_path, store, commit_minutes)
+    try:
+        assert desk.open_task(project, task) == base
+        assert desk.folder is not None
+        (desk.folder / "b.py").write_text("y = 2\n")
+        commit = desk.commit_if_due()
+        head = git.head_of(repository, "nightcrew/shop/t1")
+        assert (commit is not None) is is_due
+        assert head == (commit or base)
+        if is_due:
+            assert user.show(head, "b.py").strip() == "y = 2"
+    finally:
+        waker.close()

@@ -1,0 +1,133 @@
+"""A connection kept from question to question: used again only where that is safe, and given back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+from actors.model.errors import ModelCancelled, ModelUnavailable
+from actors.model.ollama import OllamaModel
+from actors.model.protocol import ChatMessage, Limits, ModelOptions, Reply
+from tests.actors.model.loopback import (
+    DONE,
+    Answering,
+    BadServer,
+    Exchange,
+    dying,
+    silent,
+    stalling,
+    streaming,
+    text_line,
+)
+from tests.support.waiting import eventually
+
+PROMPT = [ChatMessage("system", "role: engineer"), ChatMessage("user", 'Say "hello", Zoë')]
+HELLO = streaming(text_line("Hello"), DONE)
+
+
+@contextmanager
+def keeping(server: BadServer, limits: Limits | None = None) -> Iterator[OllamaModel]:
+    model = OllamaModel(server.url, limits, keeps_connection=True)
+    try:
+        yield model
+    finally:
+        model.hang_up()
+
+
+def ask(
+    model: OllamaModel, prompt: list[ChatMessage] | None = None, cancelled: threading.Event | None = None
+) -> Reply:
+    return model.chat(
+        prompt or PROMPT,
+        (),
+        ModelOptions("m"),
+        on_text=lambda _text: None,
+        cancelled=cancelled or threading.Event(),
+    )
+
+
+def test_questions_of_one_asker_share_a_connection() -> None:
+    with BadServer(HELLO, keeps=True) as server, keeping(server) as model:
+        assert [ask(model).text for _ in range(3)] == ["Hello"] * 3
+        assert (server.connections, len(server.requests)) == (1, 3)
+
+
+def test_a_model_that_was_not_told_to_keep_its_connection_does_not() -> None:
+    with BadServer(HELLO, keeps=True) as server:
+        model = OllamaModel(server.url)
+        ask(model)
+        ask(model)
+        assert server.connections == 2
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_not_asked_again() -> None:
+    with BadServer(HELLO) as server, keeping(server) as model:
+        for number in (1, 2, 3):
+            assert ask(model).text == "Hello"
+            assert server.connections == number
+            eventually(lambda: not server.is_serving(server.connections), "the server has hung up")
+
+
+def test_an_answer_whose_end_does_not_come_is_whole_and_its_connection_is_not_kept() -> None:
+    with BadServer(stalling(text_line("Hello"), DONE), HELLO) as server, keeping(server) as model:
+        assert ask(model).text == "Hello"
+        assert server.saw_hang_up.wait(5)
+        assert ask(model).text == "Hello"
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("bad", [silent, stalling(text_line("Hel")), dying(text_line("Hel"))])
+def test_after_a_failure_the_next_question_has_a_connection_of_its_own(bad: Answering) -> None:
+    limits = Limits(first_token_s=0.2, idle_s=0.2)
+    with BadServer(HELLO, bad, HELLO, keeps=True) as server, keeping(server, limits) as model:
+        ask(model)
+        with pytest.raises(ModelUnavailable):
+            ask(model)
+        assert ask(model).text == "Hello"
+        assert server.connections == 2
+
+
+def test_a_cancelled_question_closes_the_kept_connection() -> None:
+    cancelled = threading.Event()
+
+    def waits(exchange: Exchange) -> None:
+        cancelled.set()
+        exchange.wait_for_hang_up()
+
+    with BadServer(HELLO, waits, HELLO, keeps=True) as server, keeping(server) as model:
+        ask(model)
+        with pytest.raises(ModelCancelled):
+            ask(model, cancelled=cancelled)
+        assert server.saw_hang_up.wait(5)
+        assert ask(model).text == "Hello"
+
+
+def test_a_grown_a_changed_and_a_shortened_prompt_are_sent_as_they_are() -> None:
+    grown = [*PROMPT, ChatMessage("assistant", "Hello"), ChatMessage("user", "Again\u0085\u2028")]
+    changed = [PROMPT[0], ChatMessage("user", "Something else"), *grown[2:]]
+    prompts = [PROMPT, grown, changed, PROMPT, grown]
+    with BadServer(HELLO, keeps=True) as server, keeping(server) as model:
+        for prompt in prompts:
+            ask(model, prompt)
+            ask(OllamaModel(server.url), [ChatMessage(m.role, m.content) for m in prompt])
+        bodies = [request.body for request in server.requests]
+        assert bodies[::2] == bodies[1::2]
+        sent = [[m["content"] for m in request.json()["messages"]] for request in server.requests[::2]]
+    assert sent == [[message.content for message in prompt] for prompt in prompts]
+
+
+def test_hanging_up_gives_everything_back_and_the_next_question_is_answered() -> None:
+    with BadServer(HELLO, keeps=True) as server, keeping(server) as model:
+        ask(model)
+        model.hang_up()
+        eventually(lambda: not server.is_serving(1), "the server has seen the end")
+        before = psutil.Process().num_fds()
+        for _ in range(3):
+            ask(model)
+            model.hang_up()
+            model.hang_up()
+        eventually(lambda: psutil.Process().num_fds() <= before, "no descriptor is left open")

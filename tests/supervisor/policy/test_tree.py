@@ -1,0 +1,71 @@
+"""Which children there should be, in which tier, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store import crew
+from store.engine import Store
+from supervisor.policy import tree
+from supervisor.policy.spec import ChildSpec, Restart, Tier
+from tests.support.stores import NOW, open_store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = open_store(tmp_path / "crew.db")
+    yield opened
+    opened.close()
+
+
+def _row(kind: str, role: str | None) -> dict[str, Any]:
+    return {"name": "n", "kind": kind, "role": role}
+
+
+@pytest.mark.parametrize(
+    ("kind", "role", "tier"),
+    [
+        ("timer", None, Tier.SERVICE),
+        ("tmux", None, Tier.SERVICE),
+        ("agent", "orchestrator", Tier.ORCHESTRATOR),
+        ("gate", None, Tier.GATE),
+        ("agent", "project_manager", Tier.MANAGER),
+        ("agent", "engineer", Tier.TEAM),
+        ("agent", "qa", Tier.TEAM),
+        ("agent", "reviewer", Tier.TEAM),
+    ],
+)
+def test_a_childs_tier_follows_from_its_row(kind: str, role: str | None, tier: Tier) -> None:
+    assert tree.spec_of(_row(kind, role), 3.0) == ChildSpec("n", kind, tier, Restart.PERMANENT, 3.0)
+
+
+def test_the_start_order_is_services_orchestrator_gate_manager_team_and_as_made_within_a_tier() -> None:
+    made = [
+        ("e2", Tier.TEAM),
+        ("pm", Tier.MANAGER),
+        ("e1", Tier.TEAM),
+        ("gate", Tier.GATE),
+        ("timer", Tier.SERVICE),
+        ("o", Tier.ORCHESTRATOR),
+    ]
+    specs = [ChildSpec(name, "agent", tier) for name, tier in made]
+    assert [spec.name for spec in tree.in_start_order(specs)] == ["timer", "o", "gate", "pm", "e2", "e1"]
+
+
+def test_the_services_rows_are_made_once(store: Store) -> None:
+    for _ in range(2):
+        with store.write() as tx:
+            tree.add_services(tx, now=NOW, tmux=True)
+    assert [row["name"] for row in crew.all_agents(store)] == ["timer", "tmux", "orchestrator"]
+    assert all(row["wanted"] for row in crew.all_agents(store))
+
+
+def test_the_screen_is_wanted_only_as_the_configuration_says(store: Store) -> None:
+    for wanted in (False, True, False):
+        with store.write() as tx:
+            tree.add_services(tx, now=NOW, tmux=wanted)
+        assert crew.agent(store, "tmux")["wanted"] is wanted
