@@ -114,11 +114,15 @@ def _told_of_supervisor(cli: Cli) -> tuple[str, str | None]:
 
 
 def test_ctrl_c_ends_the_watching_and_not_the_work(live: Cli, spec: Path, repository: UserRepository) -> None:
+    # The manager thinks until an urgent message reaches it, so that the project cannot end before the Ctrl-C.
+    spec.write_text(spec.read_text().replace("adds up prices", "adds up prices. Take all night"))
     waiting = _start_and_wait_for_the_project(live, spec, repository)
+    eventually(lambda: "pm.shop" in _with_a_slot(live), "the manager asks its model", within_s=30)
     waiting.send_signal(signal.SIGINT)
     _, said = waiting.communicate(timeout=30)
     assert waiting.returncode == 130
     assert "the crew works on" in said
+    assert live("send", "pm", "You manage the project: plan it now.", "--priority", "urgent").code == 0
     again = live("run", str(spec), "--repo", str(repository.path), "--wait", "--json")
     assert again.code == 0, again.err
     assert again.json()["project"].startswith("shop")
