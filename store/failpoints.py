@@ -46,14 +46,14 @@ def failpoint(instant: str) -> None:
 def arm(environment: Mapping[str, str], name: str) -> None:
     """At the start of a process with its own environment: read what is asked, and who this is."""
     _traps.clear()
-    become(name)
+    set_actor_name(name)
     if VARIABLE in environment:
         who, instant, count, number, marker = environment[VARIABLE].split(":", 4)
         _traps[instant] = _Trap(who, int(count), signal.Signals[number], Path(marker))
 
 
-def become(name: str) -> None:
-    """After a fork: this process is another actor from now on."""
+def set_actor_name(name: str) -> None:
+    """Set the name that WHO is compared with; called after a fork."""
     global _name  # noqa: PLW0603 - a process has one name, and passing it to every instant would cost more
     _name = name
 

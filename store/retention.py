@@ -52,11 +52,11 @@ def expired(store: Store, before: float, *, now: float) -> list[str]:
     return found
 
 
-def forget(store: Store, names: list[str], *, before: float, breathe: Callable[[], None]) -> int:
+def forget(store: Store, names: list[str], *, before: float, between_batches: Callable[[], None]) -> int:
     """Remove these archived projects with all that is theirs, and old messages, timers and incidents of no
     project that is left; returns the number of rows.
 
-    `breathe` is called between two batches, without the lock. A kill leaves less to do the next time. Turns
+    `between_batches` is called after each batch, without the lock. A kill leaves less for the next time. Turns
     the foreign keys of `store`'s writer off (a child table has no index for the check, so that each
     deleted row would cost a scan): use a store that is used for nothing else.
     """
@@ -70,7 +70,7 @@ def forget(store: Store, names: list[str], *, before: float, breathe: Callable[[
             with store.write() as tx:
                 rows = tx.execute(statement).rowcount
             count += rows
-            breathe()
+            between_batches()
             if rows < BATCH_ROWS:
                 break
     return count

@@ -29,7 +29,7 @@ from actors.runtime.wake import Waker, WakeSocket
 from actors.settings import Config
 from store import inbox
 from store.engine import Store
-from store.failpoints import become, failpoint
+from store.failpoints import failpoint, set_actor_name
 
 EXIT_ORPHANED = 75  # the supervisor is gone; its successor starts this actor anew
 EXIT_NOT_STARTED = 76  # failed before it was ready
@@ -39,40 +39,42 @@ LOCK_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
-    """What the supervisor tells a child: who it is, under which generation, where and how."""
+class Incarnation:
+    """One run of an actor in a process of its own. `config` is the text that `Config.to_json` returns."""
 
     name: str
     kind: str
     generation: int
     home: str
-    config: str  # `Config.to_json`
+    config: str
 
 
-def run(birth: Birth, control: socket.socket, actor_class: type[Actor]) -> NoReturn:
-    """Live as the actor of `birth` until told to stop; never returns. `control` is the supervisor's line."""
+def run(incarnation: Incarnation, control: socket.socket, actor_class: type[Actor]) -> NoReturn:
+    """Run an actor in this process until it is stopped; never returns. `control` is the supervisor's socket."""
     code = EXIT_NOT_STARTED
     try:
-        code = _live(birth, control, actor_class)
+        code = _live(incarnation, control, actor_class)
     except BaseException as error:  # noqa: BLE001 - the process boundary: said on stderr and by the exit code
-        print(f"{birth.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        print(f"{incarnation.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
     finally:
         # Not sys.exit: a fork must not run what the zygote registered, nor wait for daemon threads.
         sys.stderr.flush()
         os._exit(code)
 
 
-def _live(birth: Birth, control: socket.socket, actor_class: type[Actor]) -> int:
-    become(birth.name)
-    failpoint("born")
+def _live(incarnation: Incarnation, control: socket.socket, actor_class: type[Actor]) -> int:
+    set_actor_name(incarnation.name)
+    failpoint("forked")
     signals = _SignalPipe()
-    home = Home(Path(birth.home))
-    lock = hold_lock(home, birth.name, LOCK_PATIENCE_S)
-    log.configure(birth.name, home.logs, level="INFO", stderr=False)
+    home = Home(Path(incarnation.home))
+    lock = hold_lock(home, incarnation.name, LOCK_PATIENCE_S)
+    log.configure(incarnation.name, home.logs, level="INFO", stderr=False)
     waker = Waker(home.run)
     store = Store(home.store, notify=waker)
-    wake = WakeSocket(home.run, birth.name)
-    runtime = Runtime(birth.name, birth.generation, home, Config.from_json(birth.config), store, waker)
+    wake = WakeSocket(home.run, incarnation.name)
+    runtime = Runtime(
+        incarnation.name, incarnation.generation, home, Config.from_json(incarnation.config), store, waker
+    )
     runtime.coupling.pump = signals.writer
     reference = actor_class.start(runtime)
     if not _has_recovered(reference, control):

@@ -71,7 +71,7 @@ class Launcher:
 
     def start(self, name: str, kind: str, generation: int) -> Process:
         """Fork an actor. Raises `ZygoteAway` if it must be tried again shortly, else `LaunchFailed`."""
-        birth = {
+        order = {
             "name": name,
             "kind": kind,
             "generation": generation,
@@ -85,7 +85,7 @@ class Launcher:
             0o600,
         )
         try:
-            pid = self._ask(birth, [theirs.fileno(), stderr])
+            pid = self._ask(order, [theirs.fileno(), stderr])
         except BaseException:
             ours.close()
             raise
@@ -96,22 +96,22 @@ class Launcher:
         pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
         return Process(name, generation, pid, ours, pidfd)
 
-    def _ask(self, birth: dict[str, Any], descriptors: list[int]) -> int:
+    def _ask(self, order: dict[str, Any], descriptors: list[int]) -> int:
         if not self.is_ready() or self._line is None:
-            raise ZygoteAway(f"{birth['name']} waits for a zygote")
+            raise ZygoteAway(f"{order['name']} waits for a zygote")
         try:
-            zygote.send(self._line, birth, descriptors)
+            zygote.send(self._line, order, descriptors)
             answer = zygote.receive(self._line)
         except OSError as error:
             # Killed or stopped in the meantime. Asking a new one is safe: an actor that the old one may
             # still have forked fails on its lock or is fenced off by the next generation.
             self.end_zygote()
-            raise ZygoteAway(f"{birth['name']} waits for a new zygote: {error}") from error
+            raise ZygoteAway(f"{order['name']} waits for a new zygote: {error}") from error
         if answer is None:
             self.end_zygote()
-            raise ZygoteAway(f"{birth['name']} waits for a new zygote: the old one has ended")
+            raise ZygoteAway(f"{order['name']} waits for a new zygote: the old one has ended")
         if "pid" not in answer[0]:
-            raise LaunchFailed(f"{birth['name']} could not be forked: {answer[0].get('error')}")
+            raise LaunchFailed(f"{order['name']} could not be forked: {answer[0].get('error')}")
         return int(answer[0]["pid"])
 
     def zygote_pid(self) -> int | None:

@@ -148,7 +148,7 @@ def _fork_actor(line: socket.socket, order: dict[str, Any], descriptors: list[in
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         pid = os.fork()
         if pid == 0:
-            _become_actor(line, order, descriptors)
+            _run_actor(line, order, descriptors)
         return pid
     reader, writer = os.pipe()
     middle = os.fork()
@@ -157,7 +157,7 @@ def _fork_actor(line: socket.socket, order: dict[str, Any], descriptors: list[in
         if pid == 0:
             os.close(reader)
             os.close(writer)
-            _become_actor(line, order, descriptors)
+            _run_actor(line, order, descriptors)
         os.write(writer, _HEADER.pack(pid))
         os._exit(0)
     os.close(writer)
@@ -169,7 +169,7 @@ def _fork_actor(line: socket.socket, order: dict[str, Any], descriptors: list[in
         os.close(reader)
 
 
-def _become_actor(line: socket.socket, order: dict[str, Any], descriptors: list[int]) -> None:
+def _run_actor(line: socket.socket, order: dict[str, Any], descriptors: list[int]) -> None:
     from actors.runtime import kinds, process
 
     try:
@@ -182,8 +182,8 @@ def _become_actor(line: socket.socket, order: dict[str, Any], descriptors: list[
         setproctitle(f"nightcrew: {order['name']}")
         control = socket.socket(fileno=control_descriptor)
         control.set_inheritable(False)
-        birth = process.Birth(**order)
-        process.run(birth, control, kinds.actor_class(birth.kind))
+        incarnation = process.Incarnation(**order)
+        process.run(incarnation, control, kinds.actor_class(incarnation.kind))
     finally:
         os._exit(process.EXIT_NOT_STARTED)
 

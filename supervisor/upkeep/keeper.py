@@ -28,7 +28,7 @@ from store.errors import StoreError
 NAME = "keeper"
 FACT = "keeper"
 DAY_S = 86_400.0
-BREATH_S = 0.01
+BATCH_PAUSE_S = 0.01
 STDERR_TAIL_BYTES = 65_536
 
 
@@ -76,7 +76,7 @@ def _forget(home: Home, store: Store, config: RetentionSettings, now: float) -> 
     before = now - config.days * DAY_S
     names = retention.expired(store, before, now=now)
     teams = [row["name"] for name in names for row in crew.team_of(store, name)]
-    count = retention.forget(store, names, before=before, breathe=lambda: time.sleep(BREATH_S))
+    count = retention.forget(store, names, before=before, between_batches=lambda: time.sleep(BATCH_PAUSE_S))
     for agent in teams:
         shutil.rmtree(home.spill(agent), ignore_errors=True)
     if names:

@@ -45,7 +45,7 @@ def _each(who: str, titles: dict[str, str]) -> list[Instant]:
 # fmt: off
 INSTANTS = [
     *_each(ENGINEER, {
-        "born": "just_forked",
+        "forked": "just_forked",
         "recovered": "recovered_and_not_yet_ready",
         "claimed": "has_claimed_its_task",
         "before_model_call": "is_about_to_ask_the_model",

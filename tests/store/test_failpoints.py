@@ -25,7 +25,7 @@ def _fork_and_pass(name: str, instant: str, times: int) -> int:
     """A child like an actor's, forked by an armed process; returns its exit as `waitpid` says."""
     pid = os.fork()
     if pid == 0:
-        failpoints.become(name)
+        failpoints.set_actor_name(name)
         for _ in range(times):
             failpoint(instant)
         os._exit(0)

@@ -193,11 +193,13 @@ def test_an_old_archived_project_is_forgotten_whole_and_everything_else_stays(st
     _fill(store, "old", turns=1_500)
     _archive(store, "old", NOW)
     names = retention.expired(store, NOW + 1, now=NOW)
-    breaths: list[float] = []
+    pauses: list[float] = []
     assert names == ["old"]
-    removed = retention.forget(store, names, before=NOW - 1, breathe=lambda: breaths.append(time.monotonic()))
+    removed = retention.forget(
+        store, names, before=NOW - 1, between_batches=lambda: pauses.append(time.monotonic())
+    )
     assert removed > 4_500
-    assert len(breaths) > 9, "in small batches, with breaks between them"
+    assert len(pauses) > 9, "in small batches, with breaks between them"
     assert _sizes(store) == alone
     assert checkup.check(store.path).problems == ()
 
