@@ -2,7 +2,7 @@
 
 A process that was stopped (SIGSTOP, a debugger, a dead disk) in the middle of a transaction holds up
 everybody's writes. So each holder signs the lock's file with its pid and the instant, and the supervisor's
-main thread, which never writes, can see that nothing has moved and end it (`supervisor/wedged.py`).
+main thread, which never writes, can see that nothing has moved and end it (`supervisor/process/unresponsive.py`).
 """
 
 from __future__ import annotations

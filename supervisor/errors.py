@@ -4,7 +4,7 @@ NightcrewError           1  something could not be done
 |-- UsageProblem         2  the command's words are off
 |-- NotReady            69  something that is needed is missing: model server, git, tmux, sandbox
 |-- LaunchFailed        71  a process could not be started
-|   `-- ZygoteAway      71  not yet: a new zygote is on its way
+|   `-- ZygoteNotReady  71  the process that forks actors is still starting: try again
 |-- AlreadyRunning      75  another supervisor holds this home
 `-- NotRunning          76  no supervisor runs for this home
 """
@@ -36,8 +36,8 @@ class LaunchFailed(NightcrewError):
     exit_code = 71
 
 
-class ZygoteAway(LaunchFailed):
-    """The zygote is not there yet; a new one is on its way."""
+class ZygoteNotReady(LaunchFailed):
+    """The process that forks actors is still starting; try again."""
 
 
 class AlreadyRunning(NightcrewError):

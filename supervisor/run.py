@@ -24,16 +24,16 @@ from supervisor.errors import AlreadyRunning
 from supervisor.health import preflight, status
 from supervisor.process import recovery
 from supervisor.process.launch import Launcher, become_subreaper
+from supervisor.process.unresponsive import UnresponsiveSearch
 from supervisor.process.watch import Watch
-from supervisor.process.wedged import Wedges
 from supervisor.upkeep import shifted_clock
 
-LOCK_PATIENCE_S = 0.3
-END_PATIENCE_S = 10.0
+LOCK_TIMEOUT_S = 0.3
+END_TIMEOUT_S = 10.0
 
 
 def serve(home: Home, config: Config, *, stderr: bool) -> None:
-    """Run until told to stop. Raises `AlreadyRunning`, or a `StoreError` before anything was started."""
+    """Run until stopped. Raises `AlreadyRunning`, or a `StoreError` before anything is started."""
     home.make()
     failpoints.arm(os.environ, SUPERVISOR)
     shifted_clock.arm(os.environ)
@@ -45,7 +45,7 @@ def serve(home: Home, config: Config, *, stderr: bool) -> None:
         log.configure(SUPERVISOR, home.logs, level="INFO", stderr=stderr)
         migrate.ensure(home.store)
         become_subreaper()
-        killed = [*recovery.end_leftovers(home), *recovery.end_stray_sandboxes(home)]
+        killed = [*recovery.kill_leftovers(home), *recovery.kill_stray_sandboxes(home)]
         waker = Waker(home.run)
         store = Store(home.store, notify=waker)
         wake = WakeSocket(home.run, SUPERVISOR)
@@ -65,7 +65,7 @@ def _supervise(
     home: Home, config: Config, store: Store, wake: WakeSocket, lock: int, generation: int
 ) -> None:
     launcher = Launcher(home, config.to_json())
-    # First, so that its imports go on while the sandbox is tried.
+    # The zygote first: its imports run while the sandbox is tested.
     launcher.ensure_zygote()
     try:
         preflight.observe_sandbox(store, config, home)
@@ -73,7 +73,7 @@ def _supervise(
         launcher.end_zygote()
         raise
     loop.add_services(store, tmux=config.tmux.enabled)
-    watch = Watch(wake, Wedges(home.store))
+    watch = Watch(wake, UnresponsiveSearch(home.store))
     watch.open()
     reference = loop.Supervisor.start(home, config, store, launcher, watch)
     watch.tell = reference.tell
@@ -88,23 +88,23 @@ def _supervise(
 
 
 def _end_actor(reference: pykka.ActorRef[loop.Supervisor]) -> None:
-    """Let it take what it was told before its end: the store must stay open for as long as it is in there."""
+    """Let the thread handle the events it has received; the store stays open until it is done."""
     try:
-        reference.stop(timeout=END_PATIENCE_S)
+        reference.stop(timeout=END_TIMEOUT_S)
     except pykka.Timeout:
-        log.error("supervisor_does_not_end", patience_s=END_PATIENCE_S)
+        log.error("supervisor_does_not_end", timeout_s=END_TIMEOUT_S)
         os._exit(EXIT_CRASHED)
 
 
 def _take_lock(home: Home) -> int:
     descriptor = os.open(home.supervisor_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + LOCK_PATIENCE_S
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return descriptor
         except BlockingIOError:
-            # Whoever only asks whether a supervisor runs (`holder`) has the lock for an instant.
+            # A command that checks whether a supervisor runs (`status.holder`) holds the lock for a moment.
             if time.monotonic() < deadline:
                 time.sleep(0.01)
                 continue
@@ -112,13 +112,13 @@ def _take_lock(home: Home) -> int:
         found = status.holder(home)
         who = f"process {found.pid}" if found else "another process"
         raise AlreadyRunning(
-            f"a supervisor already runs for {home.path}: {who}; `nightcrew status` shows it, "
-            "`nightcrew down` ends it"
+            f"a supervisor is already running for {home.path}: {who}; see `nightcrew status`, "
+            "or stop it with `nightcrew down`"
         )
 
 
 def _left_behind(lock: int) -> int | None:
-    """The pid of a supervisor that died without ending: one that ends empties its lock's file."""
+    """The pid of an earlier supervisor that was killed, or None. One that ends in order empties the lock file."""
     with suppress(ValueError, KeyError, TypeError):
         return int(json.loads(os.pread(lock, 4096, 0))["pid"])
     return None
@@ -132,10 +132,10 @@ def _write_lock(descriptor: int, generation: int, *, ready: bool) -> None:
 
 
 def _next_generation(store: Store, died: int | None) -> int:
-    """Count this start; if the supervisor before it did not end by itself, write that down."""
+    """The number of this start. Records an incident if the earlier supervisor was killed; `died` is its pid."""
     generation = int(incidents.fact(store, "supervisor_generation") or 0) + 1
     with store.write() as tx:
-        # The clock may have been set back since, with no supervisor there to notice.
+        # The clock may have been set back while no supervisor ran to notice it.
         inbox.make_due(tx, now=time.time())
         if died is not None:
             incidents.record(tx, "supervisor_died", now=time.time(), pid=died, generation=generation - 1)

@@ -1,4 +1,4 @@
-"""How often a child may crash, and how long it waits before the next try: arithmetic on a passed-in `now`."""
+"""How often a child may crash, and how long it waits before the next start. All times are passed in."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class Intensity:
     crashes: tuple[float, ...] = ()
 
     def record(self, now: float) -> Intensity:
-        """A crash at `now`; what is older than the window no longer counts."""
+        """The account with a crash at `now` added, and crashes before the window removed."""
         return replace(self, crashes=(*(at for at in self.crashes if now - at < self.window_s), now))
 
     def is_exhausted(self, now: float) -> bool:
-        """More than `limit` crashes in the window that ends at `now`."""
+        """Whether there were more than `limit` crashes in the window that ends at `now`."""
         return sum(1 for at in self.crashes if now - at < self.window_s) > self.limit
 
     def cleared(self) -> Intensity:
-        """After a person restarted the child: a new account."""
+        """The account without crashes, for a child that a person restarted."""
         return replace(self, crashes=())
 
 

@@ -1,4 +1,4 @@
-"""Child specs: what the supervisor needs to know of a child, as data (after OTP's `supervisor`)."""
+"""Child specs: what the supervisor needs to know about a child, as data (after OTP's `supervisor`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Restart(StrEnum):
 
 
 class Exit(StrEnum):
-    """How a child ended, as far as restarting cares."""
+    """How a child ended, as far as restarts depend on it."""
 
     NORMAL = "normal"  # by itself, code 0
     SHUTDOWN = "shutdown"  # because its supervisor asked for it
@@ -23,7 +23,7 @@ class Exit(StrEnum):
 
 
 class Tier(StrEnum):
-    """Start order from the top; shutdown runs from the bottom up, one tier at a time."""
+    """Children start from the first tier to the last; the shutdown stops one tier at a time, the last first."""
 
     SERVICE = "service"
     ORCHESTRATOR = "orchestrator"
@@ -34,7 +34,7 @@ class Tier(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """One child. `kind` names its actor's class (`actors/kinds.py`); `grace_s`: from TERM to KILL."""
+    """One child. `kind` names its class (`actors/runtime/kinds.py`). `grace_s` is the time from TERM to KILL."""
 
     name: str
     kind: str

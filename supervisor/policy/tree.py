@@ -1,4 +1,4 @@
-"""Which children there should be: the services, and an agent per row that is wanted."""
+"""Child specs from the agents' rows, and the rows of the crew's own actors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ORDER = tuple(Tier)
 
 
 def add_services(tx: Transaction, *, now: float, tmux: bool) -> None:
-    """Make sure that the rows of the services and of the orchestrator are there."""
+    """Add the rows of the timer, of tmux and of the orchestrator where they are missing."""
     crew.add_agent(tx, name=TIMER, kind="timer", role=None, project=None, now=now)
     crew.add_agent(tx, name=TMUX, kind="tmux", role=None, project=None, now=now)
     crew.change_agent(tx, TMUX, wanted=tmux)
@@ -34,5 +34,5 @@ def spec_of(row: dict[str, Any], grace_s: float) -> ChildSpec:
 
 
 def in_start_order(specs: list[ChildSpec]) -> list[ChildSpec]:
-    """By tier from the top; within one as they were made."""
+    """Sorted by tier, from the services down; in the given order within a tier."""
     return sorted(specs, key=lambda spec: ORDER.index(spec.tier))

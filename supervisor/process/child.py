@@ -1,4 +1,4 @@
-"""One child as the supervisor sees it: its spec, what it is doing, and its account of crashes."""
+"""One child as the supervisor sees it: its spec, its status, and its recent crashes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from supervisor.process.launch import Process
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """Not running and nothing planned."""
+    """Not running, and no start is planned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Starting:
-    """Forked, not ready yet. Times here are monotonic seconds."""
+    """Forked at `since` and not ready yet. All times here are monotonic seconds."""
 
     process: Process
     since: float
@@ -24,13 +24,15 @@ class Starting:
 
 @dataclass(frozen=True, slots=True)
 class Running:
+    """Ready since `since`."""
+
     process: Process
     since: float
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Starts at `until`. `crashed`: how its last incarnation ended; None if it only waits for the zygote."""
+    """To be started at `until`. `crashed`: how its last incarnation ended; None if it did not crash."""
 
     until: float
     crashed: str | None = None
@@ -38,14 +40,14 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """Crashed past the limit; tried once more at `until`, so that a night is not lost to one bad hour."""
+    """Crashed too often. Started again at `until`, so that one bad hour does not cost the whole run."""
 
     until: float
 
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """Asked to end; killed at `kill_at`. `again`: start it anew afterwards."""
+    """Was sent SIGTERM; gets SIGKILL at `kill_at`. `again`: start it anew after its end."""
 
     process: Process
     kill_at: float
@@ -57,7 +59,7 @@ Status = Idle | Starting | Running | Waiting | Quarantined | Stopping
 
 @dataclass(slots=True)
 class Child:
-    """Mutable on purpose, and only by the supervisor's own thread."""
+    """Mutable, and changed by the supervisor's thread alone."""
 
     spec: ChildSpec
     intensity: Intensity
@@ -65,7 +67,7 @@ class Child:
 
     @property
     def process(self) -> Process | None:
-        """The live process, if there is one."""
+        """Its process, or None in a status without one."""
         match self.status:
             case Starting(process) | Running(process) | Stopping(process):
                 return process

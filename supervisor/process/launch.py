@@ -1,4 +1,4 @@
-"""Starting, watching and ending child processes. Nothing else in the project knows how that is done."""
+"""Starts and ends child processes, through the zygote. No other module forks or reaps actors."""
 
 from __future__ import annotations
 
@@ -16,19 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from actors.home import Home, safe
-from supervisor.errors import LaunchFailed, ZygoteAway
+from supervisor.errors import LaunchFailed, ZygoteNotReady
 from supervisor.process import zygote
 
 _PR_SET_CHILD_SUBREAPER = 36
-ZYGOTE_PATIENCE_S = 30.0  # to its readiness; it is killed and another is started after that
-FORK_PATIENCE_S = (
-    5.0  # for one fork, which takes milliseconds: a zygote that was stopped holds nobody up longer
-)
+ZYGOTE_START_TIMEOUT_S = 30.0  # a zygote that is not ready by then is killed and replaced
+FORK_TIMEOUT_S = 5.0  # a fork takes milliseconds; this limits how long a stopped zygote blocks us
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A running child: its pid, its end of the control line, and (on Linux) a descriptor of the process."""
+    """A running child: its pid, our end of its control socket, and on Linux a descriptor of the process."""
 
     name: str
     generation: int
@@ -37,7 +35,7 @@ class Process:
     pidfd: int | None
 
     def signal(self, number: int) -> None:
-        """Send a signal to exactly this process; harmless if it has ended."""
+        """Send a signal to exactly this process. Harmless if it has ended."""
         with contextlib.suppress(ProcessLookupError):
             if self.pidfd is not None:
                 signal.pidfd_send_signal(self.pidfd, number)
@@ -45,9 +43,12 @@ class Process:
                 os.kill(self.pid, number)
 
     def reap(self) -> str:
-        """After its end: the exit as text, `exit:0`, `exit:70` or `signal:9`; releases the descriptors."""
+        """Reap the ended process and close its descriptors; returns `exit:CODE` or `signal:NUMBER`.
+
+        `exit:unknown` where the process is not our child, and so its status cannot be read.
+        """
         reason = "exit:unknown"
-        # ChildProcessError: not our child (macOS, see `zygote.py`), so nobody can tell its status.
+        # ChildProcessError: not our child, as on macOS (see `zygote.py`).
         with contextlib.suppress(ChildProcessError):
             _, status = os.waitpid(self.pid, 0)
             code = os.waitstatus_to_exitcode(status)
@@ -60,17 +61,17 @@ class Process:
 
 @dataclass(slots=True)
 class Launcher:
-    """Starts actors through the zygote, and the zygote itself whenever it is not there."""
+    """Starts actors through the zygote, and starts the zygote itself whenever there is none."""
 
     home: Home
     config: str
     _zygote: subprocess.Popen[bytes] | None = field(default=None)
-    _line: socket.socket | None = field(default=None)
+    _socket: socket.socket | None = field(default=None)
     _is_ready: bool = False
     _spawned_at: float = 0.0
 
     def start(self, name: str, kind: str, generation: int) -> Process:
-        """Fork an actor. Raises `ZygoteAway` if it must be tried again shortly, else `LaunchFailed`."""
+        """Fork an actor. Raises `ZygoteNotReady` if the caller should try again shortly, else `LaunchFailed`."""
         order = {
             "name": name,
             "kind": kind,
@@ -97,45 +98,45 @@ class Launcher:
         return Process(name, generation, pid, ours, pidfd)
 
     def _ask(self, order: dict[str, Any], descriptors: list[int]) -> int:
-        if not self.is_ready() or self._line is None:
-            raise ZygoteAway(f"{order['name']} waits for a zygote")
+        if not self.is_ready() or self._socket is None:
+            raise ZygoteNotReady(f"{order['name']} waits for a zygote")
         try:
-            zygote.send(self._line, order, descriptors)
-            answer = zygote.receive(self._line)
+            zygote.send(self._socket, order, descriptors)
+            answer = zygote.receive(self._socket)
         except OSError as error:
-            # Killed or stopped in the meantime. Asking a new one is safe: an actor that the old one may
-            # still have forked fails on its lock or is fenced off by the next generation.
+            # The zygote was killed or stopped. A new one may be asked: an actor that the old one still
+            # forked fails on its lock, or its writes are refused because its generation is too old.
             self.end_zygote()
-            raise ZygoteAway(f"{order['name']} waits for a new zygote: {error}") from error
+            raise ZygoteNotReady(f"{order['name']} waits for a new zygote: {error}") from error
         if answer is None:
             self.end_zygote()
-            raise ZygoteAway(f"{order['name']} waits for a new zygote: the old one has ended")
+            raise ZygoteNotReady(f"{order['name']} waits for a new zygote: the old one has ended")
         if "pid" not in answer[0]:
             raise LaunchFailed(f"{order['name']} could not be forked: {answer[0].get('error')}")
         return int(answer[0]["pid"])
 
     def zygote_pid(self) -> int | None:
-        """The running zygote's pid, for `status` and for reaping."""
+        """The pid of the zygote, or None; it must not be reaped as a stray child."""
         return None if self._zygote is None else self._zygote.pid
 
     def ensure_zygote(self) -> None:
-        """Have a zygote before it is needed. Does not wait for it; raises `OSError` if there can be none now."""
+        """Start a zygote if none runs, and do not wait for it. Raises `OSError` if that fails."""
         if self._zygote is not None and self._zygote.poll() is not None:
             self.end_zygote()
         if self._zygote is None:
             self._spawn_zygote()
 
     def is_ready(self) -> bool:
-        """Whether a zygote waits for orders; starts one if not, and never waits. Raises `OSError`."""
+        """Whether the zygote accepts requests. Starts one if none runs; never waits. Raises `OSError`."""
         self.ensure_zygote()
-        assert self._line is not None
+        assert self._socket is not None
         if self._is_ready:
             return True
-        if not select.select([self._line], [], [], 0)[0]:
-            if time.monotonic() - self._spawned_at > ZYGOTE_PATIENCE_S:
+        if not select.select([self._socket], [], [], 0)[0]:
+            if time.monotonic() - self._spawned_at > ZYGOTE_START_TIMEOUT_S:
                 self.end_zygote()
             return False
-        self._is_ready = zygote.receive(self._line) is not None
+        self._is_ready = zygote.receive(self._socket) is not None
         if not self._is_ready:
             self.end_zygote()
         return self._is_ready
@@ -158,16 +159,16 @@ class Launcher:
                 stderr=stderr,
                 cwd=root,
             )
-        ours.settimeout(FORK_PATIENCE_S)
-        self._line = ours
+        ours.settimeout(FORK_TIMEOUT_S)
+        self._socket = ours
         self._is_ready = False
         self._spawned_at = time.monotonic()
 
     def end_zygote(self) -> None:
-        """Close its line, at which it ends; its forks live on as the supervisor's children."""
-        if self._line is not None:
-            self._line.close()
-            self._line = None
+        """Kill the zygote. The actors that it has forked go on as the supervisor's children."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
         if self._zygote is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._zygote.kill()
@@ -176,13 +177,13 @@ class Launcher:
 
 
 def become_subreaper() -> None:
-    """Linux: adopt the orphans of our descendants, so that their exits are ours to read."""
+    """Linux: become the parent of orphaned descendants, so that we can wait for them."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def reap_strangers(known: set[int]) -> None:
-    """Bury adopted orphans (a killed agent's commands) without touching the exits of `known` children."""
+def reap_orphans(known: set[int]) -> None:
+    """Reap adopted orphans, such as commands of a killed agent, but none of the `known` children."""
     while True:
         try:
             found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)

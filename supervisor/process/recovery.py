@@ -1,4 +1,4 @@
-"""A new supervisor's first deed: end what an older one left running. It replaces, it never adopts."""
+"""Kills what an earlier supervisor left running. A new supervisor starts its own children and adopts none."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from actors import log
 from actors.home import Home
 from supervisor.health.status import is_held
 
-ORPHAN_PATIENCE_S = 1.5  # by themselves they end within a second of their supervisor's death
-KILL_PATIENCE_S = 5.0
+ORPHAN_TIMEOUT_S = 1.5  # actors end by themselves within a second of their supervisor's death
+KILL_TIMEOUT_S = 5.0
 
 
-def end_leftovers(home: Home) -> list[int]:
-    """Wait for, then kill, every process that still holds an actor's lock; returns the killed pids."""
+def kill_leftovers(home: Home) -> list[int]:
+    """Wait for every process that still holds an actor's lock, then kill it; returns the killed pids."""
     held = [
         path for path in sorted(home.run.glob("*.lock")) if path != home.supervisor_lock and is_held(path)
     ]
-    _wait(held, ORPHAN_PATIENCE_S)
+    _wait(held, ORPHAN_TIMEOUT_S)
     killed = []
     for path in held:
         pid = _holder(path) if is_held(path) else None
@@ -31,15 +31,15 @@ def end_leftovers(home: Home) -> list[int]:
             log.warning("leftover_killed", pid=pid, lock=path.name)
             _kill(pid)
             killed.append(pid)
-    _wait(held, KILL_PATIENCE_S)
+    _wait(held, KILL_TIMEOUT_S)
     return killed
 
 
-def end_stray_sandboxes(home: Home) -> list[int]:
-    """Kill what is left of a sandbox whose agent was killed while it was being set up; returns the pids.
+def kill_stray_sandboxes(home: Home) -> list[int]:
+    """Kill bubblewrap processes whose agent was killed while it was setting up the sandbox; returns the pids.
 
-    Such a bubblewrap waits for ever for a parent that never said it should die with it. One whose agent
-    lives is that agent's child, and so is never ours or init's.
+    Such a process waits for ever. The sandbox of a living agent is not touched: it is a child of that agent,
+    and only orphans are children of this process or of init.
     """
     killed = []
     folder = f"{home.path}{os.sep}"
@@ -53,8 +53,8 @@ def end_stray_sandboxes(home: Home) -> list[int]:
     return killed
 
 
-def _wait(paths: list[Path], patience_s: float) -> None:
-    deadline = time.monotonic() + patience_s
+def _wait(paths: list[Path], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
     while any(is_held(path) for path in paths) and time.monotonic() < deadline:
         time.sleep(0.02)
 
@@ -66,7 +66,7 @@ def _holder(path: Path) -> int | None:
 
 
 def _is_ours(pid: int) -> bool:
-    """The pid is still one of our actors, and not a stranger that was given its number."""
+    """Whether `pid` is still one of our actors, and not another process that got the same number."""
     with contextlib.suppress(psutil.Error):
         line = psutil.Process(pid).cmdline()
         return bool(line) and (line[0].startswith("nightcrew:") or "supervisor" in " ".join(line))

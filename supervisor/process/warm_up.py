@@ -1,10 +1,11 @@
-"""A whole actor's life in the zygote, before any is forked: what its first message needs is there and shared.
+"""Runs some turns of an agent inside the zygote before any actor is forked.
 
-Compiled statements, the dialect, pydantic's and httpx's machinery, imports that wait for first use: without
-this each child makes all of it anew, which costs it 25 ms of its restart and 8 MB of its own memory.
+This fills the caches that an actor's first message needs: compiled statements, the SQL dialect, validators of
+pydantic, connection classes of httpx, and modules that are imported at first use. Without it each child builds
+all of that itself, which costs 25 ms per restart and 8 MB of private memory.
 
-The life is an orchestrator's turns with one tool call each, in a scratch home, with a canned model: two answers
-a turn from a forked process that ends with them. Nothing of it stays open: no thread, no lock, no descriptor.
+The agent is an orchestrator in a scratch home. Each turn has one tool call, and a forked process gives the
+model's two canned answers. Afterwards no thread, lock or descriptor of the warm-up is left.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from actors.settings import Config
 from store import crew, scratch
 from store.engine import Store
 
-_PATIENCE_S = 5.0
-# CPython 3.11 rewrites a function's code in place, for the types it saw, at its eighth call: better once here
-# than in each child, in pages of its own. More turns than these gain little more and delay every start.
+_TIMEOUT_S = 5.0
+# CPython 3.11 specialises a function's code in place at its eighth call. Done here, all children share the
+# result. More turns gain little and delay every start.
 _TURNS = 4
 
 
 def warm_up(folder: Path) -> None:
-    """Live that life in `folder`, which is made and removed. The caller has a single thread."""
+    """Run the turns in `folder`, which is created and removed. The caller must be single-threaded."""
     shutil.rmtree(folder, ignore_errors=True)
     home = Home(folder)
     home.make()
@@ -49,22 +50,22 @@ def warm_up(folder: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             pid = _fork_model(listener)
             try:
-                _live(home, listener.getsockname()[1])
+                _run_turns(home, listener.getsockname()[1])
             finally:
                 listener.close()
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
     finally:
-        _silence()
+        log.release()  # each actor opens logs of its own
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _live(home: Home, port: int) -> None:
+def _run_turns(home: Home, port: int) -> None:
     given = Config.model_validate({"model": {"hosts": (f"http://127.0.0.1:{port}",), "preload": False}})
     config = Config.from_json(given.to_json())
-    _stop_in_time()
-    lock = hold_lock(home, ORCHESTRATOR, _PATIENCE_S)
+    _limit_time()
+    lock = hold_lock(home, ORCHESTRATOR, _TIMEOUT_S)
     log.configure(ORCHESTRATOR, home.logs, level="INFO", stderr=False)
     waker = Waker(home.run)
     store = Store(home.store, notify=waker)
@@ -83,7 +84,7 @@ def _live(home: Home, port: int) -> None:
             mailbox.send(store, HUMAN, ORCHESTRATOR, Text(text="Look around."), now=time.time())
             wake.drain()
             agent.on_receive(Wake())
-            # Once more with a context that is there: recovery reads it.
+            # Again, because recovery reads the context that the turn has left.
             agent.on_receive(Recover())
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -94,53 +95,48 @@ def _live(home: Home, port: int) -> None:
 
 
 class TooSlow(BaseException):
-    """The life took too long. No `Exception`, for an actor's boundary would record and retry it."""
+    """The warm-up took too long. Not an `Exception`, which the actor would record and retry."""
 
 
-def _give_up(_number: int, _frame: FrameType | None) -> None:
+def _raise_too_slow(_number: int, _frame: FrameType | None) -> None:
     raise TooSlow("the zygote's warm-up took too long")
 
 
-def _stop_in_time() -> None:
-    """Being cold is slow, being stuck here is worse: nothing at all would start."""
-    signal.signal(signal.SIGALRM, _give_up)
-    signal.setitimer(signal.ITIMER_REAL, _PATIENCE_S)
-
-
-def _silence() -> None:
-    """Close the scratch home's logs; each actor opens its own."""
-    log.release()
+def _limit_time() -> None:
+    """Raise `TooSlow` after the timeout: a zygote that hangs here would start no actor at all."""
+    signal.signal(signal.SIGALRM, _raise_too_slow)
+    signal.setitimer(signal.ITIMER_REAL, _TIMEOUT_S)
 
 
 def _fork_model(listener: socket.socket) -> int:
-    """A process that gives `_ANSWERS` in each turn, one to a request, and ends; its pid."""
+    """Fork a process that answers one request with each of `_ANSWERS`, in every turn; returns its pid."""
     pid = os.fork()
     if pid:
         return pid
     with contextlib.suppress(BaseException):
-        listener.settimeout(_PATIENCE_S)
+        listener.settimeout(_TIMEOUT_S)
         for answer in _ANSWERS * _TURNS:
-            line, _ = listener.accept()
-            line.settimeout(_PATIENCE_S)
-            _read_request(line)
-            line.sendall(answer)
-            line.close()
+            connection, _ = listener.accept()
+            connection.settimeout(_TIMEOUT_S)
+            _read_request(connection)
+            connection.sendall(answer)
+            connection.close()
     os._exit(0)
 
 
-def _read_request(line: socket.socket) -> None:
+def _read_request(connection: socket.socket) -> None:
     data = b""
     while b"\r\n\r\n" not in data:
-        data += line.recv(65536) or b"\r\n\r\n"
+        data += connection.recv(65536) or b"\r\n\r\n"
     head, _, body = data.partition(b"\r\n\r\n")
     lengths = [h.split(b":")[1] for h in head.lower().splitlines() if h.startswith(b"content-length:")]
     missing = int(lengths[0]) - len(body) if lengths else 0
     while missing > 0:
-        missing -= len(line.recv(65536)) or missing
+        missing -= len(connection.recv(65536)) or missing
 
 
 def _answer(calls: list[dict[str, Any]]) -> bytes:
-    """One streamed reply as Ollama sends it."""
+    """A streamed reply in the form in which Ollama sends it."""
     message = {"role": "assistant", "content": "Warm."}
     lines = [
         {"model": "warm", "message": {**message, "tool_calls": calls} if calls else message, "done": False},

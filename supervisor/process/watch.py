@@ -1,7 +1,7 @@
-"""The supervisor's ears: one selector over exits, control lines, signals and wakes, on the main thread.
+"""The supervisor's main thread: one selector over exits, control sockets, signals and the wake socket.
 
-It observes and tells the supervisor's actor. One thing it does itself: a child that does not move is
-killed from here, for the actor's thread may be waiting for what that child holds.
+It turns what it observes into events for the supervisor's other thread. Only one thing is done here: an
+unresponsive child is killed, because the other thread may be waiting for the lock that the child holds.
 """
 
 from __future__ import annotations
@@ -19,26 +19,30 @@ from types import FrameType
 from actors import log
 from actors.runtime.wake import WakeSocket
 from supervisor.process.launch import Process
-from supervisor.process.wedged import Wedges
+from supervisor.process.unresponsive import UnresponsiveSearch
 
 TICK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class ChildReady:
+    """A child has recovered and takes messages."""
+
     name: str
     pid: int
 
 
 @dataclass(frozen=True, slots=True)
 class ChildExited:
+    """A child has ended and is to be reaped."""
+
     name: str
     pid: int
 
 
 @dataclass(frozen=True, slots=True)
-class ChildWedged:
-    """It did not move and was killed; its exit follows."""
+class ChildUnresponsive:
+    """A child did not run and was killed. Its `ChildExited` follows."""
 
     name: str
     pid: int
@@ -47,43 +51,43 @@ class ChildWedged:
 
 @dataclass(frozen=True, slots=True)
 class MailboxChanged:
-    pass
+    """The supervisor may have a new message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time to look at the clock: restarts that are due, deadlines, the zygote."""
+    """Once a second, and earlier where `tick_by` asked for it: do what is due."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopAll:
-    """Ordered shutdown of everything."""
+    """Stop everything in order, and end."""
 
 
-Event = ChildReady | ChildExited | ChildWedged | MailboxChanged | Tick | StopAll
+Event = ChildReady | ChildExited | ChildUnresponsive | MailboxChanged | Tick | StopAll
 
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:
-    """Signal handlers only enqueue: the number arrives through the wake-up descriptor."""
+    """Handlers do nothing: the signal's number arrives through the wake-up descriptor."""
 
 
 @dataclass(slots=True)
 class Watch:
-    """Made and run on the main thread; `add` and `hurry` are for the actor's thread."""
+    """Made and run on the main thread. `add`, `tick_by` and `end` may be called from any thread."""
 
     wake: WakeSocket
-    wedges: Wedges
+    unresponsive: UnresponsiveSearch
     tell: Callable[[Event], None] = field(default=lambda _event: None)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     _added: queue.SimpleQueue[Process] = field(default_factory=queue.SimpleQueue)
     _next_tick_at: float = 0.0
     _pipe: tuple[int, int] = (-1, -1)
     _watched: dict[int, Process] = field(default_factory=dict)
-    _told_of: set[int] = field(default_factory=set)
+    _reported: set[int] = field(default_factory=set)
     _ended: bool = False
 
     def open(self) -> None:
-        """Register what is always there, and take over the signals of this (the main) thread."""
+        """Register the wake socket and the signal pipe, and take over TERM, INT and HUP of this process."""
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
         os.set_blocking(writer, False)
@@ -95,52 +99,52 @@ class Watch:
         self._selector.register(self.wake, selectors.EVENT_READ, self._on_wake)
 
     def add(self, process: Process) -> None:
-        """Watch a process from now on; any thread may call it."""
+        """Watch a process from now on."""
         self._added.put(process)
-        self._nudge()
+        self._interrupt_select()
 
-    def hurry(self, at: float) -> None:
+    def tick_by(self, at: float) -> None:
         """Tick no later than `at` (monotonic seconds)."""
         if at < self._next_tick_at:
             self._next_tick_at = at
-            self._nudge()
+            self._interrupt_select()
 
     def end(self) -> None:
-        """Leave `run`; a second end is harmless."""
+        """Have `run` return; a second call is harmless."""
         self._ended = True
-        self._nudge()
+        self._interrupt_select()
 
-    def _nudge(self) -> None:
+    def _interrupt_select(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.write(self._pipe[1], b"\0")
 
     def run(self) -> None:
-        """Observe until `end`."""
+        """Observe and report events until `end` is called."""
         while not self._ended:
             now = time.monotonic()
             if now >= self._next_tick_at:
                 self._next_tick_at = now + TICK_S
                 self.tell(Tick())
-                self._end_wedged(now)
+                self._kill_unresponsive(now)
             for key, _ in self._selector.select(max(0.0, self._next_tick_at - time.monotonic())):
                 key.data()
             while not self._added.empty():
                 self._register(self._added.get())
 
-    def _end_wedged(self, now: float) -> None:
-        for wedge in self.wedges.look(list(self._watched), now):
-            process = self._watched.pop(wedge.pid, None)
+    def _kill_unresponsive(self, now: float) -> None:
+        for found in self.unresponsive.find(list(self._watched), now):
+            process = self._watched.pop(found.pid, None)
             if process is not None:
-                self._told_of.add(wedge.pid)
+                self._reported.add(found.pid)
                 process.signal(signal.SIGKILL)
-                self.tell(ChildWedged(process.name, process.pid, wedge.reason))
-            elif wedge.pid not in self._told_of:
-                # No child of ours, or one whose kill is under way: not for us to end.
-                self._told_of.add(wedge.pid)
-                log.error("process_wedged", pid=wedge.pid, reason=wedge.reason)
+                self.tell(ChildUnresponsive(process.name, process.pid, found.reason))
+            elif found.pid not in self._reported:
+                # Not our child, or one that was killed a moment ago: report it and leave it alone.
+                self._reported.add(found.pid)
+                log.error("process_unresponsive", pid=found.pid, reason=found.reason)
 
     def _register(self, process: Process) -> None:
-        def on_line() -> None:
+        def on_control() -> None:
             try:
                 data = process.control.recv(64)
             except BlockingIOError:
@@ -150,7 +154,7 @@ class Watch:
             if data:
                 self.tell(ChildReady(process.name, process.pid))
                 return
-            # One look may bring both events of an end, and the exit's first: then this is done.
+            # One select may return both events of an exit, the exit first: then this socket is unregistered.
             with contextlib.suppress(KeyError):
                 self._selector.unregister(control)
             if process.pidfd is None:
@@ -166,7 +170,7 @@ class Watch:
 
         self._watched[process.pid] = process
         control = process.control.fileno()
-        self._selector.register(control, selectors.EVENT_READ, on_line)
+        self._selector.register(control, selectors.EVENT_READ, on_control)
         if process.pidfd is not None:
             pidfd = process.pidfd
             self._selector.register(pidfd, selectors.EVENT_READ, on_exit)

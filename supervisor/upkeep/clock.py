@@ -1,4 +1,4 @@
-"""Noticing that the machine slept or its clock was set: one clock has run ahead of another."""
+"""Detects that the machine slept or its clock was set, by comparing two clocks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-LEAST_GAP_S = 5.0
+MIN_GAP_S = 5.0
 
 
 def _awake_s() -> float:
@@ -21,32 +21,32 @@ def _elapsed_s() -> float:
 
 
 def _wall_s() -> float:
-    return time.time()  # looked up at each call: a drill replaces it
+    return time.time()  # looked up at each call, because a drill replaces it
 
 
 @dataclass(slots=True)
 class SleepGap:
-    """Remembers the difference of the two clocks; both can be injected."""
+    """Remembers the difference of two clocks. Tests pass clocks of their own."""
 
     awake_s: Callable[[], float] = _awake_s
     elapsed_s: Callable[[], float] = _elapsed_s
     _difference_s: float | None = field(default=None)
 
     def measure(self) -> float:
-        """Seconds slept since the last call, 0.0 if none worth the name."""
+        """Seconds slept since the last call; 0.0 for less than `MIN_GAP_S`."""
         return max(0.0, self.drift())
 
     def drift(self) -> float:
-        """Seconds by which the one clock has left the other behind since the last call, either way."""
+        """Seconds by which `elapsed_s` ran ahead of `awake_s` since the last call; negative if it fell behind."""
         difference_s = self.elapsed_s() - self.awake_s()
         before_s = self._difference_s
         self._difference_s = difference_s
-        if before_s is None or abs(difference_s - before_s) < LEAST_GAP_S:
+        if before_s is None or abs(difference_s - before_s) < MIN_GAP_S:
             return 0.0
         return difference_s - before_s
 
 
 def wall_drift() -> SleepGap:
-    """The wall clock against the waking time: what all times in the store are late or early by, after a
-    sleep as after somebody has set the clock."""
+    """Compares the wall clock with the time awake. The drift is the error of all times in the store, after a
+    sleep and after the clock was set."""
     return SleepGap(_awake_s, _wall_s)

@@ -1,6 +1,6 @@
-"""Keeping the machine awake while the crew works, by a child that holds the system's own lock.
+"""Keeps the machine awake while the crew works, by a child process that holds the system's sleep inhibitor.
 
-The child reads its standard input until it ends: when the supervisor dies, however, so does the lock.
+The child runs until its standard input closes, so the inhibitor is released however the supervisor ends.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 WHY = "a crew of agents works"
-PROOF_S = 1.0  # one that was refused has ended by then
-AGAIN_AFTER_S = 600.0  # a machine without a session bus has none a minute later either
+PROOF_S = 1.0  # a child that was refused has ended by then
+RETRY_AFTER_S = 600.0  # a machine without a session bus rarely gets one within minutes
 
 
 @dataclass(frozen=True, slots=True)
 class Inhibition:
-    """What `status` says of it."""
+    """Whether sleep is inhibited, and the reason, for `status`."""
 
     sleep_inhibited: bool
     reason: str
@@ -29,12 +29,12 @@ class Inhibition:
 
 @dataclass(slots=True)
 class Inhibitor:
-    """Used by the supervisor's thread; `tick` never waits."""
+    """Used by the supervisor's thread alone; `tick` never waits."""
 
     enabled: bool = True
     _process: subprocess.Popen[bytes] | None = field(default=None)
     _failure: str | None = field(default=None)
-    _again_at: float = 0.0
+    _retry_at: float = 0.0
     _since: float = 0.0
 
     @property
@@ -42,22 +42,22 @@ class Inhibitor:
         return None if self._process is None else self._process.pid
 
     def tick(self, *, wanted: bool, now: float) -> Inhibition:
-        """Hold the lock if it is `wanted`, let go of it if not; `now` in monotonic seconds."""
-        self._bury(now)
+        """Take the inhibitor if it is `wanted`, else release it; returns the state. `now` in monotonic seconds."""
+        self._reap(now)
         if not self.enabled:
-            return Inhibition(False, "switched off: inhibit_sleep in [supervisor]")
+            return Inhibition(False, "switched off (inhibit_sleep in [supervisor])")
         if not wanted:
             self.release()
             return Inhibition(False, "no project is active")
-        if self._process is None and now >= self._again_at:
-            self._hold(now)
+        if self._process is None and now >= self._retry_at:
+            self._take(now)
         if self._process is None or now - self._since < PROOF_S:
-            return Inhibition(False, self._failure or "the system is being asked")
+            return Inhibition(False, self._failure or "waiting for the system's answer")
         self._failure = None
         return Inhibition(True, WHY)
 
     def release(self) -> None:
-        """Let the machine sleep; a second release is harmless."""
+        """Let the machine sleep again; a second call is harmless."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -70,10 +70,10 @@ class Inhibitor:
         if process.stderr is not None:
             process.stderr.close()
 
-    def _hold(self, now: float) -> None:
+    def _take(self, now: float) -> None:
         argv = inhibit_argv()
         if argv is None:
-            self._fail(f"there is no {_tool()} here", now)
+            self._fail(f"{_tool()} is not installed", now)
             return
         try:
             self._process = subprocess.Popen(
@@ -83,21 +83,21 @@ class Inhibitor:
             self._fail(f"{argv[0]}: {error.strerror}", now)
         self._since = now
 
-    def _bury(self, now: float) -> None:
+    def _reap(self, now: float) -> None:
         if self._process is None or self._process.poll() is None:
             return
         assert self._process.stderr is not None
-        said = self._process.stderr.read(500).decode("utf-8", "replace").strip().splitlines()
-        self._fail(f"{_tool()}: {said[-1] if said else 'it ended'}", now)
+        lines = self._process.stderr.read(500).decode("utf-8", "replace").strip().splitlines()
+        self._fail(f"{_tool()}: {lines[-1] if lines else 'it ended at once'}", now)
         self.release()
 
     def _fail(self, reason: str, now: float) -> None:
         self._failure = reason
-        self._again_at = now + AGAIN_AFTER_S
+        self._retry_at = now + RETRY_AFTER_S
 
 
 def inhibit_argv() -> list[str] | None:
-    """The command that keeps this machine awake while its standard input is open; None if there is none."""
+    """The command that keeps this machine awake until its standard input closes; None if not installed."""
     path = shutil.which(_tool())
     if path is None:
         return None

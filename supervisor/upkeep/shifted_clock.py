@@ -1,11 +1,11 @@
-"""A wall clock that a drill can set, for the processes of its own crew alone.
+"""A wall clock that a drill can set for the processes of its own crew.
 
-The machine's clock belongs to everybody on it. So a drill gives its crew a file of two numbers,
+The machine's clock is shared with other programs. So a drill gives its crew a file with two numbers, which
+each process of the crew adds whenever it reads the time:
 
-    _NIGHTCREW_CLOCK=FILE        seconds to add to the wall clock, and to the clock that counts sleep
+    _NIGHTCREW_CLOCK=FILE        seconds to add to the wall clock, and to the clock that includes sleep
 
-and every process of that crew, armed at its start, reads them at each look at the time. What is simulated
-is what a process sees of the time; timeouts of the kernel (select, poll) and SQLite's are the real ones.
+Only Python's view of the time is simulated. Timeouts of the kernel (select, poll) and of SQLite are real.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _OFFSETS = struct.Struct("dd")
 
 
 class ShiftedClock:
-    """The drill's end of the file."""
+    """Writes the file of offsets; used by the drill."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -31,12 +31,12 @@ class ShiftedClock:
         self._write()
 
     def jump(self, seconds: float) -> None:
-        """The wall clock was set, forward or back."""
+        """Set the wall clock forward, or back by negative `seconds`."""
         self.wall_s += seconds
         self._write()
 
     def sleep(self, seconds: float) -> None:
-        """The machine was away: both clocks go on, that of the waking time does not."""
+        """Sleep: the wall clock and the clock that includes sleep advance, the time awake does not."""
         self.wall_s += seconds
         self.slept_s += seconds
         self._write()
@@ -47,9 +47,9 @@ class ShiftedClock:
 
 
 def arm(environment: Mapping[str, str]) -> Callable[[], None]:
-    """If a drill asks for it, replace this process's clocks, and so its forks'; returns the undoing.
+    """Replace the clocks of this process and its forks if `environment` names a file; returns the undo function.
 
-    Called before the modules that use a clock are imported, as a default argument keeps the old one.
+    Call it before importing modules that use a clock: a default argument would keep the real one.
     """
     undo = ExitStack()
     if VARIABLE in environment:
@@ -72,5 +72,5 @@ def arm(environment: Mapping[str, str]) -> Callable[[], None]:
 
 
 def environment_for(clock: ShiftedClock) -> dict[str, str]:
-    """The environment of a crew that lives by `clock`."""
+    """The environment of a crew that uses `clock`."""
     return {**os.environ, VARIABLE: str(clock.path)}

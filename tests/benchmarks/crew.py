@@ -105,7 +105,7 @@ class BenchCrew:
             except subprocess.TimeoutExpired:
                 self.server.kill()
                 self.server.wait()
-        recovery.end_leftovers(self.home)
+        recovery.kill_leftovers(self.home)
         if self.config.tmux.enabled:
             kill_server(self.home.run)
         self.store.close()

@@ -161,7 +161,7 @@ class WholeCrew:
         if found is not None and found.pid > 1:
             os.kill(found.pid, signal.SIGKILL)
         if self.home.run.is_dir():
-            recovery.end_leftovers(self.home)
+            recovery.kill_leftovers(self.home)
         if self._store is not None:
             self._store.close()
         self.server.stop()

@@ -18,6 +18,7 @@ from actors.settings import Config
 from supervisor import loop, run
 from supervisor.errors import NightcrewError
 from supervisor.health import preflight
+from supervisor.process import children
 
 BUSY_AT_THE_END = "_NIGHTCREW_TEST_BUSY_AT_THE_END"
 LOOKED_ON = "looked on after the end"
@@ -51,7 +52,7 @@ def main(home: str, config: str, start_patience_s: str) -> None:
     subprocess.Popen = _WithTestKinds  # type: ignore[misc,assignment]  # in this process only
     loop.add_services = _none
     preflight.observe_sandbox = _none
-    loop.START_PATIENCE_S = float(start_patience_s)
+    children.START_TIMEOUT_S = float(start_patience_s)
     if os.environ.get(BUSY_AT_THE_END):
         loop.Supervisor.stop_all = _stop_all_and_look_on  # type: ignore[method-assign]  # in this process only
     try:

@@ -52,7 +52,7 @@ class Crew:
             server.wait()
             if server.stderr is not None:
                 server.stderr.close()
-        recovery.end_leftovers(self.home)
+        recovery.kill_leftovers(self.home)
         self.store.close()
         self.waker.close()
 

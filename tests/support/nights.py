@@ -242,7 +242,7 @@ class Night:
         if self.server is not None and self.server.poll() is None:
             self.server.kill()
             self.server.wait()
-        recovery.end_leftovers(self.home)
+        recovery.kill_leftovers(self.home)
         if self.tmux:
             kill_server(self.home.run)
         self.store.close()

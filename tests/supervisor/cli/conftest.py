@@ -133,7 +133,7 @@ class Cli:
         if holder is not None and holder.pid:
             os.kill(holder.pid, signal.SIGKILL)
         if self.home.run.is_dir():
-            recovery.end_leftovers(self.home)
+            recovery.kill_leftovers(self.home)
 
 
 class InProcess:

@@ -182,7 +182,7 @@ def test_a_second_supervisor_is_refused_with_the_pid_of_the_first_and_exit_code_
     second = crew.launch()
     _, said = second.communicate(timeout=20)
     assert second.returncode == 75
-    expected = f"AlreadyRunning: a supervisor already runs for {crew.home.path}: process {first.pid}"
+    expected = f"AlreadyRunning: a supervisor is already running for {crew.home.path}: process {first.pid}"
     assert expected in said.decode()
     assert first.poll() is None
 

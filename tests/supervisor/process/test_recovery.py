@@ -36,13 +36,13 @@ def test_a_sandbox_whose_agent_was_killed_while_it_was_set_up_is_ended(tmp_path:
         (home.path / "work").mkdir(parents=True)
     pids = {home: _orphan(home) for home in (mine, other)}
     try:
-        assert pids[mine] in recovery.end_stray_sandboxes(mine)
+        assert pids[mine] in recovery.kill_stray_sandboxes(mine)
         # What it had started is an orphan in its turn now.
-        eventually(lambda: recovery.end_stray_sandboxes(mine) == [], "the end of all of it")
+        eventually(lambda: recovery.kill_stray_sandboxes(mine) == [], "the end of all of it")
         assert not _lives(pids[mine])
         assert _lives(pids[other])
     finally:
-        eventually(lambda: recovery.end_stray_sandboxes(other) == [], "the end of the other's")
+        eventually(lambda: recovery.kill_stray_sandboxes(other) == [], "the end of the other's")
 
 
 def _orphan(home: Home) -> int:

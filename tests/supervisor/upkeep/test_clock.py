@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from supervisor.upkeep.clock import LEAST_GAP_S, SleepGap
+from supervisor.upkeep.clock import MIN_GAP_S, SleepGap
 
 
 @dataclass
@@ -63,7 +63,7 @@ def test_what_is_shorter_than_a_gap_worth_the_name_is_none() -> None:
     machine = Machine()
     gap = machine.gap()
     gap.measure()
-    machine.sleep(LEAST_GAP_S - 0.1)
+    machine.sleep(MIN_GAP_S - 0.1)
     assert gap.measure() == 0.0
 
 

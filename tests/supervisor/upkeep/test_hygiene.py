@@ -22,9 +22,9 @@ from actors.settings import Config
 from store import backup, checkup, crew, errors, history, inbox, incidents, journal, retention, tasks, timers
 from store.engine import Fence, Store
 from store.states import Activity, EntryKind, IntentState, TaskState
-from supervisor.upkeep import keeper
-from supervisor.upkeep.chores import Chores
+from supervisor.upkeep import housekeeping
 from supervisor.upkeep.inhibit import PROOF_S, Inhibitor
+from supervisor.upkeep.jobs import LAST_START_FACT, Jobs
 from tests.support.nights import PROJECT, Night, scripted_model
 from tests.support.stand_ins import install
 from tests.support.stores import (
@@ -215,7 +215,7 @@ def test_projects_that_are_live_or_archived_lately_or_since_nobody_knows_when_ar
     assert retention.expired(store, NOW + 1, now=NOW) == ["lately", "unknown"], "from now on it is known"
 
 
-def test_the_keeper_backs_up_forgets_and_clears_files_and_writes_down_what_it_did(
+def test_housekeeping_backs_up_deletes_old_rows_and_files_and_records_what_it_did(
     home: Home, store: Store
 ) -> None:
     now = NOW + 100 * DAY_S
@@ -229,7 +229,7 @@ def test_the_keeper_backs_up_forgets_and_clears_files_and_writes_down_what_it_di
         os.utime(path, (NOW, NOW))
     stderr = home.logs / "zygote.stderr"
     stderr.write_bytes(b"x" * 11_000_000 + b"the end")
-    done = keeper.keep(home, CONFIG.retention, now=now)
+    done = housekeeping.run(home, CONFIG.retention, now=now)
     assert done["failures"] == []
     assert (home.backups / done["backup"]).exists()
     assert not old[0].exists()
@@ -237,7 +237,7 @@ def test_the_keeper_backs_up_forgets_and_clears_files_and_writes_down_what_it_di
     assert sorted(path.name for path in home.logs.glob("*.log*")) == ["crew.log", "engineer-1.kept.log"]
     assert stderr.read_bytes().endswith(b"the end")
     assert stderr.stat().st_size < 100_000
-    assert incidents.fact(store, keeper.FACT)["rows"] == done["rows"] > 90
+    assert incidents.fact(store, housekeeping.FACT)["rows"] == done["rows"] > 90
 
 
 def _outputs(home: Home, agent: str, now: float) -> tuple[Path, Path]:
@@ -250,38 +250,38 @@ def _outputs(home: Home, agent: str, now: float) -> tuple[Path, Path]:
     return old, new
 
 
-def test_a_night_that_fails_in_part_is_an_incident_for_people_and_does_the_rest(
+def test_housekeeping_that_fails_in_part_is_an_incident_for_people_and_does_the_rest(
     home: Home, store: Store
 ) -> None:
     home.backups.write_text("a file where the folder should be")
-    done = keeper.keep(home, CONFIG.retention, now=NOW)
+    done = housekeeping.run(home, CONFIG.retention, now=NOW)
     assert len(done["failures"]) == 1
     assert done["files"] == 0
     (row,) = incidents.listed(store)
     assert (row["kind"], row["needs_human"]) == ("housekeeping_failed", True)
 
 
-def test_the_supervisor_starts_the_keeper_once_a_night_and_makes_up_for_one_it_slept_through(
+def test_the_supervisor_starts_housekeeping_once_a_night_and_makes_up_for_one_it_slept_through(
     home: Home, store: Store
 ) -> None:
-    chores = Chores(home, CONFIG, store)
-    chores.tick(time.monotonic())
-    assert chores.pids == set(), "a new crew's first night is yet to come"
+    jobs = Jobs(home, CONFIG, store)
+    jobs.tick(time.monotonic())
+    assert jobs.pids == set(), "a new crew's first night is yet to come"
     with store.write() as tx:
-        incidents.set_fact(tx, "keeper_started", time.time() - 2 * DAY_S, now=NOW)
-    chores = Chores(home, CONFIG, store)
+        incidents.set_fact(tx, LAST_START_FACT, time.time() - 2 * DAY_S, now=NOW)
+    jobs = Jobs(home, CONFIG, store)
     monotonic = time.monotonic()
-    chores.tick(monotonic)
-    assert len(chores.pids) == 1
+    jobs.tick(monotonic)
+    assert len(jobs.pids) == 1
 
     def is_over() -> bool:
-        chores.tick(monotonic + 100)
-        return not chores.pids
+        jobs.tick(monotonic + 100)
+        return not jobs.pids
 
-    eventually(is_over, "the keeper has ended", within_s=30)
-    assert incidents.fact(store, keeper.FACT)["failures"] == []
+    eventually(is_over, "housekeeping has ended", within_s=30)
+    assert incidents.fact(store, housekeeping.FACT)["failures"] == []
     assert len(backup.listed(home.backups)) == 1
-    chores.end()
+    jobs.stop()
 
 
 # -- a store that grows --------------------------------------------------------------------------
@@ -483,5 +483,5 @@ def test_a_system_that_refuses_or_has_no_such_tool_is_said_and_not_asked_over_an
         assert not inhibitor.tick(wanted=True, now=now).sleep_inhibited
     assert len(log.read_text().splitlines()) == 1
     monkeypatch.setattr("supervisor.upkeep.inhibit._tool", lambda: "no-such-tool")
-    assert Inhibitor().tick(wanted=True, now=0).reason == "there is no no-such-tool here"
+    assert Inhibitor().tick(wanted=True, now=0).reason == "no-such-tool is not installed"
     assert Inhibitor(enabled=False).tick(wanted=True, now=0).reason.startswith("switched off")

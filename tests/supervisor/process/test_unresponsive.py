@@ -1,4 +1,4 @@
-"""Processes that live and do not move: found and ended, also when they hold what everybody needs."""
+"""Processes that are alive and do not run are found and killed, also when they hold the write lock."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from store import incidents
 from store.failpoints import VARIABLE
 from store.writers_lock import holding
 from supervisor.process.launch import Process
+from supervisor.process.unresponsive import LOCK_LIMIT_S, STOPPED_LIMIT_S, UnresponsiveSearch, is_stopped
 from supervisor.process.watch import ChildExited, Watch
-from supervisor.process.wedged import LOCK_PATIENCE_S, STOPPED_PATIENCE_S, Wedges, is_stopped
 from tests.support import stores
 from tests.support.crews import Crew, is_alive, send_signal
 from tests.support.waiting import eventually
 
-PATIENCE_S = STOPPED_PATIENCE_S + 10.0
+PATIENCE_S = STOPPED_LIMIT_S + 10.0
 
 
 def test_actor_stopped_inside_a_transaction_is_killed_and_nobody_waits_for_it_longer(
@@ -29,12 +29,12 @@ def test_actor_stopped_inside_a_transaction_is_killed_and_nobody_waits_for_it_lo
 ) -> None:
     """The supervisor's own actor is among those who wait for the store."""
     marker = tmp_path / "stopped"
-    monkeypatch.setenv(VARIABLE, f"wedged:before_commit:3:SIGSTOP:{marker}")
+    monkeypatch.setenv(VARIABLE, f"stuck:before_commit:3:SIGSTOP:{marker}")
     crew.up()
-    crew.want("wedged", "other")
-    pid = crew.running("wedged")
+    crew.want("stuck", "other")
+    pid = crew.running("stuck")
     crew.running("other")
-    asked = crew.tell("wedged", "say I am back")
+    asked = crew.tell("stuck", "say I am back")
     eventually(marker.exists, "the actor is stopped inside its transaction")
     holder = eventually(lambda: holding(crew.home.store), "somebody holds the lock")
     assert holder is not None
@@ -43,7 +43,7 @@ def test_actor_stopped_inside_a_transaction_is_killed_and_nobody_waits_for_it_lo
     assert crew.ask("other", "say I was not kept waiting") == "I was not kept waiting"
     assert crew.answer(asked) == "I am back"
     hung = [row["agent"] for row in incidents.listed(crew.store) if row["kind"] == "agent_hung"]
-    assert hung == ["wedged"]
+    assert hung == ["stuck"]
 
 
 def test_idle_actor_that_was_stopped_is_replaced(crew: Crew) -> None:
@@ -54,39 +54,39 @@ def test_idle_actor_that_was_stopped_is_replaced(crew: Crew) -> None:
     assert crew.ask("idle", "say here") == "here"
 
 
-def test_only_who_does_not_move_for_the_whole_patience_is_wedged(tmp_path: Path) -> None:
+def test_only_a_process_stopped_for_the_whole_limit_is_unresponsive(tmp_path: Path) -> None:
     child = subprocess.Popen(["sleep", "60"])
-    wedges = Wedges(tmp_path / "crew.db")
+    search = UnresponsiveSearch(tmp_path / "crew.db")
     try:
-        assert wedges.look([child.pid], 0.0) == []
+        assert search.find([child.pid], 0.0) == []
         os.kill(child.pid, signal.SIGSTOP)
         eventually(lambda: is_stopped(child.pid), "it is stopped")
-        assert wedges.look([child.pid], 1.0) == []
-        assert wedges.look([child.pid], STOPPED_PATIENCE_S) == []
+        assert search.find([child.pid], 1.0) == []
+        assert search.find([child.pid], STOPPED_LIMIT_S) == []
         os.kill(child.pid, signal.SIGCONT)
         eventually(lambda: not is_stopped(child.pid), "it goes on")
-        assert wedges.look([child.pid], 6.0) == []
+        assert search.find([child.pid], 6.0) == []
         os.kill(child.pid, signal.SIGSTOP)
         eventually(lambda: is_stopped(child.pid), "it is stopped again")
-        assert wedges.look([child.pid], 7.0) == []
-        assert [w.pid for w in wedges.look([child.pid], 7.1 + STOPPED_PATIENCE_S)] == [child.pid]
+        assert search.find([child.pid], 7.0) == []
+        assert [found.pid for found in search.find([child.pid], 7.1 + STOPPED_LIMIT_S)] == [child.pid]
     finally:
         child.kill()
         child.wait()
-    assert wedges.look([child.pid], 99.0) == []
+    assert search.find([child.pid], 99.0) == []
 
 
 def test_writers_that_take_turns_are_not_taken_for_one_that_holds_on(tmp_path: Path) -> None:
     store = stores.open_store(tmp_path / "crew.db")
-    wedges = Wedges(store.path)
+    search = UnresponsiveSearch(store.path)
     try:
         for turn in range(4):
             with store.write():
-                assert wedges.look([], turn * LOCK_PATIENCE_S) == []
+                assert search.find([], turn * LOCK_LIMIT_S) == []
             assert holding(store.path) is None
         with store.write():
-            assert wedges.look([], 100.0) == []
-            (found,) = wedges.look([], 100.1 + LOCK_PATIENCE_S)
+            assert search.find([], 100.0) == []
+            (found,) = search.find([], 100.1 + LOCK_LIMIT_S)
             assert found.pid == os.getpid()
     finally:
         store.close()
@@ -100,7 +100,7 @@ def test_the_end_of_a_child_may_be_seen_in_any_order(tmp_path: Path) -> None:
         process = Process("a", 1, child.pid, ours, os.pidfd_open(child.pid))
         wake = WakeSocket(tmp_path, "watch")
         told: list[object] = []
-        watch = Watch(wake, Wedges(tmp_path / "crew.db"), tell=told.append)
+        watch = Watch(wake, UnresponsiveSearch(tmp_path / "crew.db"), tell=told.append)
         try:
             theirs.close()
             ours.setblocking(False)

@@ -1,7 +1,7 @@
-"""The keeper: once a night it copies the store and clears away what is long over.
+"""The nightly housekeeping: back up the store, then delete old rows and files.
 
-A short-lived process of its own (`python -m supervisor.keeper HOME CONFIG_JSON`), so that neither the
-supervisor nor a timer waits for a disk. It ends with the supervisor: its standard input closes.
+A process of its own (`python -m supervisor.upkeep.housekeeping HOME CONFIG_JSON`), so that neither the
+supervisor nor the timer waits for a disk. It ends with the supervisor, whose end closes its standard input.
 """
 
 from __future__ import annotations
@@ -25,54 +25,56 @@ from store import backup, crew, incidents, retention
 from store.engine import Store
 from store.errors import StoreError
 
-NAME = "keeper"
-FACT = "keeper"
+NAME = "housekeeping"
+FACT = "housekeeping"
 DAY_S = 86_400.0
 BATCH_PAUSE_S = 0.01
 STDERR_TAIL_BYTES = 65_536
 
 
-def keep(home: Home, config: RetentionSettings, *, now: float) -> dict[str, Any]:
-    """The whole night's work; returns (and keeps as the fact `keeper`) what was done. What fails is an
-    incident for people, and does not keep the rest from being done."""
+def run(home: Home, config: RetentionSettings, *, now: float) -> dict[str, Any]:
+    """Do everything; returns what was done, and stores it as the fact `housekeeping`.
+
+    `now` in UTC seconds. A step that fails becomes an incident for people, and the other steps are still done.
+    """
     store = Store(home.store)
     done: dict[str, Any] = {"at": now, "failures": []}
     try:
-        _try(done, "backup", lambda: _back_up(home, config, now))
-        _try(done, "rows", lambda: _forget(home, store, config, now))
-        _try(done, "files", lambda: remove_old_files(home, config, _known(store), now=now))
+        _attempt(done, "backup", lambda: _back_up(home, config, now))
+        _attempt(done, "rows", lambda: _delete_old_projects(home, store, config, now))
+        _attempt(done, "files", lambda: remove_old_files(home, config, _writers(store), now=now))
         with store.write() as tx:
             incidents.set_fact(tx, FACT, done, now=now)
             for failure in done["failures"]:
                 incidents.record(tx, "housekeeping_failed", now=now, needs_human=True, reason=failure)
     finally:
         store.close()
-    log.info("night_kept", **{key: value for key, value in done.items() if key != "at"})
+    log.info("housekeeping_done", **{key: value for key, value in done.items() if key != "at"})
     return done
 
 
-def _try(done: dict[str, Any], name: str, act: Callable[[], Any]) -> None:
+def _attempt(done: dict[str, Any], name: str, act: Callable[[], Any]) -> None:
     try:
         done[name] = act()
     except (StoreError, OSError) as error:
         done[name] = None
         done["failures"].append(f"{name}: {error}")
-        log.error("housekeeping_failed", what=name, reason=str(error))
+        log.error("housekeeping_failed", step=name, reason=str(error))
 
 
 def _back_up(home: Home, config: RetentionSettings, now: float) -> str:
-    """Not at the price of a full disk: then the older copies have to do."""
+    """Copy the store; returns the copy's file name. Raises `StoreError` if the disk would become too full."""
     room = room_at(home.path)
     needed = home.store.stat().st_size + config.min_free_mb * MB
     if room is not None and room.free_bytes < needed:
         raise StoreError(
-            f"{home.path}: {room.free_bytes // MB} MB are free and a copy of the store needs "
-            f"{needed // MB}; free some disk space"
+            f"{home.path}: no backup was made: {room.free_bytes // MB} MB are free and {needed // MB} MB are "
+            "needed; free some disk space"
         )
     return backup.back_up(home.store, home.backups, now=now).path.name
 
 
-def _forget(home: Home, store: Store, config: RetentionSettings, now: float) -> int:
+def _delete_old_projects(home: Home, store: Store, config: RetentionSettings, now: float) -> int:
     before = now - config.days * DAY_S
     names = retention.expired(store, before, now=now)
     teams = [row["name"] for name in names for row in crew.team_of(store, name)]
@@ -84,15 +86,18 @@ def _forget(home: Home, store: Store, config: RetentionSettings, now: float) -> 
     return count
 
 
-def _known(store: Store) -> set[str]:
-    """File names of everyone who may still write: agents that are wanted, and the crew's own."""
+def _writers(store: Store) -> set[str]:
+    """Names of the processes whose files may still be written to: all agents, and the crew's own processes."""
     return {safe(row["name"]) for row in crew.all_agents(store)} | {"supervisor", "zygote", "crew", NAME}
 
 
-def remove_old_files(home: Home, config: RetentionSettings, known: set[str], *, now: float) -> int:
-    """Spilled outputs as old as archived projects may get, logs and windows nobody writes to; how many."""
+def remove_old_files(home: Home, config: RetentionSettings, writers: set[str], *, now: float) -> int:
+    """Delete old files of tool outputs, and old logs and windows that no process writes to; returns how many.
+
+    `writers` are the names of the processes that may still write. Long files of stderr are cut to their end.
+    """
     count = 0
-    for path in _old_files(home, config, known, now):
+    for path in _old_files(home, config, writers, now):
         path.unlink(missing_ok=True)
         count += 1
     for folder in sorted(home.outputs.glob("**/"), reverse=True):
@@ -100,21 +105,21 @@ def remove_old_files(home: Home, config: RetentionSettings, known: set[str], *, 
             folder.rmdir()
     for path in home.logs.glob("*.stderr"):
         if path.stat().st_size > config.log_mb * MB:
-            _keep_the_end(path)
+            _truncate_to_end(path)
     return count
 
 
-def _old_files(home: Home, config: RetentionSettings, known: set[str], now: float) -> Iterator[Path]:
+def _old_files(home: Home, config: RetentionSettings, writers: set[str], now: float) -> Iterator[Path]:
     for path in home.outputs.rglob("*"):
         if path.is_file() and _age_s(path, now) > config.days * DAY_S:
             yield path
     for path in home.logs.iterdir():
         is_rotated = path.suffix.lstrip(".").isdigit()
-        is_orphan = not is_rotated and path.stem not in known and not path.name.startswith(".")
+        is_orphan = not is_rotated and path.stem not in writers and not path.name.startswith(".")
         if path.is_file() and (is_rotated or is_orphan) and _age_s(path, now) > config.log_days * DAY_S:
             yield path
     for path in home.windows.rglob("*"):
-        if path.is_file() and _age_s(path, now) > config.log_days * DAY_S and path.stem not in known:
+        if path.is_file() and _age_s(path, now) > config.log_days * DAY_S and path.stem not in writers:
             yield path
 
 
@@ -122,8 +127,8 @@ def _age_s(path: Path, now: float) -> float:
     return now - path.lstat().st_mtime
 
 
-def _keep_the_end(path: Path) -> None:
-    """In place: whoever appends to it goes on at its new end."""
+def _truncate_to_end(path: Path) -> None:
+    """Cut the file in place, so that a process that has it open for appending continues at its new end."""
     with path.open("r+b") as file:
         file.seek(-STDERR_TAIL_BYTES, os.SEEK_END)
         tail = file.read()
@@ -132,16 +137,16 @@ def _keep_the_end(path: Path) -> None:
         file.write(tail)
 
 
-def _end_with_the_supervisor() -> None:
+def _exit_with_supervisor() -> None:
     sys.stdin.buffer.read()
-    os._exit(0)  # in the middle of anything: a copy or a batch that was not finished never was
+    os._exit(0)  # safe at any moment: an unfinished copy or batch counts as not done
 
 
 def main(home_path: str, config_json: str) -> None:
-    """Entry of the process. A second keeper of a home does nothing."""
+    """The process's entry point. Does nothing if another housekeeping process of this home is running."""
     from setproctitle import setproctitle
 
-    threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
+    threading.Thread(target=_exit_with_supervisor, daemon=True).start()
     setproctitle(f"nightcrew: {NAME}")
     os.nice(5)
     home, config = Home(Path(home_path)), Config.from_json(config_json)
@@ -151,7 +156,7 @@ def main(home_path: str, config_json: str) -> None:
     except ActorLocked:
         return
     try:
-        keep(home, config.retention, now=time.time())
+        run(home, config.retention, now=time.time())
     finally:
         os.close(lock)
 

@@ -1,0 +1,97 @@
+"""The agents' rows as the supervisor changes them: one function per change of a child's state.
+
+Each function commits a transaction of its own. All raise `StoreUnwritable` while the disk is full.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import psutil
+
+from actors.work import assignment
+from store import crew, incidents
+from store.engine import Store
+from store.states import Activity, AgentState
+
+
+def next_incarnation(store: Store, name: str, crashed: str | None) -> int:
+    """Write that a new incarnation of `name` is starting; returns its generation.
+
+    `crashed` is the reason of the crash that it follows. It is counted as a restart and recorded as an
+    incident. None for a start that follows no crash.
+    """
+    now = time.time()
+    # A start without a crash need not be synced: after a power failure no process of it is left.
+    with store.write(durable=crashed is not None) as tx:
+        generation = crew.next_generation(tx, name)
+        row = crew.agent(tx, name)
+        crew.change_agent(
+            tx,
+            name,
+            state=AgentState.STARTING.value,
+            reason=crashed,
+            restarts=row["restarts"] + (crashed is not None),
+            deadline_at=None,
+            activity=Activity.IDLE.value,
+        )
+        if crashed is not None:
+            incidents.record(
+                tx, "agent_restarted", now=now, agent=name, project=row["project"], reason=crashed
+            )
+    return generation
+
+
+def forked(store: Store, name: str, pid: int) -> None:
+    """Write the pid of the process, and when it started, so that a reused pid can be recognised."""
+    with store.write(durable=False) as tx:
+        crew.change_agent(tx, name, pid=pid, process_started_at=_started_at(pid))
+
+
+def ready(store: Store, name: str) -> None:
+    """Write that the child has recovered and takes messages."""
+    with store.write(durable=False) as tx:
+        crew.change_agent(tx, name, state=AgentState.RUNNING.value, ready_at=time.time(), reason=None)
+
+
+def backing_off(store: Store, name: str, reason: str) -> None:
+    """Write that the child crashed for `reason` and waits for its next start."""
+    with store.write() as tx:
+        crew.change_agent(tx, name, state=AgentState.BACKOFF.value, reason=reason, pid=None)
+
+
+def quarantined(store: Store, name: str, reason: str) -> None:
+    """Write the quarantine, notify the manager and people, and give the child's task to others."""
+    with store.write() as tx:
+        crew.change_agent(tx, name, state=AgentState.QUARANTINED.value, reason=reason, pid=None)
+        assignment.on_quarantine(tx, name, reason, now=time.time())
+
+
+def stopped(store: Store, name: str, reason: str) -> None:
+    """Write that the child has ended and is not started again."""
+    with store.write() as tx:
+        crew.change_agent(tx, name, state=AgentState.STOPPED.value, reason=reason, pid=None, deadline_at=None)
+
+
+def unresponsive(store: Store, row: dict[str, Any], reason: str) -> None:
+    """Record the incident of a child that was killed because it did nothing. `row`: its row before the kill."""
+    with store.write() as tx:
+        crew.change_agent(tx, row["name"], deadline_at=None)
+        incidents.record(
+            tx,
+            "agent_hung",
+            now=time.time(),
+            agent=row["name"],
+            project=row["project"],
+            activity=row["activity"],
+            since=row["activity_since"],
+            reason=reason,
+        )
+
+
+def _started_at(pid: int) -> float | None:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return None
