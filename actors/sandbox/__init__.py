@@ -1,27 +1,12 @@
-"""Commands of agents, confined.
+"""Run the agents' commands confined: no files but the worktree, no sockets, no network unless allowed.
 
-`choose()` turns a `SandboxPolicy` into a `Sandbox` that this machine can keep, or refuses with the fix;
-`self_test()` proves it from the inside; `run_command()` runs one command in it and gives a `CommandResult`.
-Everything a command started is dead when `run_command` returns.
+- `policy.py`: what is allowed (`SandboxPolicy`), a sandbox ready for use (`Sandbox`), what one command sees.
+- `choose.py`: turn a policy into a `Sandbox` that works on this machine, or raise with the remedy.
+- `run.py`: run one command within limits; `watch.py` reads its output and enforces the limits.
+- `launch/`: start the processes and end all of them. `backends/`: the rules of each kind of sandbox.
+- `selftest.py`: try every known way out from inside and report which ones are blocked.
+- `output.py`, `record.py`: a command's output and its exit record, which survive a killed agent.
+
+Imports only the standard library, psutil and `store.failpoints`. The one thing to know: when `run_command`
+returns, every process that the command started has ended.
 """
-
-from actors.sandbox.choose import choose
-from actors.sandbox.errors import SandboxError, SandboxFailed, SandboxUnavailable
-from actors.sandbox.policy import Sandbox, SandboxPolicy, View
-from actors.sandbox.run import CommandResult, run_command
-from actors.sandbox.selftest import Probe, SelfTestReport, self_test
-
-__all__ = [
-    "CommandResult",
-    "Probe",
-    "Sandbox",
-    "SandboxError",
-    "SandboxFailed",
-    "SandboxPolicy",
-    "SandboxUnavailable",
-    "SelfTestReport",
-    "View",
-    "choose",
-    "run_command",
-    "self_test",
-]

@@ -1,4 +1,4 @@
-"""From what is wished to what this machine can keep, or a refusal that names the fix."""
+"""Turn a policy into a sandbox that works on this machine, or raise an error that names the remedy."""
 
 from __future__ import annotations
 
@@ -35,12 +35,14 @@ def choose(
     probe: bool = True,
     environ: Mapping[str, str] | None = None,
 ) -> Sandbox:
-    """The sandbox for a policy. Raises SandboxUnavailable with the fix.
+    """The sandbox for a policy. Raises SandboxUnavailable with the remedy.
 
-    bubblewrap where it can run, else Landlock where the kernel has enough of it; sandbox-exec on macOS.
-    `unsafe` is the human's explicit wish to run without one. `probe=False` skips the trial run (about 10 ms)
-    for processes whose supervisor has already made it, unless it decides between two kinds. `environ` is the
-    host's environment.
+    bubblewrap if it works here, else Landlock if the kernel's version suffices; sandbox-exec on macOS.
+
+    - `unsafe`: the user passed `--unsafe`, so run commands without a sandbox.
+    - `probe=False` skips the trial run (about 10 ms), for processes whose supervisor has done it already. The
+      trial is made anyway if it decides between bubblewrap and Landlock.
+    - `environ`: the host's environment variables.
     """
     host = dict(os.environ if environ is None else environ)
     home = Path(host.get("HOME") or Path.home())
@@ -48,50 +50,50 @@ def choose(
         return _unconfined(policy, host, home)
     if policy.mode == "unsafe":
         raise SandboxUnavailable(
-            f"The configuration asks for no sandbox, but only `--unsafe` allows it. {_UNSAFE_HINT}"
+            f"The configuration sets mode 'unsafe', which also needs the option `--unsafe`. {_UNSAFE_HINT}"
         )
     _check(policy, home)
     if sys.platform == "darwin" and policy.mode in ("auto", "seatbelt"):
         return _seatbelt(policy, host, home)
     if policy.mode == "seatbelt":
-        raise SandboxUnavailable(f"sandbox-exec is part of macOS; this is {sys.platform}.")
+        raise SandboxUnavailable(f"Sandbox mode 'seatbelt' needs macOS; this is {sys.platform}.")
     if policy.mode == "landlock":
         return _landlock(policy, host, home)
-    lacking = landlock_lacks(policy)
+    problem = landlock_problem(policy)
     try:
-        return _bubblewrap(policy, host, home, probe=probe or (policy.mode == "auto" and lacking is None))
+        return _bubblewrap(policy, host, home, probe=probe or (policy.mode == "auto" and problem is None))
     except SandboxUnavailable as unavailable:
         if policy.mode == "bubblewrap":
             raise
-        if lacking is None:
+        if problem is None:
             return _landlock(policy, host, home)
-        raise SandboxUnavailable(f"{unavailable} Landlock can't stand in: {lacking}") from unavailable
+        raise SandboxUnavailable(f"{unavailable} Landlock cannot replace it: {problem}") from unavailable
 
 
-def landlock_lacks(policy: SandboxPolicy) -> str | None:
-    """Why Landlock can't keep this policy here, with the fix; None if it can."""
+def landlock_problem(policy: SandboxPolicy) -> str | None:
+    """Why Landlock cannot apply this policy on this machine, with the remedy; None if it can."""
     if not sys.platform.startswith("linux"):
-        return "it is part of Linux."
+        return f"it needs Linux; this is {sys.platform}."
     found = landlock.version()
     if found == 0:
         return (
-            "this kernel has it not, or switched off (boot with `lsm=landlock,...`; needs Linux 6.2), or the "
-            "container forbids it."
+            "this kernel lacks it (Linux 6.2 is needed), has it switched off (boot with `lsm=landlock,...`), "
+            "or the container forbids it."
         )
     if found < landlock.LEAST_VERSION:
-        return f"this kernel has version {found}; {landlock.LEAST_VERSION} is needed (Linux 6.2)."
+        return f"this kernel has version {found} of it; {landlock.LEAST_VERSION} (Linux 6.2) is needed."
     if landlock_filter(network=policy.network) is None:
-        return "the system calls of this processor are not known, so sockets could not be refused."
+        return "the system calls of this processor are unknown, so sockets could not be refused."
     if policy.unix_sockets:
-        return "it can't tell a command's own Unix sockets from the host's; turn `unix_sockets` off."
+        return "it cannot tell a command's own Unix sockets from the host's; turn `unix_sockets` off."
     return None
 
 
 def _landlock(policy: SandboxPolicy, host: Mapping[str, str], home: Path) -> Sandbox:
-    lacking = landlock_lacks(policy)
-    if lacking is not None:
-        raise SandboxUnavailable(f"Landlock can't confine commands: {lacking} {_UNSAFE_HINT}")
-    landlock.remove_left_scratches()
+    problem = landlock_problem(policy)
+    if problem is not None:
+        raise SandboxUnavailable(f"Landlock cannot confine commands: {problem} {_UNSAFE_HINT}")
+    landlock.remove_stale_scratches()
     covered = bubblewrap.covered_paths(policy, home)
     toolchains = tuple(str(path) for path in bubblewrap.toolchains(policy))
     grants = landlock.fixed_grants(covered, toolchains, network=policy.network)
@@ -104,7 +106,7 @@ def _landlock(policy: SandboxPolicy, host: Mapping[str, str], home: Path) -> San
 def _seatbelt(policy: SandboxPolicy, host: Mapping[str, str], home: Path) -> Sandbox:
     launcher = shutil.which(seatbelt.LAUNCHER)
     if launcher is None:
-        raise SandboxUnavailable(f"{seatbelt.LAUNCHER} is missing from this macOS. {_UNSAFE_HINT}")
+        raise SandboxUnavailable(f"{seatbelt.LAUNCHER} was not found on this Mac. {_UNSAFE_HINT}")
     covered = bubblewrap.covered_paths(policy, home)
     toolchains = tuple(str(path) for path in bubblewrap.toolchains(policy))
     environment, shell = _environment(policy, host), _shell("/bin:/usr/bin")
@@ -130,12 +132,12 @@ def _bubblewrap(policy: SandboxPolicy, host: Mapping[str, str], home: Path, *, p
         shell=_shell("/usr/bin:/bin:/usr/local/bin"),
     )
     if probe:
-        _try(sandbox)
+        _try_out(sandbox)
     return sandbox
 
 
 def _unconfined(policy: SandboxPolicy, host: Mapping[str, str], home: Path) -> Sandbox:
-    # The real HOME: nothing is hidden anyway, and toolchains live there.
+    # The real HOME: nothing is hidden anyway, and toolchains are found there.
     environment = command_environment(host, policy.environment, host.get("PATH", os.defpath), str(home))
     shell = _shell(host.get("PATH", os.defpath))
     environment["TMPDIR"] = host.get("TMPDIR", "/tmp")
@@ -147,25 +149,25 @@ def _check(policy: SandboxPolicy, home: Path) -> None:
         real = path.expanduser().resolve()
         if home.resolve().is_relative_to(real) or str(real) in ("/tmp", "/run", "/home", "/proc", "/dev"):
             raise SandboxUnavailable(
-                f"The sandbox's read-only path {path} would show commands everything in it, "
-                "your home's secrets or sockets included. Name the toolchains below it instead."
+                f"The sandbox's read-only path {path} would show commands everything in it, including the "
+                "secrets of your home or sockets. Name the toolchains below it instead."
             )
     if policy.network and policy.unix_sockets:
         raise SandboxUnavailable(
-            "The sandbox can't allow the network and Unix sockets together: commands would reach the host's "
+            "The sandbox cannot allow `network` and `unix_sockets` together: commands would reach the host's "
             "abstract sockets. Turn one of them off."
         )
 
 
 def _find_launcher(host: Mapping[str, str]) -> str:
     if not sys.platform.startswith("linux"):
-        raise SandboxUnavailable(f"There is no sandbox for {sys.platform} yet. {_UNSAFE_HINT}")
+        raise SandboxUnavailable(f"No sandbox is available for {sys.platform}. {_UNSAFE_HINT}")
     launcher = shutil.which("bwrap", path=host.get("PATH")) or shutil.which(
         "bwrap", path="/usr/bin:/usr/local/bin"
     )
     if launcher is None:
         raise SandboxUnavailable(
-            f"bubblewrap is missing, so commands can't be confined. {_INSTALL} {_UNSAFE_HINT}"
+            f"bubblewrap is not installed, so commands cannot be confined. {_INSTALL} {_UNSAFE_HINT}"
         )
     return launcher
 
@@ -176,8 +178,8 @@ def _version(launcher: str) -> tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def _try(sandbox: Sandbox) -> None:
-    """One command that does nothing, with all the real arguments."""
+def _try_out(sandbox: Sandbox) -> None:
+    """Run a command that does nothing, with all the real arguments. Raises SandboxUnavailable."""
     nothing = bubblewrap.view_arguments(sandbox, View(None))
     assert sandbox.launcher is not None
     answer = _run([sandbox.launcher, *sandbox.arguments, *nothing, sandbox.shell, "-c", ":"])
@@ -197,7 +199,7 @@ def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise SandboxUnavailable(f"bubblewrap could not be run: {error}. {_INSTALL}") from error
+        raise SandboxUnavailable(f"bubblewrap could not be started: {error}. {_INSTALL}") from error
 
 
 def _setting(path: str) -> str:
@@ -207,12 +209,12 @@ def _setting(path: str) -> str:
         return ""
 
 
-def _explain(complaint: str) -> str:
-    """What bubblewrap said, and the fix for the settings that are known to forbid it."""
-    said = f"bubblewrap can't make a sandbox here: {complaint}."
+def _explain(message: str) -> str:
+    """bubblewrap's own error message, and the remedy for the kernel settings that are known to forbid it."""
+    said = f"bubblewrap cannot make a sandbox here: {message}."
     if _setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1":
         return (
-            f"{said} Ubuntu's AppArmor setting blocks it. Allow bubblewrap by a profile: `printf "
+            f"{said} An AppArmor setting of Ubuntu forbids it. Allow bubblewrap with a profile: `printf "
             f"'{_APPARMOR_PROFILE}' | sudo tee /etc/apparmor.d/bwrap && sudo systemctl reload apparmor`, or "
             f"all programs: `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`. {_UNSAFE_HINT}"
         )

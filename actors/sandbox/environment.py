@@ -1,4 +1,4 @@
-"""The commands' environment: an allow-list, nothing inherited by default that could hold a secret."""
+"""The environment variables of commands: an allow-list, so that no secret is inherited by default."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FIXED = {
     "GIT_TERMINAL_PROMPT": "0",
     # `.git` is read-only: without this every `git status` would try to refresh the index.
     "GIT_OPTIONAL_LOCKS": "0",
-    # No `__pycache__` in worktrees, whole output when a command is killed.
+    # No `__pycache__` in worktrees, and no output lost in a buffer when a command is killed.
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
 }
 
 
 def base_python() -> str:
-    """The interpreter under the virtualenv: it starts without reading site-packages."""
+    """The interpreter that the virtualenv was made from: it starts without reading site-packages."""
     base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     return str(base.resolve()) if base.exists() else sys.executable
 
@@ -33,16 +33,16 @@ def base_python() -> str:
 def command_environment(
     environ: Mapping[str, str], extra_names: Iterable[str], path: str, home: str
 ) -> dict[str, str]:
-    """The whole environment of a command, made from the host's `environ`."""
+    """All variables of a command. `environ` is the host's; `extra_names` may be taken from it too."""
     kept = {name: environ[name] for name in (*INHERITED, *extra_names) if name in environ}
     return {"LANG": "C.UTF-8", **kept, **FIXED, "PATH": path, "HOME": home, "TMPDIR": "/tmp"}
 
 
 def search_path(host_path: str, toolchains: Iterable[Path], interpreter: Iterable[Path]) -> str:
-    """PATH inside: the host's entries that are visible there, the user's toolchains first.
+    """PATH inside the sandbox: those entries of the host's PATH that are visible there.
 
-    The interpreter's own folders come before the system's, so that `python` and `pytest` are the ones the
-    crew was installed with unless the user's toolchains bring others. Entries that lead nowhere are dropped.
+    Order: the user's toolchains, then `interpreter` (the `bin` folders of the Python that runs the crew, so
+    that `python` and `pytest` are its own unless a toolchain has others), then the system's folders.
     """
     roots = tuple(toolchains)
     entries = [Path(entry) for entry in host_path.split(":") if entry.startswith("/")]

@@ -1,20 +1,20 @@
-"""What can go wrong around a command, as opposed to inside it.
+"""Errors of the sandbox itself. How a command ended is a result, not an error.
 
 SandboxError
-├── SandboxUnavailable   this machine cannot confine commands; the text names the fix
-└── SandboxFailed        one command could not be set up, though the sandbox works in general
+├── SandboxUnavailable   this machine cannot confine commands
+└── SandboxFailed        the sandbox could not be set up for one command
 """
 
 from __future__ import annotations
 
 
 class SandboxError(Exception):
-    """Something about the sandbox itself, never about the command that ran in it."""
+    """The sandbox failed; says nothing about the command."""
 
 
 class SandboxUnavailable(SandboxError):
-    """Commands cannot be confined here. The text says why and what to do; work must not start."""
+    """This machine cannot confine commands. The text gives the cause and the remedy."""
 
 
 class SandboxFailed(SandboxError):
-    """The sandbox could not be set up for this one command; the command has not run."""
+    """The sandbox could not be set up for one command. That command has not run."""

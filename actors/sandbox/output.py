@@ -1,4 +1,4 @@
-"""A command's output: head and tail for the model, the whole in a spill file, live to a watcher."""
+"""A command's output: its head and tail for the model, all of it in a file, and live for the screen."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-# The watcher is a screen: past this it is only told that more follows.
+# The screen gets this much of one command; then a note that more follows.
 _LIVE_BYTES = 1024 * 1024
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_]|[ -/]+[0-~])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def plain(text: str) -> str:
-    """What a reader of the screen would have seen: no escape sequences, of progress lines the last state."""
+    """The text without escape sequences, and of each progress line (`\\r`) only the last state."""
     lines = _ESCAPES.sub("", text).split("\n")
     return _CONTROLS.sub("", "\n".join(_last_state(line) if "\r" in line else line for line in lines))
 
@@ -26,9 +26,10 @@ def _last_state(line: str) -> str:
 
 
 class OutputCapture:
-    """Takes a command's bytes as they come; memory stays small whatever it writes.
+    """Collects a command's output in bounded memory.
 
-    `feed` is called from one thread. The spill file is made at once, so it also survives the agent.
+    Call `feed` from one thread. The whole output (up to `spill_bytes`) goes to `spill_path` as it arrives, so
+    it survives a killed agent. `on_output` receives the decoded text live.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class OutputCapture:
     ) -> None:
         self.total_bytes = 0
         self._shown_chars = shown_chars
-        # A UTF-8 character has at most four bytes; escapes that get stripped need room too.
+        # A UTF-8 character has at most four bytes, and escape sequences that are removed need room too.
         self._keep_bytes = shown_chars * 4
         self._head = bytearray()
         self._tail = bytearray()
@@ -53,7 +54,7 @@ class OutputCapture:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, chunk: bytes) -> None:
-        """Account for the next bytes."""
+        """Add the next bytes of the output."""
         before = self.total_bytes
         self.total_bytes += len(chunk)
         if len(self._head) < self._keep_bytes:
@@ -68,13 +69,14 @@ class OutputCapture:
             self._on_output(self._decoder.decode(chunk) + more)
 
     def text(self) -> str:
-        """The plain text, its middle left out where it is longer than was asked for."""
+        """The plain text of at most `shown_chars` characters; a longer one loses its middle."""
         if self.total_bytes <= self._keep_bytes:
             return shorten(plain(self._head.decode("utf-8", "replace")), self._shown_chars, self._spill_path)
         head, tail = (plain(part.decode("utf-8", "replace")) for part in (self._head, self._tail))
         return _join(head, tail, self._shown_chars, f"{self.total_bytes:,} bytes in all", self._spill_path)
 
     def close(self) -> None:
+        """Close the file; a second call does nothing."""
         if self._spill is not None:
             os.close(self._spill)
             self._spill = None
@@ -89,7 +91,7 @@ class OutputCapture:
 
 
 def shorten(text: str, shown_chars: int, whole: Path | None) -> str:
-    """The text, or its head and tail with a line between that says what is missing and where it is."""
+    """The text; if it is too long, its head and tail and a line that names the file `whole`."""
     if len(text) <= shown_chars:
         return text
     return _join(text, text, shown_chars, f"{len(text):,} characters in all", whole)
@@ -102,7 +104,7 @@ def _join(head: str, tail: str, shown_chars: int, extent: str, whole: Path | Non
 
 
 def read_spilled(spill_path: Path, shown_chars: int) -> str:
-    """The same text as `OutputCapture.text` from the file that a run left behind; '' if there is none."""
+    """The text of a stored output, as `OutputCapture.text` returns it; empty if there is no file."""
     try:
         with spill_path.open("rb") as spilled:
             content = spilled.read()

@@ -1,4 +1,4 @@
-"""What commands may see, reach and use up: plain data, read once from the configuration."""
+"""What commands may see, reach and use up. Plain data, read once from the configuration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-# "auto" is the wish for the best that the machine can keep; a `Sandbox` is never "auto".
+# Only a policy can be "auto" (use the strongest sandbox that works here); a `Sandbox` never is.
 Mode = Literal["auto", "bubblewrap", "landlock", "seatbelt", "unsafe"]
 
 MIB = 1024 * 1024
@@ -15,13 +15,16 @@ GIB = 1024 * MIB
 
 @dataclass(frozen=True, slots=True)
 class SandboxPolicy:
-    """The wishes for all commands of a crew.
+    """The requested rules for all commands of a crew.
 
-    `read_only_paths` are toolchains below a hidden folder (`~/.pyenv`, `~/.cargo/bin`, a virtualenv); their
-    `bin` folders come first on PATH. `hidden_paths` (the crew's home) are covered even where they lie below a
-    visible root such as /opt. `environment` names further variables that commands may see. `unix_sockets`
-    lets commands make Unix sockets among themselves (multiprocessing's forkserver wants it); the host's stay
-    invisible, and together with `network` it is refused, as abstract ones would then be reachable.
+    - `read_only_paths`: toolchains below a hidden folder (`~/.pyenv`, `~/.cargo/bin`, a virtualenv). Their
+      `bin` folders come first on PATH.
+    - `hidden_paths`: hidden even below a visible root such as /opt. The crew's home is one.
+    - `environment`: names of further variables that commands inherit.
+    - `unix_sockets`: commands may make Unix sockets among themselves (multiprocessing's forkserver needs it).
+      Host sockets stay hidden. Refused together with `network`: the host's abstract sockets would be
+      reachable.
+    - `max_file_bytes` limits each file that a command writes; `max_spill_bytes` the stored copy of its output.
     """
 
     mode: Mode = "auto"
@@ -39,11 +42,14 @@ class SandboxPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """A policy that this machine can keep, with everything that is the same for all commands worked out.
+    """A policy that works on this machine, with everything computed that is the same for all commands.
 
-    Made by `choose()`; plain data, so it can be handed to a forked or spawned child. `arguments` are
-    bubblewrap's fixed ones (for Landlock: what may be read), `covered` paths hidden below visible roots,
-    `toolchains` shown below hidden ones. `environment` is the commands' whole one.
+    Made by `choose()`. Plain data, so a child process can inherit or unpickle it.
+
+    - `launcher`: the program that confines; None means that commands run unconfined.
+    - `arguments`: bubblewrap's fixed arguments, or for Landlock the paths that commands may read.
+    - `covered`: paths hidden below visible roots. `toolchains`: paths shown below hidden ones.
+    - `environment`: all variables of every command.
     """
 
     policy: SandboxPolicy
@@ -58,13 +64,13 @@ class Sandbox:
 
     @property
     def confines(self) -> bool:
-        """Whether commands are held at all; False only after an explicit `--unsafe`."""
+        """Whether commands are confined; False only after an explicit `--unsafe`."""
         return self.launcher is not None
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one command sees of the crew's files: its worktree (None: no files), and what it may only read."""
+    """The crew's files that one command sees: its worktree (None: no files) and paths it may only read."""
 
     worktree: Path | None
     writable: bool = True

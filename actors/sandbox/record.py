@@ -1,8 +1,10 @@
-"""The exit record of a command: what is still known about it when its agent was killed.
+"""The exit record of a command: how it ended, readable even if its agent was killed meanwhile.
 
-Two files beside the spilled output, in a folder that commands can't write. `<call>.status` is appended to
-while the command lives: "started" by us before it may run, its exit code by bubblewrap itself, outside of the
-sandbox. `<call>.exit.json` is the whole result, put there in one go when everything is known.
+Two files beside the stored output, in a folder that commands cannot write:
+
+- `<call>.status` grows while the command runs. We append "started" before the command may run. The sandbox's
+  launcher appends the exit code, from outside of the sandbox.
+- `<call>.exit.json` is the complete result, written atomically at the end.
 """
 
 from __future__ import annotations
@@ -22,7 +24,11 @@ _KEPT_CALLS = 100
 
 @dataclass(frozen=True, slots=True)
 class ExitRecord:
-    """How a command ended. `exit_code` is None if we killed it, `killed_for` says why; seconds, bytes."""
+    """How a command ended.
+
+    `exit_code` is None if we killed it; `killed_for` is the reason. `duration_s` and `total_bytes` (of output)
+    are None if the agent was killed before the end.
+    """
 
     exit_code: int | None
     killed_for: str | None
@@ -31,13 +37,13 @@ class ExitRecord:
 
     @property
     def signal(self) -> int | None:
-        """The signal it died of, by the shell's convention of 128 + number."""
+        """The signal that ended the command, from the shell's convention of exit code 128 + number."""
         return self.exit_code - 128 if self.exit_code is not None and 128 < self.exit_code <= 192 else None
 
 
 @dataclass(frozen=True, slots=True)
 class RecordFiles:
-    """The three files of one call."""
+    """The paths of one call's files: its status, its complete record and its output."""
 
     status: Path
     final: Path
@@ -45,34 +51,35 @@ class RecordFiles:
 
     @staticmethod
     def of(spill_dir: Path, call_id: str) -> RecordFiles:
+        """The files of `call_id`, whose characters are made fit for a file name."""
         name = re.sub(r"[^A-Za-z0-9._-]", "_", call_id).lstrip(".")[:100]
         if name != call_id:
-            # Two ids must not share files only because they look alike when made fit for a name.
+            # Two ids that become equal as file names must not share files.
             name = f"{name}-{hashlib.sha256(call_id.encode()).hexdigest()[:8]}"
         return RecordFiles(
             spill_dir / f"{name}.status", spill_dir / f"{name}.exit.json", spill_dir / f"{name}.out"
         )
 
     def open_status(self) -> int:
-        """A new status file, open for appending. What an earlier run of the call left is dropped."""
+        """Create an empty status file and return its descriptor; an earlier run's record is deleted."""
         self.final.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         return os.open(self.status, flags, 0o600)
 
     def write_final(self, record: ExitRecord) -> None:
-        """Whole or not at all."""
+        """Store the complete record atomically."""
         draft = self.final.with_name(f"{self.final.name}.draft")
         draft.write_text(json.dumps(asdict(record)), encoding="utf-8")
         draft.replace(self.final)
 
 
-def note(status_fd: int, facts: Mapping[str, Any]) -> None:
-    """Append facts to a status file, in one write."""
+def append_status(status_fd: int, facts: Mapping[str, Any]) -> None:
+    """Append `facts` to a status file as one JSON line, in a single write."""
     os.write(status_fd, json.dumps(facts).encode() + b"\n")
 
 
 def read_record(files: RecordFiles) -> ExitRecord | None:
-    """How the call ended, as far as it was seen; None if its end was not seen (or it never ran)."""
+    """How the call ended, as far as it was recorded; None if no end was recorded or it never ran."""
     with suppress(OSError, ValueError, TypeError):
         return ExitRecord(**json.loads(files.final.read_text(encoding="utf-8")))
     facts = read_status(files)
@@ -84,13 +91,13 @@ def read_record(files: RecordFiles) -> ExitRecord | None:
 
 
 def read_status(files: RecordFiles) -> dict[str, Any]:
-    """All facts of the status file; a line torn by the crash is left out. Empty if there is no file."""
+    """All facts of the status file, without a line that a crash cut off; empty if there is no file."""
     facts: dict[str, Any] = {}
     try:
         content = files.status.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return facts
-    # bubblewrap may break its documents over lines, so they are read one after the other.
+    # bubblewrap may spread a JSON document over several lines, so parse documents, not lines.
     decoder, position = json.JSONDecoder(), 0
     while (start := content.find("{", position)) >= 0:
         try:
@@ -102,7 +109,7 @@ def read_status(files: RecordFiles) -> dict[str, Any]:
 
 
 def prune(spill_dir: Path, keep: int = _KEPT_CALLS) -> None:
-    """Drop the oldest calls' files; called now and then by whoever owns the folder."""
+    """Delete the files of all but the newest `keep` calls."""
     try:
         found = sorted(spill_dir.glob("*.status"), key=lambda path: path.stat().st_mtime_ns)
     except OSError:

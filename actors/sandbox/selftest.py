@@ -1,4 +1,4 @@
-"""Proof instead of belief: a program inside the sandbox tries every demonstrated way out, and we look."""
+"""Test the sandbox: a program inside tries every known way out, and we check from outside what it reached."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ import psutil
 from actors.sandbox.backends import landlock
 from actors.sandbox.environment import FIXED, INHERITED, base_python
 from actors.sandbox.errors import SandboxFailed
-from actors.sandbox.launch import MARK
+from actors.sandbox.launch.marks import MARK_VARIABLE
 from actors.sandbox.policy import Sandbox
 from actors.sandbox.run import run_command
 
 _TIMEOUT_S = 20.0
 _WRITES = frozenset({"write_home", "write_outside", "write_system"})
 
-# Runs inside; gets its targets as JSON in argv[1], prints what it could do. No imports that cost time.
+# Runs inside the sandbox. Reads its targets as JSON from argv[1] and prints what it could do.
 _PROBE = r"""
 import json, os, socket, sys, time
 t = json.loads(sys.argv[1])
@@ -72,9 +72,9 @@ attempt("abstract_socket", lambda: connect(socket.AF_UNIX, "\0" + t["token"]))
 if t["tmux"]:
     attempt("tmux", lambda: connect(socket.AF_UNIX, t["tmux"]))
 attempt("localhost_tcp", lambda: connect(socket.AF_INET, ("127.0.0.1", t["port"])))
-# Opened, not written: as root an open one could give a command the whole machine.
+# Only opened: as root a command that writes here could take over the machine.
 attempt("kernel_settings", lambda: os.close(os.open("/proc/sys/kernel/core_pattern", os.O_WRONLY)))
-if t["pid"] > 20:  # below, the namespace has processes of its own with these numbers
+if t["pid"] > 20:  # below, the namespace has processes of its own with the same ids
     attempt("see_processes", lambda: open("/proc/%d/cmdline" % t["pid"]).read())
     attempt("signal_processes", lambda: os.kill(t["pid"], 0))
 attempt("survivor", survive)
@@ -84,7 +84,7 @@ print(json.dumps({"seen": seen, "environment": sorted(os.environ)}))
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One way out that was tried: `blocked` is what was observed, `required` what the policy demands."""
+    """One way out that was tried. `blocked`: what was observed. `required`: whether it has to be blocked."""
 
     name: str
     blocked: bool
@@ -94,7 +94,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class SelfTestReport:
-    """What was observed. `holds` is True only if commands run at all and every required probe was blocked."""
+    """The result. `holds` is True only if commands run at all and every required probe was blocked."""
 
     mode: str
     at: str
@@ -104,7 +104,7 @@ class SelfTestReport:
     error: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """For the store, `status --json` and the report."""
+        """The report as JSON values, for the store, `status --json` and the morning report."""
         return {**asdict(self), "probes": [asdict(probe) for probe in self.probes]}
 
     @property
@@ -121,9 +121,10 @@ class SelfTestReport:
 def self_test(
     sandbox: Sandbox, *, home: Path | None = None, tmux_socket: Path | None = None
 ) -> SelfTestReport:
-    """Try to get out, from inside, and report what happened. Under a second; leaves nothing behind.
+    """Try every way out and report which are blocked. Takes less than a second; removes what it creates.
 
-    `home` (default: the user's) gets a canary for the moment; `tmux_socket` is the crew's, tried if there.
+    `home` (default: the user's) gets a file that the program tries to read. `tmux_socket` is the crew's; the
+    program tries to connect to it if it exists.
     """
     started = time.monotonic()
     at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -136,52 +137,79 @@ def self_test(
     return SelfTestReport(sandbox.mode, at, duration_ms, holds and sandbox.confines, probes, error)
 
 
+@dataclass(frozen=True, slots=True)
+class _Targets:
+    """What the program inside tries to reach, on the host. `token` is unique to this self-test."""
+
+    token: str
+    canary: Path
+    outside: Path
+    socket: str
+    port: int
+    tmux: str
+
+    def writes(self) -> dict[str, Path]:
+        """The files that the program tries to write, by the name of the probe."""
+        return {
+            "write_home": self.canary.parent / f".{self.token}-written",
+            "write_outside": self.outside / "written",
+            "write_system": Path("/usr") / self.token,
+        }
+
+    def as_json(self) -> str:
+        """The targets as the program reads them."""
+        writes = self.writes()
+        return json.dumps(
+            {
+                "token": self.token,
+                "canary": str(self.canary),
+                "home_target": str(writes["write_home"]),
+                "outside_target": str(writes["write_outside"]),
+                "socket": self.socket,
+                "port": self.port,
+                "tmux": self.tmux,
+                "pid": os.getpid(),
+            }
+        )
+
+
 def _observe(sandbox: Sandbox, home: Path, tmux_socket: Path | None) -> tuple[Probe, ...]:
     token = f"nightcrew-{secrets.token_hex(8)}"
     with ExitStack() as stack:
         worktree = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nightcrew-selftest-")))
         outside = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nightcrew-selftest-")))
-        for part in (".git/objects", ".git/refs"):
-            (worktree / part).mkdir(parents=True)
-        # Not in the top folder, where Landlock lets commands make nothing new.
-        (worktree / "part").mkdir()
-        (worktree / ".git/HEAD").write_text("ref: refs/heads/main\n")
+        _fill_worktree(worktree)
         canary = stack.enter_context(_canary(home, outside, token))
-        pathname = stack.enter_context(_listener(socket.AF_UNIX, str(outside / "socket")))
+        listener = stack.enter_context(_listener(socket.AF_UNIX, str(outside / "socket")))
         stack.enter_context(_listener(socket.AF_UNIX, f"\0{token}"))
         tcp = stack.enter_context(_listener(socket.AF_INET, ("127.0.0.1", 0)))
-        targets = {
-            "token": token,
-            "canary": str(canary),
-            "home_target": str(canary.parent / f".{token}-written"),
-            "outside_target": str(outside / "written"),
-            "socket": pathname.getsockname(),
-            "port": tcp.getsockname()[1],
-            "tmux": str(tmux_socket) if tmux_socket is not None and tmux_socket.exists() else "",
-            "pid": os.getpid(),
-        }
-        words = [base_python(), "-I", "-S", "-c", _PROBE, json.dumps(targets)]
+        tmux = str(tmux_socket) if tmux_socket is not None and tmux_socket.exists() else ""
+        targets = _Targets(token, canary, outside, listener.getsockname(), tcp.getsockname()[1], tmux)
+        words = [base_python(), "-I", "-S", "-c", _PROBE, targets.as_json()]
         result = run_command(sandbox, words, worktree=worktree, timeout_s=_TIMEOUT_S, shown_chars=100_000)
-        survivors = _end_survivors(token)
-        # What counts is whether it came out: the sandbox's own home and /tmp may be written.
-        targets_written = {
-            "write_home": Path(str(targets["home_target"])),
-            "write_outside": outside / "written",
-            "write_system": Path("/usr") / token,
-        }
-        arrived = {name for name, path in targets_written.items() if path.exists()}
-        for path in targets_written.values():
+        survivors = _kill_survivors(token)
+        # What counts is what reached the host: the sandbox's private home and /tmp are writable.
+        written = {name for name, path in targets.writes().items() if path.exists()}
+        for path in targets.writes().values():
             with suppress(OSError):
                 path.unlink()
         if not (worktree / "part/inside").is_file():
             raise ValueError(
-                f"the probe did not run (exit {result.exit_code}): {result.output.strip()[-500:]}"
+                f"the test program did not run (exit code {result.exit_code}): {result.output.strip()[-500:]}"
             )
-    return _judge(sandbox, json.loads(result.output), survivors, arrived)
+    return _judge(sandbox, json.loads(result.output), survivors, written)
+
+
+def _fill_worktree(worktree: Path) -> None:
+    for part in (".git/objects", ".git/refs"):
+        (worktree / part).mkdir(parents=True)
+    (worktree / ".git/HEAD").write_text("ref: refs/heads/main\n")
+    # The program writes into this folder, because under Landlock it cannot write into the top folder.
+    (worktree / "part").mkdir()
 
 
 def _known_open(sandbox: Sandbox) -> set[str]:
-    """What the policy itself opens, or this kind of sandbox is known not to hold."""
+    """The ways out that the policy itself opens or that this kind of sandbox is known not to block."""
     known = {"localhost_tcp"} if sandbox.policy.network else set()
     if sandbox.mode in ("landlock", "seatbelt"):
         known |= landlock.KNOWN_OPEN
@@ -190,40 +218,39 @@ def _known_open(sandbox: Sandbox) -> set[str]:
     return known
 
 
-def _judge(sandbox: Sandbox, answer: dict[str, Any], survivors: int, arrived: set[str]) -> tuple[Probe, ...]:
-    """`arrived` are the writes that were found on the host, `survivors` the processes."""
+def _judge(sandbox: Sandbox, answer: dict[str, Any], survivors: int, written: set[str]) -> tuple[Probe, ...]:
+    """The probes, from the program's answer and from what was found on the host after its end.
+
+    `survivors`: how many of its processes were still running. `written`: the writes that reached the host.
+    """
     seen: dict[str, dict[str, Any]] = answer["seen"]
     del seen["write_worktree"]
-    lasted = seen.pop("survivor")
+    survivor = seen.pop("survivor")
     for name in _WRITES & set(seen):
-        seen[name]["done"] = name in arrived
+        seen[name]["done"] = name in written
     reachable = _known_open(sandbox)
     probes = [
         Probe(name, not fact["done"], name not in reachable, fact["detail"]) for name, fact in seen.items()
     ]
     probes.append(
-        Probe("survivor", survivors == 0, True, f"{lasted['detail']}, {survivors} alive after the command")
+        Probe("survivor", survivors == 0, True, f"{survivor['detail']}, {survivors} running after its end")
     )
-    allowed = {
-        *INHERITED,
-        *FIXED,
-        *sandbox.policy.environment,
-        *landlock.CACHE_NAMES,
-        "PATH",
-        "HOME",
-        "TMPDIR",
-    }
-    # What the shell or the launcher sets by itself is theirs to tell.
-    leaked = sorted(set(answer["environment"]) - allowed - {"PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE", MARK})
+    leaked = sorted(set(answer["environment"]) - _allowed_variables(sandbox))
     probes.append(
         Probe("environment", not leaked, True, f"not on the allow-list: {', '.join(leaked) or 'none'}")
     )
     return tuple(probes)
 
 
+def _allowed_variables(sandbox: Sandbox) -> set[str]:
+    ours = {*INHERITED, *FIXED, *sandbox.policy.environment, *landlock.CACHE_NAMES, "PATH", "HOME", "TMPDIR"}
+    set_by_shell_or_launcher = {"PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE", MARK_VARIABLE}
+    return ours | set_by_shell_or_launcher
+
+
 @contextmanager
 def _canary(home: Path, fallback: Path, token: str) -> Iterator[Path]:
-    """A file in the user's home that no command may read; elsewhere if the home can't be written."""
+    """A file in the user's home that no command may read; in `fallback` if the home is not writable."""
     path = home / f".{token}"
     try:
         path.touch(mode=0o600, exist_ok=False)
@@ -244,8 +271,8 @@ def _listener(family: int, address: str | tuple[str, int]) -> Iterator[socket.so
         yield listener
 
 
-def _end_survivors(token: str) -> int:
-    """How many processes of the probe are alive after it; they are ended."""
+def _kill_survivors(token: str) -> int:
+    """Kill the program's processes that are still running; returns how many there were."""
     alive = 0
     for process in psutil.process_iter():
         with suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""What a command uses now, over all of its processes, and the machine's boot for judging old evidence."""
+"""The processes and the memory that a command uses, and an id of the machine's current boot."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import psutil
 
 
 class UsageMeter:
-    """Counts a command's processes and memory from its first process.
+    """Measures all processes that descend from a command's first process.
 
-    With a process namespace the sandbox's own /proc is read through `/proc/PID/root`: it lists nothing else,
-    so this costs little however busy the machine is, and no daemon can leave it. Without one psutil walks the
-    tree.
+    With a process namespace it reads the sandbox's own /proc through `/proc/PID/root`. That lists only the
+    command's processes, daemons included, so the cost does not depend on how busy the machine is. Without a
+    namespace psutil walks the process tree.
     """
 
     def __init__(self, root_pid: int, *, namespaced: bool) -> None:
@@ -23,14 +23,14 @@ class UsageMeter:
         self._proc = Path(f"/proc/{root_pid}/root/proc") if namespaced else None
 
     def has_more_than(self, most: int) -> bool:
-        """Whether there are more processes. Stops counting there: a fork bomb can outgrow its listing."""
+        """Whether there are more than `most` processes. Stops counting there: a fork bomb never ends."""
         if self._proc is not None:
             with suppress(OSError):
                 return len(_pids(self._proc, most + 1)) > most
         return len(self._tree()) > most
 
     def memory_bytes(self) -> int:
-        """Private memory of all, plus the largest shared mapping once (forked workers share theirs)."""
+        """The private memory of all processes, plus the largest shared one once (forked workers share)."""
         if self._proc is not None:
             with suppress(OSError):
                 sizes = [_private_and_shared(self._proc / pid / "status") for pid in _pids(self._proc)]
@@ -66,7 +66,7 @@ def _private_and_shared(status: Path) -> tuple[int, int]:
 
 
 def boot_id() -> str:
-    """The same until the machine restarts: unsynced files can be trusted only within one boot."""
+    """An id that changes when the machine restarts: unsynced files can be trusted only within one boot."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from actors.model.protocol import Parameter, ToolSpec
-from actors.sandbox.launch import end_unconfined
+from actors.sandbox.launch.marks import kill_marked
 from actors.sandbox.output import read_spilled
 from actors.sandbox.policy import GIB, SandboxPolicy
 from actors.sandbox.record import ExitRecord, RecordFiles, prune, read_record, read_status
@@ -83,7 +83,7 @@ class Shell:
         files = RecordFiles.of(context.spill_dir, context.call_id)
         if not context.sandbox.confines:
             # Nothing ended it with its agent, so it may even be running still.
-            end_unconfined(str(files.status))
+            kill_marked(str(files.status))
         record = read_record(files)
         output = read_spilled(files.output, context.limits.max_output_chars)
         if record is not None and record.total_bytes is not None:

@@ -1,8 +1,11 @@
-"""bubblewrap's command line: an allow-list root, private everything else, and one worktree.
+"""bubblewrap's command line: system folders read-only, one worktree, everything else private and empty.
 
-What was demonstrated and shaped this: `--ro-bind / /` leaves pathname sockets open (tmux ran code on the
-host); run by root, bubblewrap 0.8 leaves /proc/sys writable (a command set the host's core_pattern), hence
-the read-only remount; `--disable-userns` needs `--unshare-user`.
+Why it is not simpler (each was demonstrated):
+
+- `--ro-bind / /` leaves Unix sockets reachable: a command ran code on the host through tmux's.
+- Run by root, bubblewrap 0.8 leaves /proc/sys writable: a command set the host's core_pattern. Hence the
+  read-only remount of /proc.
+- `--disable-userns` needs `--unshare-user`.
 """
 
 from __future__ import annotations
@@ -14,21 +17,21 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from actors.sandbox.environment import PRIVATE_HOME
+from actors.sandbox.git_paths import git_paths
 from actors.sandbox.policy import Sandbox, SandboxPolicy, View
-from actors.sandbox.repository import git_paths
 
 _ROOTS = ("/usr", "/opt", "/nix/store", "/gnu/store")
-_MAYBE_LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_ROOTS_OR_LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 
 
 def fixed_arguments(policy: SandboxPolicy, version: tuple[int, int]) -> tuple[str, ...]:
-    """Everything that is the same for all commands, up to but without the worktree."""
+    """The arguments that are the same for all commands. `version` is bubblewrap's, as (major, minor)."""
     arguments = ["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     if version >= (0, 8):
         arguments.append("--disable-userns")
     if not policy.network:
         arguments.append("--unshare-net")
-    # --new-session: no TIOCSTI into the terminal from which the crew was started.
+    # --new-session: without it a command could type into the terminal that started the crew (TIOCSTI).
     arguments += ["--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     for root in _ROOTS:
         arguments += ["--ro-bind-try", root, root]
@@ -37,15 +40,16 @@ def fixed_arguments(policy: SandboxPolicy, version: tuple[int, int]) -> tuple[st
     arguments += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"]
     for folder in ("/dev/shm", "/tmp", "/home", *(["/root"] if os.getuid() == 0 else [])):
         arguments += [*_size(policy.memory_bytes // 2, version), "--tmpfs", folder]
-    # /run and /root as empty folders: each mount costs 0.1 ms of every command.
+    # Plain folders for /run and /root: a mount would cost every command 0.1 ms.
     arguments += ["--dir", "/run", "--dir", "/root", "--symlink", "/tmp", "/var/tmp", "--dir", PRIVATE_HOME]
     return tuple(arguments)
 
 
 def view_arguments(sandbox: Sandbox, view: View) -> list[str]:
-    """What covers and extends the fixed part: toolchains, the worktree, git's folders; and where to start.
+    """The arguments of one command, after the fixed ones: covers, toolchains, worktree, git folders, cwd.
 
-    Looked up for each command: bubblewrap fails on a mount point that an upgrade took away in the night.
+    Paths are checked anew for each command: bubblewrap fails if a mount point is missing, which an upgrade of
+    the system may have removed.
     """
     arguments = _covers(sandbox.covered)
     for tools in sandbox.toolchains:
@@ -54,7 +58,7 @@ def view_arguments(sandbox: Sandbox, view: View) -> list[str]:
     if worktree is not None:
         arguments += _worktree_arguments(worktree, writable=view.writable)
     arguments += _read_only(path.resolve() for path in view.read_only)
-    # The root itself is bubblewrap's own tmpfs: a file written to /x must fail, not vanish.
+    # The root is bubblewrap's own tmpfs: writing a file to / must fail instead of losing the file silently.
     return [*arguments, "--remount-ro", "/", "--chdir", str(worktree or "/tmp")]
 
 
@@ -69,7 +73,7 @@ def _worktree_arguments(worktree: Path, *, writable: bool) -> list[str]:
 def _covers(paths: Iterable[str]) -> list[str]:
     arguments: list[str] = []
     for path in paths:
-        if os.path.isdir(path):  # noqa: PTH112 - a dozen at every command
+        if os.path.isdir(path):  # noqa: PTH112 - a dozen calls per command; pathlib is slower
             arguments += ["--tmpfs", path]
         elif os.path.lexists(path):
             arguments += ["--ro-bind", "/dev/null", path]
@@ -77,41 +81,41 @@ def _covers(paths: Iterable[str]) -> list[str]:
 
 
 def system_roots() -> tuple[str, ...]:
-    """Those of the visible roots that are folders here and not links into another."""
-    return tuple(p for p in (*_ROOTS, *_MAYBE_LINKS) if Path(p).is_dir() and not Path(p).is_symlink())
+    """Those visible roots that are folders on this machine, not symbolic links."""
+    return tuple(p for p in (*_ROOTS, *_ROOTS_OR_LINKS) if Path(p).is_dir() and not Path(p).is_symlink())
 
 
 def toolchains(policy: SandboxPolicy) -> tuple[Path, ...]:
-    """The policy's own read-only folders and, where hidden, the interpreter that runs the crew."""
+    """The policy's read-only folders, and the crew's own Python if it lies in a hidden folder."""
     interpreter = [p for p in interpreter_prefixes() if not _is_visible(p)]
     given = [path.expanduser().absolute() for path in policy.read_only_paths]
     return tuple(dict.fromkeys([*interpreter, *given]))
 
 
 def interpreter_prefixes() -> tuple[Path, ...]:
-    """The virtualenv (if any), then the Python under it."""
+    """The folders of the virtualenv (if any) and of the Python that it was made from."""
     base = Path(sys.base_prefix)
-    # Both names of the base where one is a link: the virtualenv may lead through either.
+    # The base under both names if one is a symbolic link: the virtualenv may use either.
     return tuple(dict.fromkeys((Path(sys.prefix), base, base.resolve())))
 
 
 def _is_visible(path: Path) -> bool:
-    return any(path.is_relative_to(root) for root in (*_ROOTS, *_MAYBE_LINKS))
+    return any(path.is_relative_to(root) for root in (*_ROOTS, *_ROOTS_OR_LINKS))
 
 
 def covered_paths(policy: SandboxPolicy, home: Path) -> tuple[str, ...]:
-    """What to hide although a visible root contains it, such as a service user's home below /opt."""
+    """Paths to hide although a visible root contains them, such as a service user's home below /opt."""
     hidden = [path.expanduser().resolve() for path in (home, *policy.hidden_paths)]
     below = [str(path) for path in hidden if _is_visible(path) and str(path) not in _ROOTS]
     return (*dict.fromkeys(below), *_private_settings())
 
 
 def _private_settings() -> list[str]:
-    """For root: what in /etc not everyone may read (password hashes, keys); others can't read it anyway."""
+    """As root: the entries of /etc that not everyone may read (password hashes, keys). Otherwise none."""
     found: list[str] = []
     for folder, names, files in os.walk("/etc") if os.getuid() == 0 else ():
         for name in [*names, *files]:
-            path = os.path.join(folder, name)  # noqa: PTH118 - thousands of them at every start
+            path = os.path.join(folder, name)  # noqa: PTH118 - thousands of calls at every start; pathlib is slower
             mode = os.lstat(path).st_mode
             if (stat.S_ISDIR(mode) and not mode & 0o005) or (stat.S_ISREG(mode) and not mode & 0o004):
                 found.append(path)
@@ -121,7 +125,7 @@ def _private_settings() -> list[str]:
 
 
 def _resolver(policy: SandboxPolicy) -> list[str]:
-    """/etc/resolv.conf is often a link into /run, which is empty inside."""
+    """/etc/resolv.conf is often a symbolic link into /run, which is empty inside: show its target."""
     real = Path("/etc/resolv.conf").resolve()
     if not policy.network or real.is_relative_to("/etc"):
         return []
@@ -130,7 +134,7 @@ def _resolver(policy: SandboxPolicy) -> list[str]:
 
 def _system_links() -> list[str]:
     arguments: list[str] = []
-    for path in _MAYBE_LINKS:
+    for path in _ROOTS_OR_LINKS:
         if Path(path).is_symlink():
             arguments += ["--symlink", str(Path(path).readlink()), path]
         elif Path(path).is_dir():

@@ -1,22 +1,20 @@
-"""Landlock: confinement for machines where bubblewrap can't run, made of rules instead of namespaces.
+"""Landlock: confines commands by kernel rules, for machines where bubblewrap's namespaces are not allowed.
 
-Files are an allow-list as with bubblewrap, Unix sockets (and without the network all sockets) are refused by
-seccomp, processes end with their launcher (`confine.py`). What is weaker, or in the way:
+Files are an allow-list as with bubblewrap. seccomp refuses Unix sockets, and all sockets if the policy allows
+no network. All processes end with their launcher (`launch/confine.py`). Differences from bubblewrap:
 
-- Rules only add. A folder that was granted can't have an exception below, so the worktree's top folder itself
-  is readable only and what is in it is granted entry by entry, except `.git`. Thus `.git` can't be written,
-  removed, renamed, replaced or linked (its folder grants no REMOVE, MAKE or REFER), but commands can't make,
-  remove or rename other entries of the top folder either. The file tools can; what they make is granted to
-  the next command.
-- Names, sizes and times of all files, and the command lines of all processes, can be seen (not their memory,
-  environment or open files). There is no process or IPC namespace: no shared memory, no semaphores, no
-  pseudo-terminals, since granting them would grant the host's.
-- Below version 6 (Linux 6.12) commands may send signals to the user's other processes.
-- /tmp is the host's and closed: TMPDIR and HOME name a private folder, on disk and thus bounded by the
-  limit on single files only.
-- Without the network there is no loopback either. With it, everything that the machine reaches is reachable.
+- Rules can only add rights, so nothing below a granted folder can be excepted. Therefore the worktree's top
+  folder is read-only and its entries are granted one by one, except `.git`. So no command can write, remove,
+  rename, replace or link `.git`, but neither can it create, remove or rename other entries of the top folder.
+  The file tools can; the next command is granted what they made.
+- Commands see names, sizes and times of all files and the command lines of all processes (but not their
+  memory, environment or open files). There is no process or IPC namespace. Shared memory, semaphores and
+  pseudo-terminals are refused, because granting them would grant the host's.
+- Below version 6 (Linux 6.12) commands can send signals to the user's other processes.
+- The host's /tmp is closed. TMPDIR and HOME are a private folder on disk, limited only per file.
+- Without `network` there is no loopback either. With it, everything is reachable that the machine reaches.
 
-Version 3 (Linux 6.2) is the least: before it, truncating any file of the user was not held.
+Version 3 (Linux 6.2) is required: older ones cannot forbid truncating any file of the user.
 """
 
 from __future__ import annotations
@@ -27,19 +25,19 @@ import os
 import resource
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from actors.sandbox.backends.bubblewrap import system_roots
 from actors.sandbox.backends.seccomp import landlock_filter
+from actors.sandbox.git_paths import git_paths
 from actors.sandbox.policy import Sandbox, View
-from actors.sandbox.repository import git_paths
 
 LEAST_VERSION = 3
 SIGNALS_VERSION = 6
-# What the self-test finds open in this mode and the policy does not demand.
+# Ways out that stay open in this mode; the self-test does not require them to be blocked.
 KNOWN_OPEN = frozenset({"see_socket", "see_processes"})
 
 _CREATE_RULESET, _ASK_VERSION = 444, 1
@@ -53,14 +51,15 @@ _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _BIND_TCP, _CONNECT_TCP = 1, 2
 _SCOPE_ABSTRACT, _SCOPE_SIGNAL = 1, 2
 _SCRATCH = "nightcrew-command-"
-# RLIMIT_NPROC counts all of the user's tasks here, not only the command's: a backstop behind the watcher.
+# RLIMIT_NPROC counts all tasks of the user here, so leave room for them. `CommandWatch` is the exact limit.
 _TASKS_OF_OTHERS = 4096
 
+# A path, its rights, and whether a missing path is an error.
 Rule = tuple[str, int, bool]
 
 
 def version() -> int:
-    """Landlock's version in this kernel; 0 where there is none, or it is switched off or filtered away."""
+    """Landlock's version in this kernel; 0 if the kernel lacks it, has it off, or a filter forbids it."""
     libc = ctypes.CDLL(None, use_errno=True)
     try:
         libc.syscall.restype = ctypes.c_long
@@ -71,7 +70,10 @@ def version() -> int:
 
 
 def ruleset(version: int, *, network: bool) -> dict[str, int]:
-    """What is forbidden unless a rule allows it, as far as this version knows; `bytes` of the structure."""
+    """The kinds of access that need a rule, as bit masks of those that `version` knows.
+
+    Keys: `fs` (files), `net` (TCP), `scoped` (abstract sockets, signals), `bytes` (size of the kernel's struct).
+    """
     known = (1 << 13) - 1 | _REFER | _TRUNCATE | (_IOCTL_DEVICE if version >= 5 else 0)
     tcp = _BIND_TCP | _CONNECT_TCP if version >= 4 and not network else 0
     scoped = _SCOPE_ABSTRACT | _SCOPE_SIGNAL if version >= SIGNALS_VERSION else 0
@@ -80,7 +82,7 @@ def ruleset(version: int, *, network: bool) -> dict[str, int]:
 
 
 def fixed_grants(covered: Iterable[str], toolchains: Iterable[str], *, network: bool) -> tuple[str, ...]:
-    """Paths that all commands may read: the system less what is to be hidden, and the toolchains."""
+    """Paths that all commands may read: the system's folders without what is hidden, and the toolchains."""
     hidden = frozenset(covered)
     roots = [*system_roots(), "/etc"]
     granted = [path for root in roots for path in _all_but(root, hidden)]
@@ -89,7 +91,7 @@ def fixed_grants(covered: Iterable[str], toolchains: Iterable[str], *, network: 
 
 
 def _all_but(path: str, hidden: frozenset[str]) -> list[str]:
-    """The path, or, as rules can't subtract, those of its entries that neither are nor hold hidden ones."""
+    """The path; if it contains hidden ones, its other entries instead, because rules cannot subtract."""
     if path in hidden:
         return []
     if not any(one.startswith(f"{path}/") for one in hidden):
@@ -103,7 +105,7 @@ def _all_but(path: str, hidden: frozenset[str]) -> list[str]:
 
 
 def rules(sandbox: Sandbox, view: View, scratch: Path) -> list[Rule]:
-    """Path, rights, and whether it must be there, for one command whose private folder is `scratch`."""
+    """The rules for one command whose private folder is `scratch`."""
     found: list[Rule] = [(path, _READ, False) for path in (*sandbox.arguments, "/proc")]
     found += [(f"/dev/{name}", _DEVICE, False) for name in _DEVICES]
     found += [(str(path.resolve()), _READ, True) for path in view.read_only]
@@ -125,18 +127,27 @@ def _worktree_rules(worktree: Path, view: View) -> list[Rule]:
     return found + [(p, _WRITE, False) for p in inside if not any(k.is_relative_to(p) for k in kept)]
 
 
-def orders(
-    sandbox: Sandbox, words: list[str], view: View, scratch: Path, mark: tuple[str, str], fds: dict[str, Any]
+def instructions(
+    sandbox: Sandbox,
+    words: list[str],
+    view: View,
+    scratch: Path,
+    mark: tuple[str, str],
+    settings: Mapping[str, Any],
 ) -> bytes:
-    """The document for `confine.py`. `mark` is a variable by which leftovers can be found; `fds` its pipes."""
+    """The document that `confine.py` reads: everything about one command, marshalled.
+
+    `mark` is a variable (name, value) for the command's environment. `settings` are the launcher's descriptors
+    and priorities, copied as they are. Raises OSError, ValueError.
+    """
     policy = sandbox.policy
     program = landlock_filter(network=policy.network)
     if program is None:
-        raise ValueError("no seccomp filter for this machine")
+        raise ValueError("the system calls of this processor are unknown, so they cannot be filtered")
     environment = {**dict(sandbox.environment), "HOME": str(scratch / "home"), "TMPDIR": str(scratch)}
     tasks = policy.max_processes * 4 + _TASKS_OF_OTHERS
     document = {
-        **fds,
+        **settings,
         "words": words,
         "environment": {**environment, **_caches(scratch), mark[0]: mark[1]},
         "folder": str(view.worktree.resolve() if view.worktree else scratch),
@@ -153,7 +164,7 @@ def orders(
 
 
 def _caches(scratch: Path) -> dict[str, str]:
-    """Common tools would keep their caches in the worktree's top folder, where nothing new can be made."""
+    """Variables that move common tools' caches out of the worktree's top folder, which is read-only."""
     return {
         "PYTEST_ADDOPTS": f"-o cache_dir={scratch}/pytest",
         "MYPY_CACHE_DIR": f"{scratch}/mypy",
@@ -166,14 +177,14 @@ CACHE_NAMES = ("PYTEST_ADDOPTS", "MYPY_CACHE_DIR", "RUFF_CACHE_DIR", "COVERAGE_F
 
 
 def make_scratch() -> Path:
-    """A command's private folder, with its home in it."""
+    """Create a command's private folder, with its home in it."""
     scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-"))
     (scratch / "home").mkdir(mode=0o700)
     return scratch
 
 
 def remove_scratch(scratch: Path) -> None:
-    """Take it away whatever modes the command has set; harmless if it is gone."""
+    """Delete the folder, whatever permissions the command has set in it; harmless if it is gone."""
     shutil.rmtree(scratch, ignore_errors=True)
     if scratch.exists():
         for folder, names, _ in os.walk(scratch):
@@ -185,8 +196,8 @@ def remove_scratch(scratch: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def remove_left_scratches() -> None:
-    """Those of killed agents."""
+def remove_stale_scratches() -> None:
+    """Delete the private folders that killed agents left behind."""
     for left in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*-*"):
         pid = left.name.removeprefix(_SCRATCH).split("-")[0]
         with suppress(OSError):

@@ -1,16 +1,16 @@
 """macOS: a profile for sandbox-exec. UNTESTED: written from the profile language's description, never run.
 
-The self-test at the start decides whether it holds; its line in `status` and `doctor` says "untested" too.
-Weaker than bubblewrap by design: no process namespace (daemons are found by their mark), names and sizes of
-files and other processes can be seen, limits are those of `ulimit`. Later rules win over earlier ones.
+The self-test at start-up decides whether it works; `status` and `doctor` say "untested" too. It is weaker than
+bubblewrap: without a process namespace daemons are found by their mark, commands see the names and sizes of
+files and the other processes, and limits are those of `ulimit`. In a profile later rules override earlier ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from actors.sandbox.git_paths import git_paths
 from actors.sandbox.policy import Sandbox, View
-from actors.sandbox.repository import git_paths
 
 LAUNCHER = "sandbox-exec"
 _SCRATCH = "/private/tmp/nightcrew-command."
@@ -19,7 +19,7 @@ _DEVICES = ("null", "zero", "random", "urandom", "tty", "dtracehelper")
 
 
 def command(sandbox: Sandbox, words: list[str], view: View) -> list[str]:
-    """The words that run `words` confined, with limits on files and core dumps."""
+    """The command line that runs `words` confined, with limits on file size and core dumps."""
     blocks = sandbox.policy.max_file_bytes // 512
     prepare = (
         f"ulimit -c 0; ulimit -f {blocks}; TMPDIR=$(mktemp -d {_SCRATCH}XXXXXX) || exit 126; "
@@ -30,7 +30,7 @@ def command(sandbox: Sandbox, words: list[str], view: View) -> list[str]:
 
 
 def profile(sandbox: Sandbox, view: View) -> str:
-    """The profile's text for one command."""
+    """The text of the profile for one command."""
     lines = [
         "(version 1)",
         "(deny default)",

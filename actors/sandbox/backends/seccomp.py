@@ -1,8 +1,8 @@
-"""Small seccomp filters as classic BPF, for `bwrap --seccomp` and the Landlock launcher.
+"""seccomp filters of system calls, as classic BPF programs, for `bwrap --seccomp` and Landlock's launcher.
 
-No sockets that lead past the namespaces: pathname Unix sockets are not held by a network namespace, VSOCK not
-by any, and io_uring makes sockets that no filter sees. Datagram socket pairs are denied because either end can
-send to any Unix address afterwards.
+They refuse the sockets that namespaces do not confine: Unix sockets with a path (no network namespace confines
+them), VSOCK (no namespace does) and io_uring (its sockets bypass filters). Datagram socket pairs are refused
+because either end can later send to any Unix address.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Machine:
     socket: int
     socketpair: int
     denied: tuple[int, ...]  # add_key, request_key, keyctl, bpf, perf_event_open, userfaultfd
-    # What namespaces hold elsewhere: shmget, shmat, semget, msgget, mq_open; then unshare and setns.
+    # For Landlock, which has no namespaces: shmget, shmat, semget, msgget, mq_open; then unshare and setns.
     shared: tuple[int, ...]
 
 
@@ -48,12 +48,12 @@ def _refuse(code: int) -> _Instruction:
 
 
 def _on_syscall(number: int, block: list[_Instruction]) -> list[_Instruction]:
-    """Run `block`, which must end in a return, for one system call; the number is in the accumulator."""
+    """Run `block`, which must end in a return, if the accumulator holds this system call's number."""
     return [(_JUMP_EQUAL, 0, len(block), number), *block]
 
 
 def socket_filter(*, unix_sockets: bool, machine: str | None = None) -> bytes | None:
-    """The filter for this machine, or None where its numbers are not known (then there is none)."""
+    """bubblewrap's filter; None if the system-call numbers of this processor are unknown."""
     numbers = _MACHINES.get(machine or platform.machine())
     families = [int(socket.AF_INET), int(socket.AF_INET6), _AF_NETLINK]
     if unix_sockets:
@@ -62,9 +62,9 @@ def socket_filter(*, unix_sockets: bool, machine: str | None = None) -> bytes | 
 
 
 def landlock_filter(*, network: bool, machine: str | None = None) -> bytes | None:
-    """The same where no namespace helps: no sockets at all without the network, and nothing shared by IPC.
+    """Landlock's filter, which also refuses IPC and, without `network`, all sockets; None as above.
 
-    TCP alone could be left to Landlock, but UDP, Fast Open and multipath TCP go past its rules.
+    Landlock's own rules for TCP are not enough: UDP, TCP Fast Open and multipath TCP bypass them.
     """
     numbers = _MACHINES.get(machine or platform.machine())
     families = [int(socket.AF_INET), int(socket.AF_INET6), _AF_NETLINK] if network else []
@@ -75,7 +75,7 @@ def _program(numbers: _Machine, families: list[int], denied: tuple[int, ...], un
     allow: _Instruction = (_RETURN, 0, 0, _ALLOW)
     program: list[_Instruction] = [
         (_LOAD, 0, 0, _ARCH),
-        # 32-bit calls have other numbers and socketcall(), so they are refused as a whole; x32 likewise.
+        # Refuse all 32-bit and x32 calls: they have other numbers, and socketcall().
         (_JUMP_EQUAL, 1, 0, numbers.audit_arch),
         _refuse(errno.ENOSYS),
         (_LOAD, 0, 0, _NUMBER),

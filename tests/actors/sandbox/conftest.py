@@ -12,7 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from actors.sandbox import CommandResult, Sandbox, SandboxPolicy, SandboxUnavailable, choose, run_command
+from actors.sandbox.choose import choose
+from actors.sandbox.errors import SandboxUnavailable
+from actors.sandbox.policy import Sandbox, SandboxPolicy
+from actors.sandbox.run import CommandResult, run_command
 from actors.tools.base import ToolContext
 
 

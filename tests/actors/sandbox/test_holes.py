@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.sandbox import Sandbox, SandboxPolicy, choose, run_command
-from actors.sandbox.policy import MIB
+from actors.sandbox.choose import choose
+from actors.sandbox.policy import MIB, Sandbox, SandboxPolicy
+from actors.sandbox.run import run_command
 from tests.actors.sandbox.conftest import Run, git, processes_with
 
 
@@ -236,7 +237,9 @@ def test_sandbox_holds_for_an_ordinary_user(tmp_path: Path) -> None:
         for path in (copy, *copy.rglob("*")):
             os.chown(path, 65534, 65534)
         code = (
-            "from actors.sandbox import *; r = self_test(choose(SandboxPolicy())); print(r.holds, r.summary)"
+            "from actors.sandbox.choose import choose; from actors.sandbox.policy import SandboxPolicy; "
+            "from actors.sandbox.selftest import self_test; "
+            "r = self_test(choose(SandboxPolicy())); print(r.holds, r.summary)"
         )
         words = [
             "setpriv",

@@ -12,21 +12,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from actors.sandbox import (
-    Sandbox,
-    SandboxFailed,
-    SandboxPolicy,
-    SandboxUnavailable,
-    choose,
-    run_command,
-    self_test,
-)
-from actors.sandbox import launch as launch_module
 from actors.sandbox.backends import landlock as landlock_module
 from actors.sandbox.backends.landlock import LEAST_VERSION, SIGNALS_VERSION, fixed_grants, ruleset
 from actors.sandbox.backends.seatbelt import profile
-from actors.sandbox.policy import MIB, View
-from actors.sandbox.selftest import Probe
+from actors.sandbox.choose import choose
+from actors.sandbox.errors import SandboxFailed, SandboxUnavailable
+from actors.sandbox.launch import landlock as launch_module
+from actors.sandbox.policy import MIB, Sandbox, SandboxPolicy, View
+from actors.sandbox.run import run_command
+from actors.sandbox.selftest import Probe, self_test
 from actors.tools.base import ToolContext
 from actors.tools.shell import NO_NEW_ENTRIES, Shell
 from tests.actors.sandbox.conftest import Run, git, processes_with
@@ -273,7 +267,7 @@ def test_kernel_without_enough_landlock_is_refused_with_both_fixes(
 ) -> None:
     monkeypatch.setattr(landlock_module, "version", lambda: version)
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
-    with pytest.raises(SandboxUnavailable, match=r"apt install bubblewrap.*Landlock can't stand in.*6\.2"):
+    with pytest.raises(SandboxUnavailable, match=r"apt install bubblewrap.*Landlock cannot replace it.*6\.2"):
         choose(SandboxPolicy())
     with pytest.raises(SandboxUnavailable, match="--unsafe"):
         choose(_LANDLOCK)

@@ -13,18 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from actors.sandbox import (
-    Sandbox,
-    SandboxFailed,
-    SandboxPolicy,
-    SandboxUnavailable,
-    choose,
-    run_command,
-    self_test,
-)
-from actors.sandbox import launch as launch_module
+from actors.sandbox.choose import choose
+from actors.sandbox.errors import SandboxFailed, SandboxUnavailable
+from actors.sandbox.launch import bubblewrap as launch_module
 from actors.sandbox.output import OutputCapture, plain
-from actors.sandbox.policy import MIB
+from actors.sandbox.policy import MIB, Sandbox, SandboxPolicy
+from actors.sandbox.run import run_command
+from actors.sandbox.selftest import self_test
 from tests.actors.sandbox.conftest import Run, processes_with
 from tests.support.waiting import eventually
 
@@ -212,13 +207,13 @@ def _gone_before_it_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _gone_before_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    limit = launch_module._limit
+    limit = launch_module._set_limits
 
     def late(pid: int, sandbox: Sandbox) -> None:
         _gone(pid)
         limit(pid, sandbox)
 
-    monkeypatch.setattr(launch_module, "_limit", late)
+    monkeypatch.setattr(launch_module, "_set_limits", late)
 
 
 def _gone_before_its_go(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +221,7 @@ def _gone_before_its_go(monkeypatch: pytest.MonkeyPatch) -> None:
         _gone(pid)
 
     # Without limits: set by number, they would race with the end again.
-    monkeypatch.setattr(launch_module, "_limit", late)
+    monkeypatch.setattr(launch_module, "_set_limits", late)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +246,7 @@ def test_sandbox_that_breaks_while_we_start_it_fails_with_bubblewraps_own_words(
 def test_sandbox_that_is_killed_before_its_limits_are_set_fails_with_its_exit_code(
     sandbox: Sandbox, worktree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limit = launch_module._limit
+    limit = launch_module._set_limits
 
     def killed(pid: int, sandbox: Sandbox) -> None:
         # This one is sound and waits for its go, so it is surely alive until now.
@@ -259,7 +254,7 @@ def test_sandbox_that_is_killed_before_its_limits_are_set_fails_with_its_exit_co
         _gone(pid)
         limit(pid, sandbox)
 
-    monkeypatch.setattr(launch_module, "_limit", killed)
+    monkeypatch.setattr(launch_module, "_set_limits", killed)
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count
     with pytest.raises(SandboxFailed, match="no message, exit code 137"):
         run_command(sandbox, "true", worktree=worktree)

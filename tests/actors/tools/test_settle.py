@@ -23,7 +23,8 @@ from tests.actors.sandbox.conftest import processes_with
 _AGENT = """
 import sys
 from pathlib import Path
-from actors.sandbox import SandboxPolicy, choose
+from actors.sandbox.choose import choose
+from actors.sandbox.policy import SandboxPolicy
 from actors.tools.base import ToolContext
 from actors.tools.shell import Shell
 worktree, spill, command, unsafe = sys.argv[1:5]
@@ -87,7 +88,8 @@ def test_command_that_ends_while_its_agent_is_stopped_leaves_its_exit_code(conte
 def test_kill_while_the_command_runs_reports_outcome_unknown_and_ends_it(
     mode: str, context: ToolContext
 ) -> None:
-    from actors.sandbox import SandboxPolicy, choose
+    from actors.sandbox.choose import choose
+    from actors.sandbox.policy import SandboxPolicy
 
     context = replace(context, sandbox=choose(SandboxPolicy(), unsafe=mode == "unsafe"))
     arguments = {"command": "echo half; echo $$ > pid; touch up; sleep 4711.5"}

@@ -1,7 +1,7 @@
-"""A hard bound on processes for root, whom RLIMIT_NPROC does not bind: a control group per command.
+"""A control group per command: a hard limit on processes that also binds root, unlike RLIMIT_NPROC.
 
-Only where there is one to be had; without it (most containers) the watcher alone ends a fork bomb, and one
-that had to compete with the bomb for two busy cores was seen to let 20,000 processes through.
+Most containers allow no control groups. There only `CommandWatch` ends a fork bomb, and on two busy cores the
+bomb can reach 20,000 processes before that.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
-_SEPARATE = _ROOT / "pids"  # version 1: a hierarchy for processes alone
+_SEPARATE = _ROOT / "pids"  # cgroup version 1 has a hierarchy of its own for this limit
 _REMOVE_S = 0.5
 _numbers = itertools.count()
 
 
 @contextmanager
-def bounded(most: int) -> Iterator[Path | None]:
-    """What the calling thread starts inside, and all that descends from it, has at most `most` tasks.
+def process_limit(most: int) -> Iterator[Path | None]:
+    """Limit what the calling thread starts in this block, with all descendants, to `most` tasks together.
 
-    Gives the new group, to be handed to `join` and, at the end, to `remove`; None where there can't be one.
+    Yields the new group, for `join` after the start and `remove` at the end; None where none can be made.
     """
-    group = _made(most) if os.getuid() == 0 else None
+    group = _make(most) if os.getuid() == 0 else None
     home = _own_group() if group is not None and group.parent == _SEPARATE else None
     if group is None or home is None:
         yield group
         return
-    # The thread moves itself, and a child inherits: moving another process takes a lock that costs 5 ms.
+    # Move this thread, whose children inherit the group: moving another process costs 5 ms for a lock.
     _move(group / "tasks", "0")
     try:
         yield group
@@ -39,31 +39,31 @@ def bounded(most: int) -> Iterator[Path | None]:
 
 
 def join(group: Path, pid: int) -> None:
-    """For version 2, whose groups do not take single threads: move the process before it starts others."""
+    """Version 2 only, whose groups take no single threads: move the process before it starts others."""
     if group.parent != _SEPARATE:
         _move(group / "cgroup.procs", str(pid))
 
 
 def remove(group: Path) -> None:
-    """Take away the group of an ended command, and those that killed agents have left."""
+    """Remove the group of an ended command, and the groups that killed agents left behind."""
     deadline = time.monotonic() + _REMOVE_S
-    # The kernel lets go of the last tasks a moment after their end was seen.
-    while not _removed(group) and time.monotonic() < deadline:
+    # The kernel releases the last tasks a moment after they have ended.
+    while not _try_remove(group) and time.monotonic() < deadline:
         time.sleep(0.001)
     with suppress(OSError):
         for left in group.parent.glob("nightcrew-*"):
             if not Path(f"/proc/{left.name.split('-')[1]}").exists():
-                _removed(left)
+                _try_remove(left)
 
 
-def _made(most: int) -> Path | None:
+def _make(most: int) -> Path | None:
     parent = _SEPARATE if _SEPARATE.is_dir() else _ROOT
     group = parent / f"nightcrew-{os.getpid()}-{next(_numbers)}"
     try:
         group.mkdir()
         (group / "pids.max").write_text(str(most))
     except OSError:
-        _removed(group)
+        _try_remove(group)
         return None
     return group
 
@@ -82,7 +82,7 @@ def _move(file: Path, task: str) -> None:
         file.write_text(task)
 
 
-def _removed(group: Path) -> bool:
+def _try_remove(group: Path) -> bool:
     try:
         group.rmdir()
     except FileNotFoundError:

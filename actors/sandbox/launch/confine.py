@@ -1,11 +1,13 @@
-"""The launcher for Landlock: run as a script of its own (`python -I -S confine.py FD`), never imported to act.
+"""Landlock's launcher, run as a script for each command: `python -I -S confine.py FD`.
 
-It reads one marshalled document from descriptor FD (see `landlock.orders`), becomes the reaper of all that the
-command will ever start, and forks the command's first process, which confines itself, reports "ready", waits
-for the go and executes. When the command ends, or the agent that holds the other end of `go` is gone, all
-descendants are ended before the launcher itself ends, with the command's exit code (128 + signal).
-Only the standard library, and of that little (json, typing and contextlib would cost 10 ms): it starts at
-every command, without site-packages.
+1. Read the instructions, one marshalled document, from descriptor FD (`backends.landlock.instructions`).
+2. Become the reaper of everything that the command will start (PR_SET_CHILD_SUBREAPER).
+3. Fork the command's first process. It confines itself, reports "ready", waits for the start byte, executes.
+4. When the command ends, or the agent closes its end of the start pipe, kill all descendants.
+5. Exit with the command's exit code (128 + signal number).
+
+Imports little of the standard library, because it starts for every command: json, typing and contextlib would
+add 10 ms.
 """
 
 from __future__ import annotations
@@ -30,13 +32,13 @@ _SET_NO_NEW_PRIVS, _SET_SECCOMP, _SET_CHILD_SUBREAPER = 38, 22, 36
 _DROP_FROM_BOUND, _AMBIENT, _AMBIENT_CLEAR = 24, 47, 4
 _SECCOMP_FILTER = 2
 _CAPABILITIES_V3 = 0x20080522
-# Rights that make sense for what is not a folder; the kernel refuses a rule that asks for others there.
+# The rights that apply to files. The kernel refuses a rule for a file that has any other right.
 _FILE_RIGHTS = 0x1 | 0x2 | 0x4 | 1 << 14 | 1 << 15
 _NOT_RUN, _NOT_FOUND = 126, 127
 
 
-class suppress:  # noqa: N801 - stands for contextlib's
-    """Errors of these kinds end the block and nothing else."""
+class suppress:  # noqa: N801 - named like the one of contextlib, whose import is too slow
+    """Leave the block at an error of these kinds, without raising it."""
 
     def __init__(self, *kinds: type[BaseException]) -> None:
         self._kinds = kinds
@@ -73,14 +75,14 @@ def _control(libc: ctypes.CDLL, what: str, option: int, *arguments: Any) -> int:
 
 
 def _restrict(libc: ctypes.CDLL, ruleset: dict[str, Any], rules: list[list[Any]]) -> None:
-    """The whole rule set on this process for ever. `ruleset` has `fs`, `net`, `scoped` and `bytes`."""
+    """Apply the rule set to this process, irrevocably. `ruleset` has `fs`, `net`, `scoped` and `bytes`."""
     fields = struct.pack("=QQQ", ruleset["fs"], ruleset["net"], ruleset["scoped"])[: ruleset["bytes"]]
     rules_fd = _system_call(
         libc, "landlock_create_ruleset", _CREATE_RULESET, ctypes.c_char_p(fields), len(fields), 0
     )
     for path, rights, required in rules:
         try:
-            # Never through a link at the end: a command may have put it there.
+            # Do not follow a symbolic link at the end: a command may have made it.
             found = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             if required:
@@ -98,7 +100,7 @@ def _restrict(libc: ctypes.CDLL, ruleset: dict[str, Any], rules: list[list[Any]]
 
 
 def _drop_capabilities(libc: ctypes.CDLL) -> None:
-    """For root: none now, and none from executing a program as root either."""
+    """As root, drop all capabilities, so that programs executed as root gain none either."""
     if os.getuid() != 0:
         return
     for capability in range(64):
@@ -116,46 +118,46 @@ def _drop_capabilities(libc: ctypes.CDLL) -> None:
 
 def _filter_calls(libc: ctypes.CDLL, program: bytes) -> None:
     code = ctypes.create_string_buffer(program, len(program))
-    # struct sock_fprog: the number of 8-byte instructions, then where they are.
+    # struct sock_fprog: the number of 8-byte instructions, then their address.
     head = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
     _control(libc, "seccomp", _SET_SECCOMP, _SECCOMP_FILTER, ctypes.c_char_p(head))
 
 
-def _lower(kind: int, limit: int) -> None:
+def _lower_limit(kind: int, limit: int) -> None:
     _, hard = resource.getrlimit(kind)
     value = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
     resource.setrlimit(kind, (value, value))
 
 
-def _confine(orders: dict[str, Any]) -> None:
+def _confine(instructions: dict[str, Any]) -> None:
     libc = _libc()
     os.setsid()
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
-        # Python ignores the first two, and a program inherits what is ignored.
+        # Python ignores the first two signals, and a program that it executes would inherit that.
         signal.signal(number, signal.SIG_DFL)
-    for kind, limit in orders["limits"]:
-        _lower(kind, limit)
+    for kind, limit in instructions["limits"]:
+        _lower_limit(kind, limit)
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write(str(orders["oom_score"]))
-    os.chdir(orders["folder"])
+        file.write(str(instructions["oom_score"]))
+    os.chdir(instructions["folder"])
     _control(libc, "PR_SET_NO_NEW_PRIVS", _SET_NO_NEW_PRIVS, 1)
-    _restrict(libc, orders["ruleset"], orders["rules"])
+    _restrict(libc, instructions["ruleset"], instructions["rules"])
     _drop_capabilities(libc)
-    _filter_calls(libc, bytes.fromhex(orders["seccomp"]))
+    _filter_calls(libc, bytes.fromhex(instructions["seccomp"]))
 
 
-def _become_command(orders: dict[str, Any]) -> None:
-    """In the forked child; never returns."""
+def _run_command(instructions: dict[str, Any]) -> None:
+    """In the forked child: confine it, wait for the start byte, execute. Never returns."""
     try:
-        _confine(orders)
-        os.write(orders["info_fd"], b"ready")
-    except Exception as error:  # noqa: BLE001 - the boundary to our agent, which raises it
-        os.write(orders["info_fd"], f"{type(error).__name__}: {error}".encode("utf-8", "replace"))
+        _confine(instructions)
+        os.write(instructions["info_fd"], b"ready")
+    except Exception as error:  # noqa: BLE001 - whatever it is, the agent at the other end raises it
+        os.write(instructions["info_fd"], f"{type(error).__name__}: {error}".encode("utf-8", "replace"))
         os._exit(_NOT_RUN)
-    words = orders["words"]
+    words = instructions["words"]
     try:
-        if os.read(orders["go_fd"], 1) == b"g":
-            os.execvpe(words[0], words, orders["environment"])
+        if os.read(instructions["start_fd"], 1) == b"g":
+            os.execvpe(words[0], words, instructions["environment"])
     except OSError as error:
         os.write(2, f"{words[0]}: {error.strerror}\n".encode("utf-8", "surrogateescape"))
         os._exit(_NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_RUN)
@@ -164,7 +166,7 @@ def _become_command(orders: dict[str, Any]) -> None:
 
 
 def _reap(child: int) -> int | None:
-    """Take the statuses of all that have ended; gives the child's if it is among them."""
+    """Reap all children that have ended; returns the status of `child` if it is among them."""
     status = None
     with suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
@@ -172,26 +174,27 @@ def _reap(child: int) -> int | None:
     return status
 
 
-def _wait(child: int, wake_fd: int, go_fd: int) -> int | None:
-    """The status of the command's first process; None if our agent is gone or lets go before."""
+def _wait(child: int, wake_fd: int, start_fd: int) -> int | None:
+    """The status of the command's first process; None if the agent closes the start pipe before."""
     poll = select.poll()
     poll.register(wake_fd, select.POLLIN)
-    # No event asked for: the go itself is for the child to read, here only the hang-up counts.
-    poll.register(go_fd, 0)
+    # Request no event: the child reads the start byte. Only the end of the pipe, always reported, counts here.
+    poll.register(start_fd, 0)
     while True:
         status = _reap(child)
         if status is not None:
             return status
         ready = dict(poll.poll())
-        if go_fd in ready:
+        if start_fd in ready:
             return None
         with suppress(BlockingIOError):
             os.read(wake_fd, 4096)
 
 
 def _descendants() -> set[int]:
+    """The process ids of all living descendants of this process."""
     parents: dict[int, int] = {}
-    for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib would cost more than the rest of the start
+    for name in os.listdir("/proc"):  # noqa: PTH208 - importing pathlib would double the start-up time
         if name.isdigit():
             with suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as file:
                 fields = file.read().rpartition(b")")[2].split()
@@ -204,8 +207,8 @@ def _descendants() -> set[int]:
     return found
 
 
-def _end_all() -> None:
-    """Whatever the command started has ended on return: as their reaper none can leave our tree."""
+def _kill_descendants() -> None:
+    """Kill everything that the command started. As its reaper we find it all: no process can leave our tree."""
     while True:
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
@@ -213,7 +216,7 @@ def _end_all() -> None:
         except ChildProcessError:
             return
         stopped = set[int]()
-        # Stopped first, until nobody is new: killed one by one, a fork bomb would refill as fast.
+        # Stop all of them first, until no new one appears: a fork bomb forks as fast as it is killed.
         while fresh := _descendants() - stopped:
             for pid in fresh:
                 with suppress(OSError):
@@ -226,11 +229,11 @@ def _end_all() -> None:
             os.waitpid(-1, 0)
 
 
-def main(orders_fd: int) -> int:
-    """Run the command of the orders to its end; gives its exit code."""
-    with open(orders_fd, "rb") as file:
-        orders: dict[str, Any] = marshal.load(file)
-    for descriptor in (orders["info_fd"], orders["go_fd"], orders["status_fd"]):
+def main(document_fd: int) -> int:
+    """Run the command of the instructions to its end; returns its exit code."""
+    with open(document_fd, "rb") as file:
+        instructions: dict[str, Any] = marshal.load(file)
+    for descriptor in (instructions["info_fd"], instructions["start_fd"], instructions["status_fd"]):
         if descriptor is not None:
             os.set_inheritable(descriptor, False)
     libc = _libc()
@@ -242,22 +245,22 @@ def main(orders_fd: int) -> int:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     child = os.fork()
     if child == 0:
-        os.nice(orders["niceness"])
-        _become_command(orders)
-    os.close(orders["info_fd"])
+        os.nice(instructions["niceness"])
+        _run_command(instructions)
+    os.close(instructions["info_fd"])
     null = os.open(os.devnull, os.O_RDWR)
-    # While we hold the output too, its end would never be seen.
+    # While we hold the output too, the agent would never see its end.
     os.dup2(null, 1)
     os.dup2(null, 2)
-    status = _wait(child, wake_fd, orders["go_fd"])
+    status = _wait(child, wake_fd, instructions["start_fd"])
     code = 137 if status is None else os.waitstatus_to_exitcode(status)
     code = 128 - code if code < 0 else code
-    if status is not None and orders["status_fd"] is not None:
-        os.write(orders["status_fd"], b'{"exit-code": %d}\n' % code)
-    _end_all()
+    if status is not None and instructions["status_fd"] is not None:
+        os.write(instructions["status_fd"], b'{"exit-code": %d}\n' % code)
+    _kill_descendants()
     return code
 
 
 if __name__ == "__main__":
-    # Not sys.exit: tearing the interpreter down costs time, and nothing here needs it.
+    # Not sys.exit(): the interpreter's clean-up costs time and is not needed.
     os._exit(main(int(sys.argv[1])))

@@ -1,4 +1,4 @@
-"""Which of git's folders a worktree needs: bound read-only, git works in the sandbox and can't be turned."""
+"""The git folders behind a worktree. Shown read-only, `git status` works and no command can alter git."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 def git_paths(worktree: Path) -> tuple[Path, ...]:
-    """Paths to bind read-only: `.git` itself and the repository behind it, with what that borrows from.
+    """Paths to show read-only: `.git`, the repository behind it, and the object stores that it borrows from.
 
-    A `.git` file is believed only if the folder it names points back at it and lies below the repository's
-    `worktrees/`: else a worktree without `.git`, where a command may create one, could open any folder.
+    A `.git` file counts only if the folder that it names points back at it and lies below the repository's
+    `worktrees/`. Otherwise a command could write a `.git` file of its own and so open any folder.
     """
     dot_git = worktree / ".git"
     if dot_git.is_symlink():
@@ -43,5 +43,5 @@ def _alternates(repository: Path) -> tuple[Path, ...]:
     except OSError:
         return ()
     found = [(repository / "objects" / line).resolve() for line in lines if line and not line.startswith("#")]
-    # Only what looks like an object store: the list may stand in a `.git` that a command made.
+    # Only what looks like an object store: a command may have made this `.git` and its list.
     return tuple(path for path in found if path.name == "objects" and (path / "pack").is_dir())
