@@ -1,18 +1,18 @@
-"""Checks: the shell commands that say whether a state of the repository is good, and how each is judged.
+"""Runs checks, the shell commands that decide whether a commit is good, and judges each result.
 
-A check passes only if it is seen to have passed. `judge` as a table, first row that fits:
+A check passes only on evidence that it passed. `judge` as a table; the first matching row applies:
 
 | how it ended                   | what its output says                              | outcome     |
 |--------------------------------|---------------------------------------------------|-------------|
 | not started, timed out, killed | anything                                          | did_not_run |
 | exit 126, 127 or above 128     | anything                                          | did_not_run |
 | exit not 0                     | the test runner itself is missing                 | did_not_run |
-| any exit                       | no test ran: zero, all skipped, or said in words  | did_not_run |
-| any exit                       | no counts, from a runner that always writes them  | did_not_run |
+| any exit                       | no test ran: zero, all skipped, or stated in words| did_not_run |
+| any exit                       | no counts, from a runner that always prints them  | did_not_run |
 | exit not 0                     | anything else                                     | failed      |
 | exit 0                         | counts: some failed                               | failed      |
 | exit 0                         | counts: none failed                               | passed      |
-| exit 0                         | no counts: the code is all there is to go by      | passed      |
+| exit 0                         | no counts: only the exit code can be judged       | passed      |
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ Outcome = Literal["passed", "failed", "did_not_run"]
 
 @dataclass(frozen=True, slots=True)
 class CheckRun:
-    """What a runner saw of one command. `exit_code` counts only for `exited`.
+    """The raw result of one command. `exit_code` is meaningful only if `ending` is `exited`.
 
-    `output` is standard output and error in order, and as whole as it can be had: counts are read from it.
+    `output` is standard output and standard error in the order written, as complete as possible: test counts
+    are read from it.
     """
 
     command: str
@@ -62,12 +63,12 @@ class CheckRun:
 
 
 CheckRunner = Callable[[str, Path, float], CheckRun]
-"""Runs a shell command in a folder with a limit in seconds; the gate's caller gives one with a sandbox."""
+"""Runs a shell command in a folder, with a time limit in seconds. The gate passes one that uses the sandbox."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One judged check: the `reason` in words, `failing` tests as far as named, the end of its `output`."""
+    """One judged check: the `reason` in words, the `failing` tests that were named, the end of the `output`."""
 
     command: str
     outcome: Outcome
@@ -81,7 +82,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """All checks at one commit. `dataclasses.asdict` makes it JSON, `report_from_json` reads it back."""
+    """The results of all checks at one commit. `dataclasses.asdict` gives JSON; `report_from_json` reads it back."""
 
     commit: str
     results: tuple[CheckResult, ...]
@@ -93,7 +94,7 @@ class CheckReport:
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """What was run, in order."""
+        """The commands that were run, in order."""
         return tuple(result.command for result in self.results)
 
 
@@ -105,13 +106,13 @@ def run_checks(
     commit: str = "",
     timeout_s: float = DEFAULT_CHECK_TIMEOUT_S,
 ) -> CheckReport:
-    """Run every command in the worktree, one after the other, also after one has failed."""
+    """Run all commands in the worktree, one after the other. A failure does not stop the others."""
     results = [judge(command, run(_prepared(command), worktree, timeout_s)) for command in commands]
     return CheckReport(commit, tuple(results))
 
 
 def judge(command: str, run: CheckRun) -> CheckResult:
-    """The table above. `command` is the check as it was asked for, before `run_checks` prepared it."""
+    """Apply the table above. `command` is the check as configured, before `run_checks` adds options."""
     counts = parse_counts(run.output)
     outcome, reason = _outcome(command, run, counts)
     return CheckResult(
@@ -127,7 +128,7 @@ def judge(command: str, run: CheckRun) -> CheckResult:
 
 
 def report_from_json(value: Mapping[str, Any]) -> CheckReport:
-    """The inverse of `asdict` and JSON; raises KeyError or TypeError for anything else."""
+    """Rebuild a report from the JSON of its `asdict`. Raises KeyError or TypeError for anything else."""
     results = []
     for item in value["results"]:
         counts = None if item["counts"] is None else TestCounts(**item["counts"])
@@ -140,7 +141,7 @@ _RUNNER_MISSING = re.compile(
     r"|Missing script: \"?test|No rule to make target ['`]test|executable file not found",
     re.MULTILINE,
 )
-# These write their counts whenever they ran anything; pytest does not under -qq, but fails without tests.
+# These print counts whenever they ran a test. pytest does not with -qq, but it fails if there are no tests.
 _ALWAYS_COUNTS = re.compile(
     r"\b(?:unittest|cargo (?:test|nextest)|go test|jest|vitest|mocha|node --test|nose2)\b"
 )
@@ -180,8 +181,8 @@ def _not_ended(run: CheckRun) -> str | None:
     return None
 
 
-# A deliverable's tests often can't even be imported before it is written. Pytest would then run no test at
-# all, and the work on another deliverable could not be judged; so it goes on, and names what fails.
+# The tests of a deliverable that is not written yet often cannot be imported. pytest would then run no test at
+# all, and other deliverables could not be judged. With these options it continues and lists the failures.
 _PYTEST_OPTIONS = "--continue-on-collection-errors --maxfail=0 -rfE"
 _MAY_RUN_PYTEST = re.compile(r"pytest|py\.test|\b(?:make|tox|nox|just|hatch|poetry|uv|pdm)\b")
 
@@ -195,4 +196,4 @@ def _prepared(command: str) -> str:
 def _tail(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
-    return f"… {len(text) - limit} characters before this …\n{text[-limit:]}"
+    return f"… {len(text) - limit} earlier characters omitted …\n{text[-limit:]}"

@@ -1,4 +1,4 @@
-"""Checks found from what a repository holds, for a spec that names none."""
+"""Finds the test commands of a repository, for a spec that names none."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _SKIPPED_FOLDERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class FoundChecks:
-    """Commands to run from the repository's root, and the sentence that says why these."""
+    """Commands to run from the repository's root, and one sentence that explains the choice."""
 
     commands: tuple[str, ...]
     source: str
 
 
 def find_checks(tree: Path) -> FoundChecks:
-    """Test commands for the files at `tree`: of its root, else of the folders right below it.
+    """Test commands for the files in `tree`: those of its root, or else of the folders directly below it.
 
-    Only looks at files; runs nothing. Without any the caller's merges stay unverified.
+    Reads files only and runs nothing. If there are none, merges remain unverified.
     """
     found = list(_in_folder(tree))
     if not found:
@@ -35,16 +35,16 @@ def find_checks(tree: Path) -> FoundChecks:
             for command, reason in _in_folder(folder):
                 found.append((f"cd {shlex.quote(folder.name)} && {command}", f"{folder.name}: {reason}"))
     if not found:
-        return FoundChecks((), "no tests were found: no pytest, unittest, npm, cargo, go or make tests")
+        return FoundChecks((), "no tests were found: looked for pytest, unittest, npm, cargo, go and make")
     reasons = "; ".join(reason for _, reason in found)
-    return FoundChecks(tuple(command for command, _ in found), f"found from the repository: {reasons}")
+    return FoundChecks(tuple(command for command, _ in found), f"found in the repository: {reasons}")
 
 
 def _in_folder(folder: Path) -> Iterator[tuple[str, str]]:
     finders: tuple[Callable[[Path], tuple[str, str] | None], ...] = (_python, _npm, _cargo, _go)
     found = [check for finder in finders if (check := finder(folder)) is not None]
     if not found and (check := _make(folder)) is not None:
-        # Only where nothing else is: `make test` mostly calls one of the others.
+        # Only if nothing else was found: `make test` usually runs one of the others.
         found = [check]
     yield from found
 
@@ -73,7 +73,7 @@ def _python(folder: Path) -> tuple[str, str] | None:
         return command, f"{_relative(tests[0], folder)} is written for pytest"
     if all("unittest" in text for text in texts):
         return _unittest_command(folder, tests), f"{_relative(tests[0], folder)} is written for unittest"
-    return command, f"{_relative(tests[0], folder)} holds tests"
+    return command, f"{_relative(tests[0], folder)} contains tests"
 
 
 def _python_tests(folder: Path) -> list[Path]:
@@ -91,7 +91,7 @@ def _unittest_command(folder: Path, tests: list[Path]) -> str:
     if not (folder / top).is_dir():
         return "python3 -m unittest discover -v"
     start = shlex.quote(top)
-    # From the root where the tests are a package; else the root is on the path through `-m` all the same.
+    # A tests package is imported from the root. Otherwise `-m` has put the root on the path already.
     return f"python3 -m unittest discover -v -s {start}" + (
         " -t ." if (folder / top / "__init__.py").is_file() else ""
     )
@@ -103,7 +103,7 @@ def _npm(folder: Path) -> tuple[str, str] | None:
         if isinstance(script, str) and script and "no test specified" not in script:
             tools = (("pnpm-lock.yaml", "pnpm"), ("yarn.lock", "yarn"), ("bun.lockb", "bun run"))
             tool = next((tool for lock, tool in tools if (folder / lock).is_file()), "npm")
-            # CI=true keeps jest, vitest and their like from waiting for a key.
+            # CI=true stops jest, vitest and others from waiting for a key press.
             return f"CI=true {tool} test", "package.json has a test script"
     return None
 
@@ -113,12 +113,12 @@ def _cargo(folder: Path) -> tuple[str, str] | None:
         return None
     with contextlib.suppress(tomllib.TOMLDecodeError):
         if "workspace" in tomllib.loads(_text(folder / "Cargo.toml")):
-            return "cargo test --no-fail-fast --workspace", "Cargo.toml is there"
-    return "cargo test --no-fail-fast", "Cargo.toml is there"
+            return "cargo test --no-fail-fast --workspace", "Cargo.toml exists"
+    return "cargo test --no-fail-fast", "Cargo.toml exists"
 
 
 def _go(folder: Path) -> tuple[str, str] | None:
-    return ("go test -v ./...", "go.mod is there") if (folder / "go.mod").is_file() else None
+    return ("go test -v ./...", "go.mod exists") if (folder / "go.mod").is_file() else None
 
 
 def _make(folder: Path) -> tuple[str, str] | None:

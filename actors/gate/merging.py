@@ -1,15 +1,15 @@
-"""The gate: a submitted commit is merged in the object store, checked in a scratch worktree, then landed.
+"""Merges a submitted commit in git's object store, checks it in a scratch worktree, and lands it.
 
-`evaluate` moves nothing and may be repeated; `land` moves the integration branch by compare-and-swap and
-tags it. A kill between any two steps is followed by doing both again: the same commit gives the same
-candidate, a branch that was moved already is seen to be, and so is a tag.
+`evaluate` changes no reference and can be repeated. `land` moves the integration branch by compare-and-swap
+and tags it. After a crash both are repeated. That is safe: the same commit gives the same merge, and a branch
+that was moved or a tag that was made is recognised.
 
-| killed after          | what a repeat finds                                                |
+| killed after          | what the repetition finds                                          |
 |-----------------------|--------------------------------------------------------------------|
-| merge, before checks  | the same candidate id: dates come from the submitted commit        |
-| scratch worktree made | it is removed and made afresh                                      |
-| checks                | the branch unmoved; checks run again                               |
-| branch moved          | `already_merged`, with the merge commit that did it                |
+| merge, before checks  | the same merge commit: its dates come from the submitted commit    |
+| scratch worktree made | it is removed and made again                                       |
+| checks                | the branch has not moved; checks run again                         |
+| branch moved          | `already_merged`, with the merge commit                            |
 | tag made              | the same tag                                                       |
 """
 
@@ -46,7 +46,7 @@ GateVerdict = Literal["passed", "failed", "conflict", "nothing", "unverified", "
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A merge commit that no branch holds yet; `parent` is where the integration branch was."""
+    """A merge commit that is on no branch yet. `parent` is the head of the integration branch it was made on."""
 
     commit: str
     parent: str
@@ -54,7 +54,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """The submitted commit can't be merged without someone deciding about these files."""
+    """Merging the submitted commit conflicts in these files."""
 
     files: tuple[str, ...]
     messages: tuple[str, ...]
@@ -62,14 +62,14 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class AlreadyMerged:
-    """The submitted commit came in before, by this merge commit."""
+    """The submitted commit was merged before, by this merge commit."""
 
     commit: str
 
 
 @dataclass(frozen=True, slots=True)
 class NothingToMerge:
-    """The submitted commit changes nothing in the integration branch, which is at `head`."""
+    """Merging the submitted commit would change no file of the integration branch, which is at `head`."""
 
     head: str
 
@@ -79,11 +79,11 @@ MergeOutcome = Candidate | Conflict | AlreadyMerged | NothingToMerge
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """What `evaluate` found. `dataclasses.asdict` of it is JSON.
+    """The result of `evaluate`. `dataclasses.asdict` gives JSON.
 
     `candidate` and `parent` are None unless there is something to land. `report` is the text for the
-    engineer; that of a conflict speaks of markers, so call `workspace.sync_worktree` before handing it on.
-    `checks` is of the candidate: once landed, it is the base of the next evaluation.
+    engineer. The text for a conflict refers to conflict markers, so call `sync_worktree` before passing it on.
+    `checks` are the results on the merge. After landing they are the base of the next submission.
     """
 
     verdict: GateVerdict
@@ -101,12 +101,12 @@ class GateResult:
 
     @property
     def may_land(self) -> bool:
-        """Whether `land` will move the branch (or finish what a kill cut short)."""
+        """Whether `land` accepts this result (or completes what a crash interrupted)."""
         return self.verdict in ("passed", "unverified", "already_merged")
 
 
 def result_from_json(value: Mapping[str, Any]) -> GateResult:
-    """The inverse of `dataclasses.asdict` on a result that went through JSON."""
+    """Rebuild a result from the JSON of its `asdict`."""
     checks = {
         name: None if value[name] is None else report_from_json(value[name])
         for name in ("checks", "base_checks")
@@ -158,12 +158,12 @@ def evaluate(
     timeout_s: float = DEFAULT_CHECK_TIMEOUT_S,
     needs_progress: bool = True,
 ) -> GateResult:
-    """Judge a submitted commit: merge it, run `commands` on the merge, compare with the branch's state.
+    """Judge a submitted commit: merge it, run `commands` on the merge, compare with the integration branch.
 
-    `scratch` is a folder for this evaluation alone. `base` is the report on the branch's head, if the
-    caller still has it (an earlier result's `checks`); otherwise the checks are run there too.
-    `timeout_s` is for one command; `needs_progress` is explained in `verdict.py`. Raises `WorkspaceError`
-    or `GitError` when git itself fails.
+    `scratch` is a folder used only by this evaluation. `base` is the report on the branch's head if the caller
+    has it (the `checks` of the last landed result); otherwise the checks are run there too. `timeout_s`
+    applies to each command. For `needs_progress` see `verdict.compare`. Raises `WorkspaceError` or `GitError`
+    if git fails.
     """
     started = time.monotonic()
     merged = merge_candidate(repository, integration, commit, message)
@@ -182,9 +182,10 @@ def evaluate(
 
 
 def advance(repository: Repository, branch: str, new: str, old: str, *, locks: Path) -> bool:
-    """Move `branch` from `old` to `new`; False if it was moved to something without `new` meanwhile.
+    """Move `branch` from `old` to `new` by compare-and-swap.
 
-    True also when it holds `new` already, so that a repeat after a kill succeeds.
+    Returns False if someone moved it to a commit that does not contain `new`. Returns True if it already
+    contains `new`, so that a repetition after a crash succeeds.
     """
     if move_ref(repository, f"refs/heads/{branch}", new, old, locks=locks):
         return True
@@ -192,7 +193,7 @@ def advance(repository: Repository, branch: str, new: str, old: str, *, locks: P
 
 
 def tag_stable(repository: Repository, project: str, task: str, commit: str, *, locks: Path) -> str:
-    """Tag `commit` as `nightcrew/<project>/stable-<n>-<task>`, or return the tag it has from before."""
+    """Tag `commit` as `nightcrew/<project>/stable-<n>-<task>` and return the tag. An existing tag is reused."""
     folder = f"refs/tags/{PREFIX}/{slug(project)}/"
     while True:
         known = repository.git().run("for-each-ref", "--format=%(objectname) %(refname)", folder)
@@ -211,10 +212,10 @@ def tag_stable(repository: Repository, project: str, task: str, commit: str, *, 
 def land(
     repository: Repository, *, project: str, task: str, integration: str, result: GateResult, locks: Path
 ) -> str | None:
-    """Move the integration branch to the result's candidate and tag it; the tag's name.
+    """Move the integration branch to the result's candidate and tag it. Returns the tag's name.
 
-    None if the branch has moved since `evaluate`: evaluate again. Raises `WorkspaceError` for a result that
-    may not land. Repeatable after a kill at any instant.
+    Returns None if the branch has moved since `evaluate`; then evaluate again. Raises `WorkspaceError` for a
+    result that may not land. Can be repeated after a crash at any instant.
     """
     if not result.may_land or result.candidate is None:
         raise WorkspaceError(
@@ -246,7 +247,7 @@ def _check(
 
 
 def _merge_of(repository: Repository, submitted: str, head: str) -> str | None:
-    """The merge on the branch's own line that brought `submitted` in, or None: it is older base history."""
+    """The merge commit on the branch that merged `submitted`; None if `submitted` is older than the branch."""
     listed = repository.git().run(
         "rev-list", "--first-parent", "--min-parents=2", "--parents", f"{submitted}..{head}"
     )

@@ -1,4 +1,4 @@
-"""The gate's answer as text for the one who submitted: short, concrete, and ending with what to do next."""
+"""Formats the gate's result for the engineer who submitted: what passed, what failed, what to do next."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ MAX_OUTPUT_CHARACTERS = 6_000
 
 
 def passed_text(verdict: Verdict, report: CheckReport) -> str:
-    """What passed, and what a reader in the morning should know of it."""
+    """The text for a merge that passed, with the notes for the morning report."""
     return "\n".join(["The checks passed.", *_lines(report), *_listed("Note", verdict.notes)])
 
 
 def failed_text(verdict: Verdict, report: CheckReport) -> str:
-    """Why it was not merged, and the end of the output of each check that did not pass."""
+    """The reasons for a refusal, and the end of the output of each check that did not pass."""
     parts = ["NOT MERGED. Reasons:", *(f"- {block}" for block in verdict.blocks), "", *_lines(report)]
     parts += _listed("Note", verdict.notes)
     shown = [result for result in report.results if result.outcome != "passed"]
     for result in shown:
         parts += [
             "",
-            f"Output of `{result.command}` (its end):",
+            f"End of the output of `{result.command}`:",
             _end(result, MAX_OUTPUT_CHARACTERS // len(shown)),
         ]
-    parts += ["", "Next: mend the reasons above, run the checks yourself, then submit again."]
+    parts += ["", "Next: fix the problems above, run the checks yourself, then submit again."]
     return "\n".join(parts)
 
 
 def conflict_text(files: Sequence[str], messages: Sequence[str]) -> str:
-    """Which files conflict with what others have merged meanwhile."""
-    parts = ["NOT MERGED: your change conflicts with work that was merged meanwhile, in:"]
+    """The files that conflict with work merged in the meantime, and how to resolve them."""
+    parts = ["NOT MERGED: your change conflicts with work that was merged in the meantime, in:"]
     parts += [f"- {name}" for name in files]
     parts += list(messages)
     parts.append(
-        "Next: open each file, find the lines from <<<<<<< to >>>>>>>, keep what is right of both sides, "
+        "Next: open each file, find the lines from <<<<<<< to >>>>>>>, keep the correct parts of both sides, "
         "delete the marker lines, run the checks, then submit again."
     )
     return "\n".join(parts)

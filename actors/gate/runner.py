@@ -1,4 +1,4 @@
-"""How the gate runs a check: one command in the sandbox, its output as whole as it can be had."""
+"""Runs one check in the sandbox and keeps its output as completely as possible."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHOWN_CHARACTERS = 400_000  # test counts are read from the output
 
 @dataclass(slots=True)
 class SandboxedChecks:
-    """A `CheckRunner`; `gate.evaluate` decides what an outcome means. A set `cancelled` ends a running check."""
+    """A `CheckRunner` that uses the sandbox. Setting `cancelled` ends a running check."""
 
     config: Config
     home: Path
@@ -26,7 +26,7 @@ class SandboxedChecks:
     _sandbox: Sandbox | None = field(default=None)
 
     def __call__(self, command: str, folder: Path, timeout_s: float) -> CheckRun:
-        """Raises `SandboxError` if it could not be run at all."""
+        """Run one command. Raises `SandboxError` if it could not be started."""
         if self._sandbox is None:
             unsafe = self.config.sandbox.mode == "off"
             self._sandbox = choose(policy_of(self.config, self.home), unsafe=unsafe, probe=False)

@@ -1,4 +1,4 @@
-"""What a change does to the tests themselves: files deleted or renamed away, tests newly skipped."""
+"""Finds changes that weaken the tests: files deleted or renamed away, and tests newly skipped."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from actors.git.repository import Repository
 
 @dataclass(frozen=True, slots=True)
 class TestChanges:
-    """Between two commits: deleted test files, added marks that always skip, and ones that may skip.
+    """Differences between two commits: deleted test files, and added markers that skip always or sometimes.
 
-    Elements are sentences that name the file and, for marks, the line as it was added. `changed` are the
+    The elements are sentences that name the file and, for markers, the added line. `changed` holds the
     paths of all files that differ and still exist.
     """
 
@@ -48,7 +48,7 @@ _FOLDER_TEST_ENDINGS = frozenset({".js", ".mjs", ".cjs", ".ts", ".jsx", ".tsx", 
 
 
 def is_test_file(path: str) -> bool:
-    """Whether a runner would take the file for tests, by its name and folder; helpers and data are not."""
+    """Whether a test runner would collect the file, judged by its name and folder. False for helpers and data."""
     pure = PurePosixPath(path)
     if _TEST_NAME.match(pure.name):
         return True
@@ -57,7 +57,7 @@ def is_test_file(path: str) -> bool:
 
 
 def find_test_changes(repository: Repository, old: str, new: str) -> TestChanges:
-    """Compare the tests of two commits. A test file moved to another test file's name is no deletion."""
+    """Compare the tests of two commits. A test file renamed to another test file name is not a deletion."""
     git = repository.git()
     deleted, kept, changed = _changed_files(git, old, new)
     always: list[str] = []
@@ -70,7 +70,7 @@ def find_test_changes(repository: Repository, old: str, new: str) -> TestChanges
 
 
 def _changed_files(git: Git, old: str, new: str) -> tuple[list[str], list[tuple[str, str]], list[str]]:
-    """Sentences on deleted test files; (name before, name now) of those whose lines to look at; all names."""
+    """Return sentences about deleted test files, (old name, new name) of files to inspect, and all names."""
     fields = git.names("diff-tree", "-r", "-M", "-z", "--name-status", "--no-ext-diff", old, new)
     deleted: list[str] = []
     kept: list[tuple[str, str]] = []
@@ -86,14 +86,14 @@ def _changed_files(git: Git, old: str, new: str) -> tuple[list[str], list[tuple[
         if status == "D" and is_test_file(before):
             deleted.append(f"{before} was deleted")
         elif status[0] == "R" and is_test_file(before) and not is_test_file(after):
-            deleted.append(f"{before} was renamed to {after}, which no runner takes for tests")
+            deleted.append(f"{before} was renamed to {after}, which no test runner collects")
         elif status != "D" and _may_hold_marks(after):
             kept.append((before, after))
     return deleted, kept, changed
 
 
 def _may_hold_marks(path: str) -> bool:
-    # Rust keeps unit tests beside the code; conftest.py can skip every test of its folder.
+    # Rust has unit tests in source files, and a conftest.py can skip every test in its folder.
     return is_test_file(path) or path.endswith(".rs") or PurePosixPath(path).name == "conftest.py"
 
 
@@ -119,7 +119,7 @@ def _changed_lines(git: Git, old: str, new: str, before: str, after: str) -> tup
 
 
 def _gained(marks: re.Pattern[str], path: str, added: list[str], removed: list[str]) -> list[str]:
-    """Added lines with a mark, if there are more than were removed: an edited or moved mark is not new."""
+    """Added lines with a marker, if there are more than removed ones: an edited or moved marker is not new."""
     new = [line.strip() for line in added if marks.search(line)]
     gone = sum(bool(marks.search(line)) for line in removed)
     return [f"{path}: {line[:160]}" for line in new] if len(new) > gone else []

@@ -1,25 +1,27 @@
-"""Whether a candidate may be merged: its checks against those of the state it is merged into.
+"""Decides whether a candidate may be merged, by comparing its checks with those of the base.
 
-A spec's deliverables are often given as tests that fail at first and are made to pass one by one, each by
-another task. So a check that failed before may go on failing, as long as nothing got worse. Per check:
+The base is the integration branch before the merge. Deliverables are often given as tests that fail at
+first, and each task makes some of them pass. So a check that failed on the base may still fail, as long as
+nothing got worse. Per check:
 
-| base        | candidate                                     | says                               |
+| base        | candidate                                     | decision                           |
 |-------------|-----------------------------------------------|------------------------------------|
-| anything    | passed, and as many tests as on the base      | passes                             |
-| anything    | passed or failed, fewer tests or more skipped | blocks                             |
-| anything    | did not run                                   | blocks                             |
+| any         | passed, with at least as many tests           | passes                             |
+| any         | fewer tests, or more skipped                  | blocks                             |
+| any         | did not run                                   | blocks                             |
 | passed      | failed                                        | blocks                             |
 | did not run | failed                                        | blocks: nothing to compare with    |
-| failed      | failed, no worse                              | failed before, does not block      |
+| failed      | failed, no worse                              | does not block                     |
 | failed      | failed, worse                                 | blocks                             |
 
-Over all checks: a change that makes nothing pass that failed before, while something still fails, blocks.
-So does one that leaves tests failing which are named after a file that it changed (`test_wrap` for
-`wrap.py`): a deliverable that is half done would otherwise hide behind what the others have still to do.
+Over all checks, a change is also refused if
+- checks still fail and it fixed none of them, or
+- tests named after a changed file still fail (`test_wrap` for `wrap.py`). Otherwise half-done work would be
+  excused by the failures that other tasks have yet to fix.
 
-"No worse": where both name every failing test, each that fails now failed before (a file that could not be
-loaded before stands for all its tests). Else, with counts, no more failures than before. Else the same
-exit code. Whatever the checks say, a deleted test file or a test newly marked as skipped blocks.
+"No worse" means: if both runs name every failing test, each test that fails now failed before (a file that
+could not be imported stands for all its tests). Without names, no more failures than before. Without
+numbers, the same exit code. A deleted test file or a newly skipped test is refused whatever the checks say.
 """
 
 from __future__ import annotations
@@ -34,10 +36,10 @@ from actors.gate.tampering import TestChanges
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`passed` if nothing blocks. All elements are sentences for the engineer and the report.
+    """The decision: `passed` if `blocks` is empty. Blocks and notes are sentences for the engineer and the report.
 
-    `made_progress` is False if something failed before and nothing of it passes now: then either the task
-    is about something else, or it is not done.
+    `made_progress` is False if checks failed on the base and none of these failures was fixed. Then the task
+    is either about something else or not done.
     """
 
     passed: bool
@@ -49,9 +51,9 @@ class Verdict:
 def compare(
     base: CheckReport, candidate: CheckReport, changes: TestChanges, *, needs_progress: bool = True
 ) -> Verdict:
-    """The table above over all checks. Both reports are of the same commands.
+    """Apply the rules above. Both reports are of the same commands.
 
-    `needs_progress` is False for work that no check is about, such as documentation.
+    `needs_progress` is False for work that checks cannot measure, such as documentation.
     """
     before = {result.command: result for result in base.results}
     blocks = [f"test file deleted: {text}" for text in changes.deleted]
@@ -74,7 +76,7 @@ def compare(
 
 
 def _unfinished(candidate: CheckReport, changed: tuple[str, ...], *, made_progress: bool) -> list[str]:
-    """Why a change that made nothing worse is still not done."""
+    """The reasons why a change that made nothing worse is still incomplete."""
     failing = [name for result in candidate.results for name in result.failing]
     stems = {stem for path in changed if len(stem := PurePosixPath(path).stem.removeprefix("test_")) >= 3}
     own = [name for name in failing if any(_is_about(name, stem) for stem in stems)]
@@ -86,7 +88,7 @@ def _unfinished(candidate: CheckReport, changed: tuple[str, ...], *, made_progre
 
 
 def _is_about(name: str, stem: str) -> bool:
-    """Whether a test's name has `test_<stem>` as one of its parts: `tests.test_wrap.WrapTest.test_long`."""
+    """Whether `test_<stem>` is a component of a test's name, as in `tests.test_wrap.WrapTest.test_long`."""
     return re.search(rf"(?:^|[^A-Za-z0-9_])test_{re.escape(stem)}(?:$|[^A-Za-z0-9_])", name) is not None
 
 
@@ -103,7 +105,7 @@ def _problems(then: CheckResult | None, now: CheckResult) -> list[str]:
 
 
 def _lost_tests(then: CheckResult, now: CheckResult) -> list[str]:
-    """Fewer tests, or more skipped. What the base reports as errors may be no tests, so it is not owed."""
+    """Problems with fewer or newly skipped tests. Errors on the base may not be tests, so they need not remain."""
     if then.counts is None:
         return []
     if now.counts is None:

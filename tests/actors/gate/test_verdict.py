@@ -144,7 +144,7 @@ def test_changes_to_tests_are_found_between_two_commits(user: UserRepository, re
     changes = find_test_changes(repository, old, new)
     assert changes.deleted == (
         "tests/test_gone.py was deleted",
-        "tests/test_hidden.py was renamed to tests/hidden.py, which no runner takes for tests",
+        "tests/test_hidden.py was renamed to tests/hidden.py, which no test runner collects",
     )
     assert changes.skips == (
         "src/lib.rs: #[ignore]",

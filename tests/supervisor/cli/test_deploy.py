@@ -112,7 +112,7 @@ def test_without_checks_they_are_found_and_their_source_is_kept(
     bare = SPEC.partition("CHECKS:")[0]
     row = deploy(store, home, Config(), _spec(bare), repository.path)
     assert "unittest" in row["checks"][0]
-    assert "found from the repository" in row["checks_source"]
+    assert "found in the repository" in row["checks_source"]
 
 
 def test_a_detached_head_is_a_base_like_any_other(
