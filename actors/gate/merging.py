@@ -27,17 +27,8 @@ from actors.gate.report import conflict_text, failed_text, passed_text
 from actors.gate.tampering import find_test_changes
 from actors.gate.verdict import Verdict, compare
 from actors.git.merge import merge_trees
-from actors.git.repository import (
-    NO_COMMIT,
-    PREFIX,
-    Repository,
-    WorkspaceError,
-    commit_at,
-    head_of,
-    is_ancestor,
-    move_ref,
-    slug,
-)
+from actors.git.refs import NO_COMMIT, commit_at, head_of, is_ancestor, move_ref
+from actors.git.repository import PREFIX, Repository, WorkspaceError, slug
 from actors.git.worktree import checkout_scratch, remove_worktree
 from store.failpoints import failpoint
 

@@ -1,6 +1,6 @@
 """Where the crew's files live: the user's repository, a worktree and branch per task, commits by code.
 
-This is the front of `repository` (looking, naming, references), `worktree` (made, mended, removed),
+This is the front of `repository` (describe, name), `refs`, `worktree` (create, repair, remove),
 `commits` and `merge`. Every function is repeatable after a kill at any instant and takes `locks`, a folder
 of the crew's in which flocks keep two processes from working on one thing (see `repository_lock`).
 """
@@ -8,8 +8,9 @@ of the crew's in which flocks keep two processes from working on one thing (see 
 from __future__ import annotations
 
 from actors.git.commits import FileChange, changes_since, commit_all, diff_text, left_out
-from actors.git.merge import Synced, sync_worktree
+from actors.git.merge import SyncResult, sync_worktree
 from actors.git.pending_merge import unresolved
+from actors.git.refs import commit_at, create_branch, head_of, is_ancestor
 from actors.git.repository import (
     BareRepositoryError,
     BranchBlockedError,
@@ -21,12 +22,8 @@ from actors.git.repository import (
     Repository,
     UntrustedRepositoryError,
     WorkspaceError,
-    commit_at,
-    create_branch,
-    head_of,
     inspect,
     integration_branch,
-    is_ancestor,
     slug,
     task_branch,
 )
@@ -42,7 +39,7 @@ __all__ = [
     "OccupiedPathError",
     "PathMissingError",
     "Repository",
-    "Synced",
+    "SyncResult",
     "UntrustedRepositoryError",
     "WorkspaceError",
     "Worktree",

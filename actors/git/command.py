@@ -1,13 +1,13 @@
-"""One wrapper around plain git that never waits for a person and never runs a stranger's code.
+"""Run git so that it never waits for a person and never executes code from a repository.
 
-Everything goes through `Git.run`: no terminal, no editor, no pager, no hooks, no signatures, no credential
-prompts, no file system monitor, no garbage collection (a `gc --prune=now` during commits destroys a
-repository), our own identity, and none of the caller's `GIT_*` variables. Commands that work on a linked
-worktree name its git folder explicitly, so a `.git` file swapped by an agent is never followed.
+The only module that starts git. No terminal, editor, pager, hooks, signatures, credential prompts or file
+system monitor; the crew's own identity; none of the caller's `GIT_*` variables. No garbage collection either:
+`gc --prune=now` during a commit would destroy a repository. Commands on a linked worktree name its git folder
+explicitly, so git does not follow a `.git` file that an agent has replaced.
 
-GitError                the command ended with an exit code that was not expected
+GitError                the command ended with an unexpected exit code
 |- GitTimeoutError      it was killed after `timeout_s`
-`- GitMissingError      there is no git to run
+`- GitMissingError      git is not installed
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ENVIRONMENT = {
     "GIT_ASKPASS": "/bin/false",
     "SSH_ASKPASS": "/bin/false",
     "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=10",
-    # Reads must not take index.lock under the user's or an agent's feet; writes take it all the same.
+    # Reading must not take index.lock, which would disturb the user's own git. Writing takes it anyway.
     "GIT_OPTIONAL_LOCKS": "0",
 }
 
@@ -46,7 +46,7 @@ _CONFIG = {
     "core.editor": "true",
     "core.pager": "cat",
     "core.safecrlf": "false",
-    # A power cut after a commit must not leave empty objects: git by default does not sync loose ones.
+    # By default git does not sync loose objects, so a power failure after a commit could leave empty ones.
     "core.fsync": "committed,reference",
     "core.fsyncMethod": "batch",
     "commit.gpgSign": "false",
@@ -67,7 +67,7 @@ _CONFIG = {
 
 
 class GitError(Exception):
-    """A git command failed; the text says what ran, where, and what git answered."""
+    """A git command failed. The text has the command, the folder and git's message."""
 
     def __init__(
         self, what: str, *, command: Sequence[str] = (), exit_code: int = -1, stderr: str = ""
@@ -79,16 +79,19 @@ class GitError(Exception):
 
 
 class GitTimeoutError(GitError):
-    """A git command was killed because it took longer than its limit."""
+    """A git command was killed because it exceeded its time limit."""
 
 
 class GitMissingError(GitError):
-    """There is no git on PATH."""
+    """git is not on PATH."""
 
 
 @dataclass(frozen=True, slots=True)
 class GitOutcome:
-    """How one git command ended. Text is UTF-8 with undecodable bytes kept as surrogate escapes."""
+    """How one git command ended.
+
+    `stdout` is decoded as UTF-8 with surrogate escapes, so that file names survive unchanged.
+    """
 
     exit_code: int
     stdout: str
@@ -98,10 +101,12 @@ class GitOutcome:
 class Git:
     """Runs git for one repository.
 
-    `repository` is where git runs. With `git_dir` (and `work_tree`) nothing is discovered from the file
-    system and no ownership check applies: callers pass what `workspace.inspect` found. `config` are pairs
-    put on top of ours. `keep_fds` are descriptors of held locks that git inherits: should this process be
-    killed, the lock stays taken until the git it started has ended.
+    - `repository`: the folder in which git runs.
+    - `git_dir`, `work_tree`: pass what `repository.inspect` found. Then git searches nothing in the file system
+      and checks no ownership.
+    - `config`: configuration (name, value) in addition to ours.
+    - `keep_fds`: descriptors of held locks, which git inherits. If this process is killed, the lock stays held
+      until the git that it started has ended.
     """
 
     def __init__(
@@ -130,18 +135,18 @@ class Git:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         environment: Mapping[str, str] | None = None,
     ) -> str:
-        """Standard output of `git ARGS`; raises `GitError` for any exit code but 0."""
+        """Run `git ARGS`; returns its standard output. Raises `GitError` for any exit code but 0."""
         outcome = self.attempt(*args, cwd=cwd, stdin=stdin, timeout_s=timeout_s, environment=environment)
         if outcome.exit_code != 0:
             raise self.error(args, outcome, cwd)
         return outcome.stdout
 
     def line(self, *args: str, cwd: Path | None = None) -> str:
-        """Standard output without its final newline: for answers that are one name, id or path."""
+        """Standard output without its final newline, for commands that print one name, id or path."""
         return self.run(*args, cwd=cwd).removesuffix("\n")
 
     def names(self, *args: str, cwd: Path | None = None) -> list[str]:
-        """Standard output of a command with `-z`, split: paths may hold spaces, umlauts and newlines."""
+        """Standard output of a command with the option `-z`, split into its names."""
         return [name for name in self.run(*args, cwd=cwd).split("\0") if name]
 
     def attempt(
@@ -152,9 +157,9 @@ class Git:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         environment: Mapping[str, str] | None = None,
     ) -> GitOutcome:
-        """Run `git ARGS` and report how it ended, whatever its exit code.
+        """Run `git ARGS`; returns how it ended, whatever the exit code.
 
-        Raises `GitMissingError`, or `GitTimeoutError` after killing git with everything it started.
+        Raises `GitMissingError`, or `GitTimeoutError` after killing git and all processes that it started.
         """
         where = cwd or self.repository
         try:
@@ -165,19 +170,19 @@ class Git:
                 stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                start_new_session=True,  # no terminal to ask, and one group to kill
+                start_new_session=True,  # without a terminal it cannot prompt, and it is one group to kill
                 pass_fds=self._keep_fds,
             )
         except FileNotFoundError as error:
             if not where.is_dir():
                 raise GitError(
-                    f"git {args[0]} cannot run in {where}: no such folder.", command=args
+                    f"git {args[0]} cannot run in {where}: there is no such folder.", command=args
                 ) from error
-            raise GitMissingError("git is not installed or not on PATH; install it and try again.") from error
+            raise GitMissingError("git is not on PATH; install git and try again.") from error
         return _finish(process, args, stdin, timeout_s, where)
 
     def error(self, args: Sequence[str], outcome: GitOutcome, cwd: Path | None = None) -> GitError:
-        """The `GitError` for an outcome the caller did not expect."""
+        """The `GitError` for an outcome that the caller did not expect."""
         answer = outcome.stderr.strip() or outcome.stdout.strip() or "no message"
         return GitError(
             f"git {' '.join(args[:2])} failed in {cwd or self.repository} "
@@ -193,19 +198,20 @@ class Git:
 
 
 def git_version() -> tuple[int, int]:
-    """Major and minor number of the git on PATH; raises `GitMissingError`."""
+    """The version of the git on PATH, as (major, minor). Raises `GitMissingError`."""
     text = Git(Path("/")).run("version")
     found = re.search(r"(\d+)\.(\d+)", text)
     if found is None:
-        raise GitError(f"git version answered {text.strip()!r}, which holds no version number.")
+        raise GitError(f"`git version` printed no version number: {text.strip()!r}")
     return int(found[1]), int(found[2])
 
 
 def driver_overrides(git: Git) -> tuple[tuple[str, str], ...]:
-    """Configuration pairs that switch off every content filter and merge driver `git` would run.
+    """Configuration that disables the repository's content filters and merge drivers.
 
-    Filters (LFS, notebook cleaners) run in the worktree, where an agent may have put a program of the same
-    name, and a required one that is missing fails the checkout. Merge drivers become git's own text merge.
+    git would run filters (LFS, notebook cleaners) in the worktree, where an agent may have put a program of the
+    same name. A required filter that is missing would also fail the checkout. Merge drivers are replaced by
+    git's own text merge.
     """
     listed = git.attempt("config", "-z", "--name-only", "--get-regexp", r"^(filter|merge)\..+\.")
     pairs: dict[str, str] = {}
@@ -221,7 +227,7 @@ def driver_overrides(git: Git) -> tuple[tuple[str, str], ...]:
 
 
 def _config_variables(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Configuration as variables: unlike `-c name=value` this bears names that contain `=`."""
+    """The configuration as environment variables: `-c name=value` does not allow `=` in a name."""
     variables = {"GIT_CONFIG_COUNT": str(len(pairs))}
     for number, (key, value) in enumerate(pairs):
         variables[f"GIT_CONFIG_KEY_{number}"] = key
@@ -239,8 +245,8 @@ def _finish(
         _kill_group(process)
         if isinstance(error, subprocess.TimeoutExpired):
             raise GitTimeoutError(
-                f"git {' '.join(args[:2])} in {where} took longer than {timeout_s:g} s and was killed; "
-                "is the disk slow or the repository on a network drive?",
+                f"git {' '.join(args[:2])} in {where} was killed because it took longer than {timeout_s:g} s. "
+                "Check whether the disk is slow or the repository is on a network drive.",
                 command=args,
             ) from error
         raise
@@ -250,7 +256,7 @@ def _finish(
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    # PermissionError: macOS's answer for a group of which only zombies are left.
+    # macOS raises PermissionError for a group of which only zombies are left.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()

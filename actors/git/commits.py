@@ -1,8 +1,8 @@
-"""Commits made by code: everything in a worktree, by plumbing, without hooks and without trusting the files.
+"""Commit everything in a worktree, without hooks and without running anything that its files configure.
 
-`git add` and `git status` would look into repositories nested in the worktree and so run what their
-configuration says; here the changed names are listed and put into the index one by one, nested
-repositories left out. Work on one worktree is done by one process at a time, under its lock.
+`git add` and `git status` enter repositories nested in the worktree and run what their configuration says. So
+this lists the changed names and adds them to the index one by one, without nested repositories. The worktree's
+lock makes sure that one process at a time works on it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from typing import Literal
 from actors.git import pending_merge
 from actors.git.command import Git
 from actors.git.locks import hold
-from actors.git.repository import Repository, WorkspaceError, head_of, move_ref
-from actors.git.worktree import Worktree, mend
+from actors.git.refs import head_of, move_ref
+from actors.git.repository import Repository, WorkspaceError
+from actors.git.worktree import Worktree, repair
 from store.failpoints import failpoint
 
 MAX_FILE_BYTES = 50 * 1024 * 1024
-# Git refuses these as parts of a path, since some file system would take them for `.git`.
+# Git refuses these names in a path, because some file systems take them for `.git`.
 _REFUSED_NAME = re.compile(r"(^|/)(\.git[ .]*|git~\d+)(/|$)|\\", re.IGNORECASE)
 
 ChangeKind = Literal["added", "modified", "deleted"]
@@ -38,21 +39,22 @@ class FileChange:
 
 
 def commit_all(worktree: Worktree, message: str, *, locks: Path) -> str | None:
-    """Commit everything in the worktree to its branch; the new commit, or None if nothing changed.
+    """Commit everything in the worktree to its branch; returns the new commit, or None if nothing changed.
 
-    Files that git ignores, nested repositories and what `left_out` names stay out. If a conflict of
-    `sync_worktree` was pending and no conflict marker is left, the commit concludes that merge.
-    Repeatable after a kill at any instant.
+    Leaves out ignored files and what `left_out` lists. If a conflict of `sync_worktree` is pending and no
+    conflict marker is left, the commit completes that merge. Safe to repeat after a crash.
     """
     with hold(locks, "worktree", worktree.path) as descriptor:
-        worktree = mend(worktree, locks=locks, keep_fds=(descriptor,))
-        return commit_mended(worktree, message, locks=locks, keep_fds=(descriptor,))
+        worktree = repair(worktree, locks=locks, keep_fds=(descriptor,))
+        return commit_locked(worktree, message, locks=locks, keep_fds=(descriptor,))
 
 
-def commit_mended(worktree: Worktree, message: str, *, locks: Path, keep_fds: Sequence[int]) -> str | None:
-    """The inner part of `commit_all`, for callers that hold the worktree's lock already."""
+def commit_locked(worktree: Worktree, message: str, *, locks: Path, keep_fds: Sequence[int]) -> str | None:
+    """`commit_all` for callers that hold the worktree's lock and have repaired the worktree."""
     if worktree.branch is None:
-        raise WorkspaceError(f"{worktree.path} is a scratch worktree; commits need one with a branch.")
+        raise WorkspaceError(
+            f"{worktree.path} is a worktree without a branch, so nothing can be committed in it."
+        )
     git = worktree.git(keep_fds)
     _stage(git, worktree)
     failpoint("work_staged")
@@ -66,7 +68,7 @@ def commit_mended(worktree: Worktree, message: str, *, locks: Path, keep_fds: Se
     commit = git.run("commit-tree", tree, *arguments, "-F", "-", stdin=message.rstrip() + "\n").strip()
     failpoint("commit_made")
     if not move_ref(worktree.repository, f"refs/heads/{worktree.branch}", commit, head, locks=locks):
-        raise WorkspaceError(f"{worktree.branch} was moved by someone else during a commit; try again.")
+        raise WorkspaceError(f"{worktree.branch} was moved by another process during a commit; try again.")
     failpoint("commit_referenced")
     if merged is not None:
         pending_merge.forget(worktree)
@@ -74,7 +76,7 @@ def commit_mended(worktree: Worktree, message: str, *, locks: Path, keep_fds: Se
 
 
 def left_out(worktree: Worktree) -> tuple[str, ...]:
-    """What `commit_all` would not commit though git does not ignore it, a sentence each for the agent."""
+    """Files that `commit_all` does not commit although git does not ignore them: `NAME: REASON` for each."""
     reasons = []
     for name in _candidates(worktree.git()):
         reason = _reason_to_leave_out(worktree.path, name)
@@ -86,7 +88,7 @@ def left_out(worktree: Worktree) -> tuple[str, ...]:
 def changes_since(worktree: Worktree, commit: str, *, locks: Path) -> tuple[FileChange, ...]:
     """How the files in the worktree, committed or not, differ from `commit`, sorted by path."""
     with hold(locks, "worktree", worktree.path) as descriptor:
-        git = mend(worktree, locks=locks, keep_fds=(descriptor,)).git((descriptor,))
+        git = repair(worktree, locks=locks, keep_fds=(descriptor,)).git((descriptor,))
         git.attempt("update-index", "-q", "--refresh", "--ignore-submodules")
         listed = git.names(
             "diff-index", "-z", "--name-status", "--no-renames", "--ignore-submodules=all", commit, "--"
@@ -128,10 +130,10 @@ def _stage(git: Git, worktree: Worktree) -> None:
 
 
 def _candidates(git: Git) -> list[str]:
-    """Names that may differ from the index; a nested repository is one name that ends in a slash."""
+    """Names that may differ from the index. A nested repository is one name that ends in a slash."""
     untracked = git.names("ls-files", "-z", "--others", "--exclude-standard")
     changed = git.names("diff-files", "-z", "--name-only", "--ignore-submodules=all")
-    # Removals first, so that a file may take the place of a folder and the other way round.
+    # Changes and removals first, so that a file can replace a folder and vice versa.
     return list(dict.fromkeys([*changed, *untracked]))
 
 

@@ -1,9 +1,8 @@
-"""Fair locks between processes for git operations: one per repository, per worktree and per branch.
+"""Locks between processes for git operations: one per repository, per worktree and per branch.
 
-A lock is an flock on a file in a folder that the caller owns. The kernel frees it when its holder dies and
-wakes waiters in the order they came. The descriptor is handed to the git commands run under the lock, so a
-git that outlives its killed parent still holds it, and lock files git itself left behind are known to be
-stale once the lock is ours.
+A lock is an flock on a file in the crew's `locks` folder. The kernel releases it when its holder dies, and
+serves waiters in order. git commands run under a lock inherit its descriptor. So a git that outlives its killed
+parent still holds the lock, and whoever gets the lock knows that lock files of git's own are stale.
 """
 
 from __future__ import annotations
@@ -20,23 +19,24 @@ DEFAULT_WAIT_S = 300.0
 
 
 class LockTimeoutError(Exception):
-    """A lock was not free in time; the text names what was waited for and the lock's file."""
+    """A lock was not released in time. The text names what it locks, and its file."""
 
 
 @contextlib.contextmanager
 def hold(locks: Path, kind: str, subject: Path | str, *, wait_s: float = DEFAULT_WAIT_S) -> Iterator[int]:
-    """Hold the lock of `subject` (a git folder, worktree or branch); yields its descriptor.
+    """Hold the lock of `subject` (a git folder, worktree or branch); yields the lock's descriptor.
 
-    `locks` is made if missing. Not re-entrant: a second hold by the same process waits like any other's.
+    Creates the folder `locks` if it is missing. Not re-entrant: a second `hold` in the same process waits, too.
+    Raises `LockTimeoutError` after `wait_s` seconds.
     """
     locks.mkdir(parents=True, exist_ok=True, mode=0o700)
     digest = hashlib.sha256(os.fsencode(str(subject))).hexdigest()[:20]
     path = locks / f"{kind}-{digest}.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if not _taken_at_once(descriptor) and not _taken_in_turn(descriptor, wait_s):
+    if not _try_lock(descriptor) and not _wait_for_lock(descriptor, wait_s):
         raise LockTimeoutError(
-            f"waited {wait_s:g} s for the {kind} {subject}, which another process holds ({path}); "
-            "see which with `fuser` on that file, or try again."
+            f"another process held the lock of the {kind} {subject} for more than {wait_s:g} s; "
+            f"find that process with `fuser {path}`, or try again."
         )
     try:
         yield descriptor
@@ -44,7 +44,7 @@ def hold(locks: Path, kind: str, subject: Path | str, *, wait_s: float = DEFAULT
         os.close(descriptor)
 
 
-def _taken_at_once(descriptor: int) -> bool:
+def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -52,8 +52,8 @@ def _taken_at_once(descriptor: int) -> bool:
     return True
 
 
-def _taken_in_turn(descriptor: int, wait_s: float) -> bool:
-    """Wait in the kernel's queue, which is fair; polling would starve. Owns the descriptor if it gives up."""
+def _wait_for_lock(descriptor: int, wait_s: float) -> bool:
+    """Wait in the kernel's queue, which is fair unlike polling. On a timeout it closes the descriptor later."""
     settled = threading.Lock()
     taken = threading.Event()
     given_up = threading.Event()

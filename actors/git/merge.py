@@ -1,4 +1,4 @@
-"""Merging two commits without a checkout, and bringing an accepted state into a task's worktree."""
+"""Merge two commits without a checkout, and merge the integration branch into a task's worktree."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import Literal
 
 from actors.git import pending_merge
 from actors.git.command import Git, GitOutcome
-from actors.git.commits import commit_mended
+from actors.git.commits import commit_locked
 from actors.git.locks import hold
-from actors.git.repository import WorkspaceError, commit_at, head_of, is_ancestor
-from actors.git.worktree import Worktree, mend
+from actors.git.refs import commit_at, head_of, is_ancestor
+from actors.git.repository import WorkspaceError
+from actors.git.worktree import Worktree, repair
 
 
 @dataclass(frozen=True, slots=True)
 class MergedTree:
-    """The tree of a merge. With `conflicts` the files named hold conflict markers, where git could set them.
+    """The result of a merge: the id of its tree, the files with conflicts, git's messages about these.
 
-    `messages` are git's own sentences about the conflicts.
+    In `tree` the files with conflicts contain conflict markers, where git could set them.
     """
 
     tree: str
@@ -27,12 +28,14 @@ class MergedTree:
 
 
 @dataclass(frozen=True, slots=True)
-class Synced:
-    """How `sync_worktree` left a worktree.
+class SyncResult:
+    """The result of `sync_worktree`.
 
-    `up_to_date`: it held everything already. `merged`: it now does, `commit` says so. `conflict`: `files`
-    hold conflict markers; once they are gone the next `commit_all` concludes the merge. `messages` also name
-    conflicts without markers (a file deleted here and changed there), of which the changed side was kept.
+    - `up_to_date`: the branch already contained everything. `commit` is its head.
+    - `merged`: `commit` is the merge commit.
+    - `conflict`: `files` contain conflict markers. After these are removed, the next `commit_all` completes the
+      merge. `messages` also name conflicts without markers (a file that one side deleted and the other changed;
+      the changed one is kept).
     """
 
     state: Literal["up_to_date", "merged", "conflict"]
@@ -42,7 +45,7 @@ class Synced:
 
 
 def merge_trees(git: Git, ours: str, theirs: str) -> MergedTree:
-    """Merge two commits (or branches, whose names then label the markers) in the object store alone."""
+    """Merge two commits, or branches, in the object store only. Conflict markers carry the given names."""
     arguments = ("merge-tree", "--write-tree", "-z", "--name-only", "--messages", ours, theirs)
     outcome = git.attempt(*arguments)
     if outcome.exit_code not in (0, 1):
@@ -50,31 +53,35 @@ def merge_trees(git: Git, ours: str, theirs: str) -> MergedTree:
     return _parse(outcome)
 
 
-def sync_worktree(worktree: Worktree, onto: str, *, locks: Path) -> Synced:
+def sync_worktree(worktree: Worktree, onto: str, *, locks: Path) -> SyncResult:
     """Merge `onto` (the integration branch, or a commit) into the worktree's branch and files.
 
-    Uncommitted work is committed first. On a conflict the files get markers and the branch stays, so that an
-    agent that can't run git itself only has to edit files. While markers are left, the same conflict is
-    answered again. Repeatable after a kill at any instant.
+    Commits uncommitted work first. On a conflict the files get conflict markers and the branch stays where it
+    is, so an agent resolves it by editing files, without running git. While markers are left, the result is the
+    same conflict again. Safe to repeat after a crash.
     """
     with hold(locks, "worktree", worktree.path) as descriptor:
         keep_fds = (descriptor,)
-        worktree = mend(worktree, locks=locks, keep_fds=keep_fds)
+        worktree = repair(worktree, locks=locks, keep_fds=keep_fds)
         still_open = pending_merge.unresolved(worktree)
         if still_open:
-            return Synced("conflict", files=still_open, messages=("the last merge is not resolved yet",))
-        commit_mended(worktree, "Work in progress, before merging", locks=locks, keep_fds=keep_fds)
+            return SyncResult(
+                "conflict", files=still_open, messages=("the previous merge still has conflict markers",)
+            )
+        commit_locked(worktree, "Work in progress, before merging", locks=locks, keep_fds=keep_fds)
         return _merge_into(worktree, onto, locks=locks, keep_fds=keep_fds)
 
 
-def _merge_into(worktree: Worktree, onto: str, *, locks: Path, keep_fds: tuple[int, ...]) -> Synced:
+def _merge_into(worktree: Worktree, onto: str, *, locks: Path, keep_fds: tuple[int, ...]) -> SyncResult:
     repository, branch = worktree.repository, worktree.branch
     theirs = commit_at(repository, onto)
-    if branch is None or theirs is None:
-        raise WorkspaceError(f"{onto} can't be merged into {worktree.path}: no such commit or no branch.")
+    if branch is None:
+        raise WorkspaceError(f"{onto} cannot be merged into {worktree.path}, which has no branch.")
+    if theirs is None:
+        raise WorkspaceError(f"{onto} cannot be merged into {worktree.path}: no such commit.")
     head = head_of(repository, branch)
     if is_ancestor(repository, theirs, head):
-        return Synced("up_to_date", commit=head)
+        return SyncResult("up_to_date", commit=head)
     git = worktree.git(keep_fds)
     merged = merge_trees(git, branch, onto)
     commit = None
@@ -86,12 +93,12 @@ def _merge_into(worktree: Worktree, onto: str, *, locks: Path, keep_fds: tuple[i
     target = pending_merge.Switch(head, merged.tree, commit, theirs, merged.conflicts)
     pending_merge.switch(worktree, target, locks=locks, keep_fds=keep_fds)
     if commit is not None:
-        return Synced("merged", commit=commit)
-    return Synced("conflict", files=merged.conflicts, messages=merged.messages)
+        return SyncResult("merged", commit=commit)
+    return SyncResult("conflict", files=merged.conflicts, messages=merged.messages)
 
 
 def _parse(outcome: GitOutcome) -> MergedTree:
-    """Output of `merge-tree -z`: tree, conflicting names, an empty field, then (count, paths, type, text)."""
+    """Parse `merge-tree -z`: tree, conflicting names, an empty field, then (count, paths, type, text)…"""
     fields = outcome.stdout.split("\0")
     tree = fields[0].strip()
     if outcome.exit_code == 0:

@@ -1,8 +1,10 @@
-"""A merge into a worktree that is under way: while its files are being written, and until it is resolved.
+"""A merge into a worktree that is not finished: its files are being written, or it has conflicts.
 
-Two small files beside the worktree's index, where no agent can write. `nightcrew-switch` exists while files
-are being written, so that a kill then is followed by writing them again. `nightcrew-merge` exists from a
-conflict until its markers are gone; the commit after that gets the second parent.
+Two small files beside the worktree's index, where no agent can write, record it:
+
+- `nightcrew-switch` exists while files are being written. After a crash they are written again.
+- `nightcrew-merge` exists from a conflict until its markers are gone. The next commit then gets the merged
+  commit as its second parent.
 """
 
 from __future__ import annotations
@@ -16,19 +18,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actors.git.command import GitError
-from actors.git.repository import WorkspaceError, head_of, move_ref
+from actors.git.refs import head_of, move_ref
+from actors.git.repository import WorkspaceError
 
 if TYPE_CHECKING:
-    from actors.git.worktree import Worktree  # which calls `finish_interrupted` when it mends
+    from actors.git.worktree import Worktree  # which calls `finish_interrupted` when it repairs
 
 _MARKERS = (b"<<<<<<< ", b">>>>>>> ")
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """Files of `tree` are to be in the worktree, and its branch then at `commit` (None: stay at `head`).
+    """Replace the worktree's files by those of `tree`, then move its branch from `head` to `commit`.
 
-    `theirs` and `files` describe the conflict that remains, if one does.
+    `commit` is None if the branch stays at `head`. `theirs` is the commit that is merged, `files` are those
+    with conflicts.
     """
 
     head: str
@@ -39,13 +43,13 @@ class Switch:
 
 
 def switch(worktree: Worktree, target: Switch, *, locks: Path, keep_fds: Sequence[int]) -> None:
-    """Write the target's files over a worktree in which everything is committed; a repeat finishes it."""
+    """Apply the switch to a worktree without uncommitted work. After a crash `finish_interrupted` repeats it."""
     _write(worktree.git_dir / "nightcrew-switch", json.dumps(asdict(target)))
     finish_interrupted(worktree, locks=locks, keep_fds=keep_fds)
 
 
 def finish_interrupted(worktree: Worktree, *, locks: Path, keep_fds: Sequence[int]) -> None:
-    """Carry out the switch on record, if there is one; if it can't be, drop it and raise `WorkspaceError`."""
+    """Apply the recorded switch, if there is one. If that fails, delete the record; raises `WorkspaceError`."""
     record = worktree.git_dir / "nightcrew-switch"
     if worktree.branch is None or not record.exists():
         return
@@ -72,13 +76,13 @@ def unresolved(worktree: Worktree) -> tuple[str, ...]:
 
 
 def resolved_commit(worktree: Worktree) -> str | None:
-    """The commit whose merge the next commit concludes, or None if none is pending or markers are left."""
+    """The merged commit, if a merge is pending and no conflict marker is left; otherwise None."""
     theirs, _ = _pending(worktree)
     return None if theirs is None or unresolved(worktree) else theirs
 
 
 def forget(worktree: Worktree) -> None:
-    """The pending merge was concluded."""
+    """Delete the record of the pending merge, because it was committed."""
     (worktree.git_dir / "nightcrew-merge").unlink(missing_ok=True)
 
 

@@ -1,18 +1,18 @@
-"""What the user's repository is, and the names and references we use in it.
+"""The user's repository: check that the crew can work on it, and describe it.
 
-Ours are only `refs/heads/nightcrew/*`, `refs/tags/nightcrew/*` and the worktrees we add. The user's own
-branches, index, files, stash and configuration are read, never written; `git worktree prune` is never run,
-since it would also drop the user's worktrees on a disk that happens to be unplugged.
+The crew adds branches and tags under `nightcrew/` and worktrees. It reads, but never writes, the user's own
+branches, index, files, stash and configuration. It never runs `git worktree prune`, which would also remove the
+user's worktrees on a disk that is unplugged at the moment.
 
-WorkspaceError             a repository or worktree that can't be worked on; the text says what to do next
-|- PathMissingError        nothing is at the path
-|- NotARepositoryError     a folder or file outside any repository
-|- BareRepositoryError     a repository without a working tree
-|- NoCommitError           a repository without a first commit
-|- GitTooOldError          git before 2.38 can't merge without a checkout
-|- UntrustedRepositoryError  git refuses it because it belongs to another user
-|- BranchBlockedError      the user has a branch whose name keeps ours from being made
-`- OccupiedPathError       a worktree is to stand where something else is
+WorkspaceError               a repository or worktree that cannot be used; the text says what to do
+|- PathMissingError          the path does not exist
+|- NotARepositoryError       the path is outside any repository
+|- BareRepositoryError       the repository has no working tree
+|- NoCommitError             the repository has no commit
+|- GitTooOldError            git before 2.38 cannot merge without a checkout
+|- UntrustedRepositoryError  git refuses the repository because it belongs to another user
+|- BranchBlockedError        a branch of the user has a name that prevents one of ours
+`- OccupiedPathError         the path of a worktree contains something else
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.git.command import MINIMUM_VERSION, Git, GitError, driver_overrides, git_version
-from actors.git.locks import hold
+from actors.git.command import MINIMUM_VERSION, Git, driver_overrides, git_version
 
 PREFIX = "nightcrew"
 NO_COMMIT = "0" * 40
@@ -33,15 +32,15 @@ MAX_SLUG_LENGTH = 60
 
 
 class WorkspaceError(Exception):
-    """A repository or worktree can't be worked on; the text says what, which and what next."""
+    """A repository or worktree cannot be used. The text says which, why, and what to do."""
 
 
 class PathMissingError(WorkspaceError):
-    """Nothing is at the path."""
+    """The path does not exist."""
 
 
 class NotARepositoryError(WorkspaceError):
-    """The path is in no git repository."""
+    """The path is not in a git repository."""
 
 
 class BareRepositoryError(WorkspaceError):
@@ -49,11 +48,11 @@ class BareRepositoryError(WorkspaceError):
 
 
 class NoCommitError(WorkspaceError):
-    """The repository has no first commit."""
+    """The repository has no commit."""
 
 
 class GitTooOldError(WorkspaceError):
-    """The installed git can't merge without a checkout."""
+    """The installed git cannot merge without a checkout."""
 
 
 class UntrustedRepositoryError(WorkspaceError):
@@ -61,20 +60,21 @@ class UntrustedRepositoryError(WorkspaceError):
 
 
 class BranchBlockedError(WorkspaceError):
-    """An existing branch keeps one of ours from being made."""
+    """A branch of the user, such as `nightcrew`, has a name that prevents one of ours."""
 
 
 class OccupiedPathError(WorkspaceError):
-    """Something that is not our worktree stands at a worktree's path."""
+    """The path of a worktree contains something that is not our worktree."""
 
 
 @dataclass(frozen=True, slots=True)
 class Repository:
     """A repository as `inspect` found it. Paths are absolute and resolved.
 
-    `root` is the working tree's top, `git_dir` the folder shared by all worktrees. `head_branch` is None
-    for a detached HEAD; `head_commit` is then the base all the same. `is_dirty` means uncommitted changes,
-    which are no part of the base. `config` switches off the repository's content filters and merge drivers.
+    - `root`: the top folder of the working tree. `git_dir`: the git folder that all its worktrees share.
+    - `head_branch`: None if HEAD is detached. `head_commit`: the commit that the crew's work starts from.
+    - `is_dirty`: there are uncommitted changes, which the crew does not see.
+    - `config`: git configuration that disables the repository's content filters and merge drivers.
     """
 
     root: Path
@@ -86,20 +86,20 @@ class Repository:
     config: tuple[tuple[str, str], ...] = ()
 
     def git(self, keep_fds: Sequence[int] = ()) -> Git:
-        """Git on references and objects only: with no index or working tree of the user's in reach."""
+        """git for references and objects only, without access to the user's index and working tree."""
         return Git(self.git_dir, git_dir=self.git_dir, config=self.config, keep_fds=keep_fds)
 
 
 def inspect(path: Path) -> Repository:
-    """Look at the repository that holds `path`, one of the user's. Raises a `WorkspaceError`; writes nothing.
+    """Describe the user's repository that contains `path`; writes nothing. Raises a `WorkspaceError`.
 
-    Never for a folder that agents write to: git looks for the repository by itself here.
+    Not for a folder that agents can write: here git itself searches for the repository.
     """
     require_git()
     if not path.exists():
-        raise PathMissingError(f"{path} does not exist; give the path of a git repository.")
+        raise PathMissingError(f"{path} does not exist; use the path of a git repository.")
     if not path.is_dir():
-        raise NotARepositoryError(f"{path} is a file; give the folder of a git repository.")
+        raise NotARepositoryError(f"{path} is a file; use the folder of a git repository.")
     git = Git(path.resolve())
     root = _working_tree(git, path)
     git = Git(root)
@@ -121,12 +121,12 @@ def inspect(path: Path) -> Repository:
 
 
 def require_git() -> None:
-    """Raise `GitTooOldError` (or `GitMissingError`) unless git can do what the gate needs."""
+    """Check that git can merge without a checkout. Raises `GitTooOldError` or `GitMissingError`."""
     version = git_version()
     if version < MINIMUM_VERSION:
         raise GitTooOldError(
             f"git {version[0]}.{version[1]} is too old: {MINIMUM_VERSION[0]}.{MINIMUM_VERSION[1]} or newer "
-            "is needed to merge without a checkout; upgrade git."
+            "is needed, which can merge without a checkout."
         )
 
 
@@ -137,11 +137,11 @@ def _working_tree(git: Git, path: Path) -> Path:
     if answer.stdout.strip() == "true":
         raise BareRepositoryError(
             f"{path} is a bare repository, without a working tree; "
-            f"clone it (git clone {path}) and give the clone."
+            f"clone it (git clone {path}) and use the clone."
         )
     top = git.attempt("rev-parse", "--path-format=absolute", "--show-toplevel")
     if top.exit_code != 0:
-        raise NotARepositoryError(f"{path} lies inside a repository's .git folder; give the folder above it.")
+        raise NotARepositoryError(f"{path} is inside a repository's .git folder; use the folder above it.")
     return Path(top.stdout.removesuffix("\n")).resolve()
 
 
@@ -153,17 +153,17 @@ def _refusal(path: Path, stderr: str) -> WorkspaceError:
         )
     if "not a git repository" in stderr:
         return NotARepositoryError(
-            f"{path} is not in a git repository; make it one with: "
-            f"git init && git add -A && git commit -m 'First commit' (in {path})."
+            f"{path} is not in a git repository; to make it one, run there: "
+            "git init && git add -A && git commit -m 'First commit'"
         )
-    return NotARepositoryError(f"git can't read {path}: {stderr.strip()}; try `git status` there.")
+    return NotARepositoryError(f"git cannot read {path}: {stderr.strip()}; try `git status` there.")
 
 
 def _head_commit(git: Git, root: Path) -> str:
     head = git.attempt("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
     if head.exit_code != 0:
         raise NoCommitError(
-            f"{root} has no commit yet; make a first one with: git add -A && git commit -m 'First commit'."
+            f"{root} has no commit yet; create one: git add -A && git commit -m 'First commit'"
         )
     return head.stdout.strip()
 
@@ -171,23 +171,23 @@ def _head_commit(git: Git, root: Path) -> str:
 def _warnings(path: Path, root: Path, branch: str | None, change_count: int) -> list[str]:
     warnings = []
     if path != root:
-        warnings.append(f"{path} lies inside the repository {root}; the whole repository is worked on.")
+        warnings.append(f"{path} is inside the repository {root}; the crew works on the whole repository.")
     if branch is None:
-        warnings.append(f"{root} is on no branch (detached HEAD); its current commit is the base.")
+        warnings.append(f"{root} has a detached HEAD; the crew starts from its current commit.")
     elif branch.startswith(f"{PREFIX}/"):
         warnings.append(
-            f"{root} has {branch} checked out, a branch the crew moves; switch to one of your own "
-            "(git switch -), or your files will lag behind it."
+            f"{root} has {branch} checked out, which the crew will move while your files stay as they are; "
+            "switch to a branch of your own (git switch -)."
         )
     if change_count:
         warnings.append(
-            f"{root} has uncommitted changes ({change_count} files): they are left alone and are no part of "
-            "what the crew works on; commit them first if they should be."
+            f"{root} has uncommitted changes ({change_count} files), which the crew does not see; commit them "
+            "if it should."
         )
     if (root / ".gitmodules").exists():
-        warnings.append("Submodules stay empty in the crew's worktrees.")
+        warnings.append("Submodules are empty in the crew's worktrees.")
     if "filter=lfs" in _text(root / ".gitattributes"):
-        warnings.append("Files kept in Git LFS are seen by the crew as pointers, not as their content.")
+        warnings.append("The crew sees files stored in Git LFS as pointers, without their content.")
     return warnings
 
 
@@ -198,9 +198,9 @@ def _text(path: Path) -> str:
 
 
 def slug(name: str) -> str:
-    """`name` as one part of a reference: lower case ASCII letters, digits, `.`, `_`, `-`; never empty.
+    """`name` as one part of a reference: lower-case ASCII letters, digits, `.`, `_`, `-`; never empty.
 
-    Different names may give one slug ("Über" and "uber"): callers keep slugs unique.
+    Different names can have the same slug ("Über" and "uber"); callers keep slugs unique.
     """
     folded = unicodedata.normalize("NFKD", name.replace("ß", "ss")).encode("ascii", "ignore").decode()
     dashed = re.sub(r"[^a-z0-9._]+|\.{2,}", "-", folded.lower())
@@ -209,74 +209,11 @@ def slug(name: str) -> str:
 
 
 def integration_branch(project: str) -> str:
-    """The branch that accepted work of a project is merged into."""
+    """The branch that a project's accepted work is merged into."""
     return f"{PREFIX}/{slug(project)}/integration"
 
 
 def task_branch(project: str, task: str) -> str:
-    """The branch one task is worked on; never the integration branch, nor below or above it."""
+    """The branch of a task. Never the integration branch, nor a name that would prevent it."""
     name = slug(task)
     return f"{PREFIX}/{slug(project)}/{'task-' if name == 'integration' else ''}{name}"
-
-
-def create_branch(repository: Repository, branch: str, start_commit: str, *, locks: Path) -> str:
-    """Make `branch` at `start_commit` unless it exists; returns the commit it is at. Repeatable."""
-    ref = f"refs/heads/{branch}"
-    try:
-        move_ref(repository, ref, start_commit, NO_COMMIT, locks=locks)
-    except GitError as error:
-        if "exists; cannot create" in error.stderr:
-            blocker = re.search(r"'refs/heads/([^']+)' exists; cannot create", error.stderr)
-            name = blocker[1] if blocker else f"{PREFIX}/…"
-            raise BranchBlockedError(
-                f"your branch {name} keeps git from making {branch}; "
-                f"rename yours: git branch -m {name} my-{name}"
-            ) from error
-        raise
-    return head_of(repository, branch)
-
-
-def head_of(repository: Repository, branch: str) -> str:
-    """The commit `branch` is at; raises `WorkspaceError` if there is no such branch."""
-    commit = commit_at(repository, f"refs/heads/{branch}")
-    if commit is None:
-        raise WorkspaceError(f"{repository.root} has no branch {branch}; was it deleted?")
-    return commit
-
-
-def commit_at(repository: Repository, name: str) -> str | None:
-    """The full id of the commit that `name` (reference or id) means, or None if there is none."""
-    found = repository.git().attempt(
-        "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
-    )
-    return found.stdout.strip() if found.exit_code == 0 else None
-
-
-def is_ancestor(repository: Repository, older: str, newer: str) -> bool:
-    """Whether `newer` contains `older` (or is it)."""
-    git = repository.git()
-    answer = git.attempt("merge-base", "--is-ancestor", older, newer)
-    if answer.exit_code not in (0, 1):
-        raise git.error(("merge-base", "--is-ancestor"), answer)
-    return answer.exit_code == 0
-
-
-def move_ref(repository: Repository, ref: str, new: str, old: str, *, locks: Path) -> bool:
-    """Set one of our references from `old` (`NO_COMMIT`: it must not exist) to `new`, or return False.
-
-    Compare-and-swap. A lock file that a killed git left behind is removed while we hold our own lock.
-    """
-    if not re.match(rf"refs/(heads|tags)/{PREFIX}/", ref):
-        raise WorkspaceError(f"{ref} is not the crew's to move; only references under {PREFIX}/ are.")
-    with hold(locks, "reference", f"{repository.git_dir}:{ref}") as descriptor:
-        with contextlib.suppress(NotADirectoryError):  # a branch of the user's in the way, which git will say
-            (repository.git_dir / f"{ref}.lock").unlink(missing_ok=True)
-        git = repository.git((descriptor,))
-        outcome = git.attempt("update-ref", "--create-reflog", ref, new, old)
-        if outcome.exit_code == 0:
-            return True
-        if "but expected" in outcome.stderr or "reference already exists" in outcome.stderr:
-            return False
-        if "unable to resolve reference" in outcome.stderr:
-            return False
-        raise git.error(("update-ref", ref), outcome)

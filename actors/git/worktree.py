@@ -1,7 +1,8 @@
-"""Our linked worktrees: made, found again, mended after a kill at any instant, and removed.
+"""The crew's linked worktrees: create, find, repair after a crash, remove.
 
-A worktree is known by its administrative folder in the repository's git folder, which no agent can write,
-never by the `.git` file inside it, which one may have swapped. Git is always told both folders.
+A worktree is identified by its administrative folder (`worktrees/NAME` in the repository's git folder), which
+no agent can write, never by its own `.git` file, which an agent may have replaced. git always gets both folders
+explicitly.
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ from pathlib import Path
 from actors.git import pending_merge
 from actors.git.command import Git
 from actors.git.locks import hold
-from actors.git.repository import OccupiedPathError, Repository, WorkspaceError, create_branch
+from actors.git.refs import create_branch
+from actors.git.repository import OccupiedPathError, Repository, WorkspaceError
 
-# `git worktree add` locks what it has not finished with this reason; any other reason is a person's.
+# `git worktree add` locks a worktree with this reason until it is complete. Any other reason is a person's.
 _UNFINISHED = "initializing"
 
 
 @dataclass(frozen=True, slots=True)
 class Worktree:
-    """A worktree of ours. `git_dir` is its administrative folder; `branch` is None for a scratch one.
+    """A worktree of the crew. `git_dir` is its administrative folder. `branch` is None for a scratch worktree.
 
-    `repairs` says what had to be mended when it was opened, a sentence each, for the log and the agent.
+    `repairs` has one sentence for each thing that was repaired when it was opened, for the log and the agent.
     """
 
     repository: Repository
@@ -36,7 +38,7 @@ class Worktree:
     repairs: tuple[str, ...] = ()
 
     def git(self, keep_fds: Sequence[int] = ()) -> Git:
-        """Git on this worktree's files and index, whatever its `.git` file says."""
+        """git for this worktree's files and index, independent of its `.git` file."""
         return Git(
             self.path,
             git_dir=self.git_dir,
@@ -49,10 +51,10 @@ class Worktree:
 def ensure_worktree(
     repository: Repository, path: Path, branch: str, start_commit: str, *, locks: Path
 ) -> Worktree:
-    """The worktree of `branch` at `path`, made if missing, mended if broken; files in it are kept.
+    """The worktree of `branch` at `path`: created if it is missing, repaired if broken. Its files are kept.
 
-    `start_commit` counts only when the branch does not exist yet. Repeatable after a kill at any instant.
-    Raises `OccupiedPathError` if something else stands at `path`.
+    `start_commit` is used only if the branch does not exist yet. Safe to repeat after a crash. Raises
+    `OccupiedPathError` if `path` contains something else.
     """
     create_branch(repository, branch, start_commit, locks=locks)
     path = path.absolute().parent.resolve() / path.name
@@ -61,24 +63,24 @@ def ensure_worktree(
         repairs: tuple[str, ...] = ()
         if git_dir is None and _is_occupied(path):
             git_dir = _attach(repository, path, branch)
-            repairs = (f"{path} had lost its place in the repository and was attached again",)
+            repairs = (f"{path} was no longer registered in the repository and was attached again",)
         elif git_dir is None:
             path.parent.mkdir(parents=True, exist_ok=True)
             repository.git((descriptor,)).run("worktree", "add", "--force", str(path), branch, timeout_s=600)
             git_dir = _git_dir_of(repository, path)
             if git_dir is None:
-                raise WorkspaceError(f"git made no worktree at {path}; look at `git worktree list`.")
+                raise WorkspaceError(f"git created no worktree at {path}; check `git worktree list`.")
         worktree = Worktree(repository, path, git_dir, branch, repairs)
         with hold(locks, "worktree", path) as inner:
-            return mend(worktree, locks=locks, keep_fds=(descriptor, inner))
+            return repair(worktree, locks=locks, keep_fds=(descriptor, inner))
 
 
 def open_worktree(repository: Repository, path: Path) -> Worktree:
-    """The worktree that stands at `path`, as it is; raises `WorkspaceError` if there is none of ours."""
+    """The existing worktree at `path`, unrepaired. Raises `WorkspaceError` if there is none of ours."""
     path = path.absolute().parent.resolve() / path.name
     git_dir = _git_dir_of(repository, path)
     if git_dir is None or not path.is_dir():
-        raise WorkspaceError(f"{path} is no worktree of {repository.root}; ensure_worktree makes it.")
+        raise WorkspaceError(f"{path} is not a worktree of {repository.root}.")
     head = _text(git_dir / "HEAD").strip()
     return Worktree(
         repository, path, git_dir, head.removeprefix("ref: refs/heads/") if "ref:" in head else None
@@ -86,16 +88,16 @@ def open_worktree(repository: Repository, path: Path) -> Worktree:
 
 
 def remove_worktree(repository: Repository, path: Path, *, locks: Path) -> None:
-    """Remove the worktree at `path` with all files in it; its branch stays. Harmless if there is none.
+    """Delete the worktree at `path` with all its files; its branch stays. Harmless if there is none.
 
-    Raises `OccupiedPathError` rather than delete a folder that is no worktree of this repository.
+    Raises `OccupiedPathError`, deleting nothing, if `path` is not a worktree of this repository.
     """
     path = path.absolute().parent.resolve() / path.name
     with hold(locks, "repository", repository.git_dir):
         git_dir = _git_dir_of(repository, path)
-        if git_dir is None and _is_occupied(path) and not _names_us(repository, path):
+        if git_dir is None and _is_occupied(path) and not _belongs_to(repository, path):
             raise _occupied(repository, path)
-        # Files first: as long as the administrative folder is there, a repeat knows that they are ours.
+        # Files first: while the administrative folder exists, a repeat knows that the files are ours.
         with hold(locks, "worktree", path):
             try:
                 delete_tree(path)
@@ -103,12 +105,12 @@ def remove_worktree(repository: Repository, path: Path, *, locks: Path) -> None:
                     delete_tree(git_dir)
             except OSError as error:
                 raise WorkspaceError(
-                    f"{path} can't be removed: {error}; does a process still work there?"
+                    f"{path} cannot be deleted: {error}. Check whether a process still uses it."
                 ) from error
 
 
 def checkout_scratch(repository: Repository, commit: str, path: Path, *, locks: Path) -> Worktree:
-    """A fresh worktree without a branch at `commit`; a worktree of ours that was at `path` is removed."""
+    """Create a worktree at `commit` without a branch, replacing a worktree of ours at `path`."""
     path = path.absolute().parent.resolve() / path.name
     remove_worktree(repository, path, locks=locks)
     with hold(locks, "repository", repository.git_dir) as descriptor:
@@ -117,28 +119,28 @@ def checkout_scratch(repository: Repository, commit: str, path: Path, *, locks: 
         git.run("worktree", "add", "--force", "--detach", str(path), commit, timeout_s=600)
         git_dir = _git_dir_of(repository, path)
     if git_dir is None:
-        raise WorkspaceError(f"git made no scratch worktree at {path}; look at `git worktree list`.")
+        raise WorkspaceError(f"git created no worktree at {path}; check `git worktree list`.")
     return Worktree(repository, path, git_dir, None)
 
 
-def mend(worktree: Worktree, *, locks: Path, keep_fds: Sequence[int]) -> Worktree:
-    """Put right what a kill or an agent may have broken. The caller holds the worktree's lock.
+def repair(worktree: Worktree, *, locks: Path, keep_fds: Sequence[int]) -> Worktree:
+    """Repair what a crash or an agent may have broken. The caller holds the worktree's lock.
 
-    Agents' files stay as they are: only the `.git` file, stale locks, HEAD and the index are mended. A merge
-    that was writing files when it was killed is finished.
+    Repairs the `.git` file, stale lock files, HEAD and the index, and completes an interrupted merge. Leaves
+    the agent's files as they are.
     """
     repairs = list(worktree.repairs)
     if worktree.path.is_symlink() or not worktree.path.is_dir():
-        raise WorkspaceError(f"the worktree {worktree.path} is gone; ensure_worktree makes it again.")
+        raise WorkspaceError(f"the worktree {worktree.path} no longer exists.")
     if _restore_link(worktree):
         repairs.append(f"{worktree.path}/.git did not point to its repository and was restored")
     for name in ("index.lock", "HEAD.lock"):
-        # Git that outlived its parent would still hold our lock (see repository_lock), so nobody uses it.
+        # No running git uses these lock files: a git that outlived its parent would still hold our lock.
         (worktree.git_dir / name).unlink(missing_ok=True)
     head = f"ref: refs/heads/{worktree.branch}\n"
     if worktree.branch is not None and _text(worktree.git_dir / "HEAD") != head:
         (worktree.git_dir / "HEAD").write_text(head, encoding="utf-8")
-        repairs.append(f"{worktree.path} was not on its branch {worktree.branch} and was put back on it")
+        repairs.append(f"{worktree.path} was not on its branch {worktree.branch} and was switched back to it")
     git = worktree.git(keep_fds)
     index = worktree.git_dir / "index"
     if not index.exists() or git.attempt("ls-files", "--", ".git").exit_code != 0:
@@ -152,7 +154,7 @@ def mend(worktree: Worktree, *, locks: Path, keep_fds: Sequence[int]) -> Worktre
 
 
 def delete_tree(path: Path) -> None:
-    """Delete a folder, file or link; links in it are not followed; absent is fine; read-only folders too."""
+    """Delete a folder, even a read-only one, a file or a link, following no links. Harmless if it is gone."""
     if path.is_symlink() or path.is_file():
         path.unlink()
         return
@@ -168,7 +170,7 @@ def delete_tree(path: Path) -> None:
 
 
 def _usable_git_dir(repository: Repository, path: Path) -> Path | None:
-    """The administrative folder of a worktree to keep; a half-made or emptied one is cleared away."""
+    """The administrative folder of the worktree at `path`. Deletes an incomplete or empty worktree."""
     git_dir = _git_dir_of(repository, path)
     if git_dir is None:
         return None
@@ -180,7 +182,7 @@ def _usable_git_dir(repository: Repository, path: Path) -> Path | None:
 
 
 def _git_dir_of(repository: Repository, path: Path) -> Path | None:
-    """The administrative folder whose `gitdir` file names `path`, as the repository's side has it."""
+    """The administrative folder whose `gitdir` file names `path`; None if there is none."""
     wanted = os.fsencode(path / ".git")
     with contextlib.suppress(FileNotFoundError):
         for entry in sorted((repository.git_dir / "worktrees").iterdir()):
@@ -191,11 +193,11 @@ def _git_dir_of(repository: Repository, path: Path) -> Path | None:
 
 
 def _attach(repository: Repository, path: Path, branch: str) -> Path:
-    """Give a worktree whose administrative folder was pruned a new one, keeping its files.
+    """Create a new administrative folder for a worktree whose old one was pruned, keeping its files.
 
-    Written by hand, in the layout of gitrepository-layout(5), because git can't add a worktree over files.
+    Writes the layout of gitrepository-layout(5) itself, because git cannot add a worktree over existing files.
     """
-    if not _names_us(repository, path):
+    if not _belongs_to(repository, path):
         raise _occupied(repository, path)
     number = 0
     while (git_dir := repository.git_dir / "worktrees" / f"{path.name}-{number}").exists():
@@ -203,13 +205,13 @@ def _attach(repository: Repository, path: Path, branch: str) -> Path:
     git_dir.mkdir(parents=True)
     (git_dir / "HEAD").write_text(f"ref: refs/heads/{branch}\n", encoding="utf-8")
     (git_dir / "commondir").write_text("../..\n", encoding="utf-8")
-    # Last, since this is what makes it found: a kill before this line leaves only an unused folder.
+    # Written last, because it makes the folder count: a crash before leaves only an unused folder.
     (git_dir / "gitdir").write_bytes(os.fsencode(path / ".git") + b"\n")
     return git_dir
 
 
 def _restore_link(worktree: Worktree) -> bool:
-    """Make the `.git` file name the administrative folder again; True if it did not."""
+    """Make the `.git` file name the administrative folder; returns whether it had to be changed."""
     link = worktree.path / ".git"
     wanted = b"gitdir: " + os.fsencode(worktree.git_dir) + b"\n"
     if not link.is_symlink() and link.is_file() and link.read_bytes() == wanted:
@@ -224,8 +226,8 @@ def _is_occupied(path: Path) -> bool:
     return path.is_symlink() or path.is_file() or (path.is_dir() and any(path.iterdir()))
 
 
-def _names_us(repository: Repository, path: Path) -> bool:
-    """Whether the `.git` file at `path` names a worktree folder of this repository, be it there or not."""
+def _belongs_to(repository: Repository, path: Path) -> bool:
+    """Whether the `.git` file at `path` names an administrative folder of this repository, even a missing one."""
     link = path / ".git"
     if path.is_symlink() or link.is_symlink() or not link.is_file():
         return False
@@ -235,7 +237,7 @@ def _names_us(repository: Repository, path: Path) -> bool:
 
 def _occupied(repository: Repository, path: Path) -> OccupiedPathError:
     return OccupiedPathError(
-        f"{path} is not empty and is no worktree of {repository.root}; move it away and try again."
+        f"{path} is not empty and not a worktree of {repository.root}; move it away and try again."
     )
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.git.repository import Repository, create_branch, inspect, integration_branch
+from actors.git.refs import create_branch
+from actors.git.repository import Repository, inspect, integration_branch
 from tests.actors.git.user_repository import UserRepository
 
 

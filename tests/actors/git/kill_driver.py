@@ -19,7 +19,8 @@ from pathlib import Path
 from actors.gate.merging import evaluate, land
 from actors.git.commits import commit_all
 from actors.git.merge import sync_worktree
-from actors.git.repository import create_branch, head_of, inspect
+from actors.git.refs import create_branch, head_of
+from actors.git.repository import inspect
 from actors.git.worktree import ensure_worktree, remove_worktree
 from tests.actors.git.user_repository import UserRepository, run_in_shell, write
 

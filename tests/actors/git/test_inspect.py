@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from actors.git import repository as repository_module
+from actors.git.refs import create_branch, head_of, move_ref
 from actors.git.repository import (
     BareRepositoryError,
     BranchBlockedError,
@@ -17,11 +18,8 @@ from actors.git.repository import (
     PathMissingError,
     Repository,
     WorkspaceError,
-    create_branch,
-    head_of,
     inspect,
     integration_branch,
-    move_ref,
     slug,
     task_branch,
 )
@@ -109,7 +107,7 @@ def test_submodules_lfs_and_our_own_branch_checked_out_are_warned_of(user: UserR
     text = "\n".join(inspect(user.path).warnings)
     assert "Submodules" in text
     assert "LFS" in text
-    assert "a branch the crew moves" in text
+    assert "which the crew will move" in text
 
 
 @pytest.mark.parametrize(
@@ -160,5 +158,5 @@ def test_stale_lock_of_a_reference_does_not_block_for_ever(repository: Repositor
 
 
 def test_references_of_the_user_can_not_be_moved(repository: Repository, locks: Path) -> None:
-    with pytest.raises(WorkspaceError, match="not the crew's to move"):
+    with pytest.raises(WorkspaceError, match="does not belong to the crew"):
         move_ref(repository, "refs/heads/main", repository.head_commit, repository.head_commit, locks=locks)

@@ -40,7 +40,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 def test_second_holder_waits_and_is_told_what_it_waited_for(locks: Path) -> None:
     process, child = holder(locks, "keep")
     with (
-        pytest.raises(LockTimeoutError, match=r"waited 0\.2 s for the worktree x"),
+        pytest.raises(LockTimeoutError, match=r"lock of the worktree x for more than 0\.2 s"),
         hold(locks, "worktree", "x", wait_s=0.2),
     ):
         pass

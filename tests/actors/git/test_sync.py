@@ -108,8 +108,8 @@ def test_custom_merge_driver_of_the_user_is_replaced_by_a_text_merge(
     write(worktree.path, {"a.txt": "1\nmine\n3\n", ".gitattributes": "a.txt merge=odd\n"})
     mine = commit_all(worktree, "mine", locks=locks)
     assert mine is not None
-    mended = ensure_worktree(repository, worktree.path, BRANCH, mine, locks=locks)
-    assert sync_worktree(mended, integration, locks=locks).files == ("a.txt",)
+    repaired = ensure_worktree(repository, worktree.path, BRANCH, mine, locks=locks)
+    assert sync_worktree(repaired, integration, locks=locks).files == ("a.txt",)
     assert not (tmp_path / "pwned").exists()
 
 

@@ -1,4 +1,4 @@
-"""A worktree is made once, found again, and mended after whatever happened to it."""
+"""A worktree is made once, found again, and repaired after whatever happened to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from actors.git.commits import commit_all
-from actors.git.repository import OccupiedPathError, Repository, WorkspaceError, head_of, inspect
+from actors.git.refs import head_of
+from actors.git.repository import OccupiedPathError, Repository, WorkspaceError, inspect
 from actors.git.worktree import Worktree, checkout_scratch, ensure_worktree, open_worktree, remove_worktree
 from tests.actors.git.user_repository import ENVIRONMENT, UserRepository, write
 
@@ -60,8 +61,8 @@ def test_worktree_whose_entry_was_pruned_is_attached_again_with_its_dirty_files(
 ) -> None:
     write(worktree.path, {"a.txt": "dirty\n"})
     shutil.rmtree(worktree.git_dir)
-    mended = again(worktree, locks)
-    assert "attached again" in mended.repairs[0]
+    repaired = again(worktree, locks)
+    assert "attached again" in repaired.repairs[0]
     assert user.git("status", "--porcelain", cwd=worktree.path) == "M a.txt"
 
 
@@ -87,12 +88,12 @@ def test_swapped_git_file_is_restored_before_git_runs(
     assert not (tmp_path / "pwned").exists()
 
 
-def test_head_moved_to_another_branch_is_put_back_and_files_are_kept(
+def test_head_moved_to_another_branch_is_switched_back_and_files_are_kept(
     worktree: Worktree, locks: Path, user: UserRepository
 ) -> None:
     user.git("checkout", "--quiet", "-b", "elsewhere", cwd=worktree.path)
     write(worktree.path, {"a.txt": "work\n"})
-    assert "put back" in again(worktree, locks).repairs[0]
+    assert "switched back" in again(worktree, locks).repairs[0]
     commit_all(worktree, "save", locks=locks)
     assert user.show(BRANCH, "a.txt") == "work"
 
@@ -191,13 +192,13 @@ def test_scratch_worktree_is_fresh_each_time(repository: Repository, path: Path,
         assert not (path / "left-over").exists()
         assert scratch.branch is None
         write(path, {"left-over": "x", "a.txt": "changed"})
-    with pytest.raises(WorkspaceError, match="scratch"):
+    with pytest.raises(WorkspaceError, match="without a branch"):
         commit_all(scratch, "no", locks=locks)
 
 
 def test_open_finds_the_worktree_and_its_branch(worktree: Worktree, tmp_path: Path) -> None:
     assert open_worktree(worktree.repository, worktree.path) == worktree
-    with pytest.raises(WorkspaceError, match="no worktree"):
+    with pytest.raises(WorkspaceError, match="not a worktree"):
         open_worktree(worktree.repository, tmp_path)
 
 

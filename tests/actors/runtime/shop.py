@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 from actors.agent.agent import Agent
 from actors.gate.actor import MergeQueue
 from actors.git.commits import commit_all
-from actors.git.repository import create_branch, head_of, inspect
+from actors.git.refs import create_branch, head_of
+from actors.git.repository import inspect
 from actors.git.worktree import ensure_worktree
 from actors.home import Home
 from actors.rehearsal.script import parse_script
