@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from actors.model.hosts import normalise_host
+from actors.model.address import normalise_host
 from actors.model.protocol import Limits, ModelOptions
 from store.states import Role
 
@@ -60,7 +60,7 @@ class RoleModel(_Section):
 class ModelSettings(_Section):
     """`[model]`: hosts, the default model, its window and sampling. `slots` is requests at once per host.
 
-    With `slots` 0 that number is learnt: see `actors/model/capacity.py`. `preload` loads the model when the
+    With `slots` 0 that number is learnt: see `actors/model/hosts/capacity.py`. `preload` loads the model when the
     crew starts and not with the first question.
     """
 

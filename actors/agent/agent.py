@@ -328,7 +328,7 @@ class Agent(PatientActor):
     def _leave_turn(self) -> None:
         """The turn is over and committed; what was only there to look at goes."""
         turn, self.turn = self.turn, None
-        self.questions.asker.lines.hang_up()
+        self.questions.asker.pool.close()
         if turn is not None:
             self._went_well(turn)
         if self.desk.view_is_open and self.desk.project is not None:

@@ -21,7 +21,8 @@ from actors.model.errors import (
     ReplyMalformed,
     RequestRefused,
 )
-from actors.model.failover import Answered, Lines, Question
+from actors.model.hosts.failover import HostPool
+from actors.model.hosts.host import ChatRequest, HostReply
 from actors.model.parsing import calls as toolcalls
 from actors.model.protocol import ModelOptions, ToolSpec
 from actors.runtime.actor import Runtime
@@ -106,12 +107,12 @@ class Asker:
     outage: Outage = field(default_factory=Outage)
     malformed: int = 0
     calls: int = 0
-    lines: Lines = field(init=False)
+    pool: HostPool = field(init=False)
 
     def __post_init__(self) -> None:
         runtime, settings = self.desk.runtime, self.desk.runtime.config.model
         limits = settings.request_limits()
-        self.lines = Lines(runtime.name, settings.hosts, runtime.home.run, limits, settings.slots)
+        self.pool = HostPool(runtime.name, settings.hosts, runtime.home.run, limits, settings.slots)
 
     @property
     def runtime(self) -> Runtime:
@@ -121,9 +122,9 @@ class Asker:
         """The body of the `reply` row. Raises `ModelCancelled`, `ModelUnavailable`, `PromptTooLong`,
         `ReplyMalformed` or `RequestRefused`; the caller decides what each means for the turn."""
         in_line, tools = InLine(self.desk), self.desk.specs
-        question = Question(
-            who=self.runtime.name,
-            brief=self.desk.role in BRIEF_ROLES,
+        request = ChatRequest(
+            agent=self.runtime.name,
+            is_brief=self.desk.role in BRIEF_ROLES,
             messages=prompt.messages,
             tools=tools,
             options=ladder.sampling(self.options, rung, self.malformed),
@@ -132,7 +133,7 @@ class Asker:
             on_slot=in_line.on_slot,
         )
         try:
-            answered = self.lines.ask(question, self._new_stream)
+            answered = self.pool.chat(request, self._new_stream)
         except ModelError as error:
             LiveStream(self.runtime, self._stream_number()).take_back()
             self.malformed += isinstance(error, ReplyMalformed)
@@ -150,7 +151,7 @@ class Asker:
     def _stream_number(self) -> int:
         return self.runtime.generation * 1_000_000 + self.calls
 
-    def _body(self, answered: Answered, tools: Sequence[ToolSpec]) -> dict[str, Any]:
+    def _body(self, answered: HostReply, tools: Sequence[ToolSpec]) -> dict[str, Any]:
         reply = answered.reply
         found = toolcalls.extract(reply, tools)
         problems = list(found.problems)
@@ -182,15 +183,15 @@ class Asker:
             failures=self.outage.failures,
             pause_s=round(pause_s, 1),
         )
-        if isinstance(error, ModelUnavailable) and self.lines.all_rest():
+        if isinstance(error, ModelUnavailable) and self.pool.is_paused():
             self._wait_for_a_host()
         else:
             self.runtime.coupling.cancelled.wait(pause_s)
 
     def _wait_for_a_host(self) -> None:
         """The breakers know when it is worth a try; whoever tries first closes them for all."""
-        deadline = time.monotonic() + max(self.lines.next_try_s(), LOOK_S) * random.uniform(1.0, 1.25)
-        while time.monotonic() < deadline and self.lines.all_rest():
+        deadline = time.monotonic() + max(self.pool.retry_in_s(), LOOK_S) * random.uniform(1.0, 1.25)
+        while time.monotonic() < deadline and self.pool.is_paused():
             if self.runtime.coupling.cancelled.wait(LOOK_S * random.uniform(0.5, 1.0)):
                 return
 
@@ -203,7 +204,7 @@ def prompt_cut(body: dict[str, Any], entries: Sequence[Entry], window: int) -> d
     now = _measured(body)
     if now is None:
         return None
-    before: truncation.Measured | None = None
+    before: truncation.PromptSize | None = None
     for entry in reversed(entries):
         if entry.kind is EntryKind.SUMMARY:
             break
@@ -214,8 +215,8 @@ def prompt_cut(body: dict[str, Any], entries: Sequence[Entry], window: int) -> d
     return {"asked_characters": now.characters, "reported_tokens": now.tokens}
 
 
-def _measured(body: dict[str, Any]) -> truncation.Measured | None:
+def _measured(body: dict[str, Any]) -> truncation.PromptSize | None:
     cost = body.get("cost", {})
     tokens = max(cost.get("prompt_tokens") or 0, cost.get("cached_tokens") or 0)
     characters = cost.get("prompt_characters")
-    return truncation.Measured(characters, tokens) if tokens and characters else None
+    return truncation.PromptSize(characters, tokens) if tokens and characters else None

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from actors import log
 from actors.model.errors import ModelError
-from actors.model.ollama import OllamaModel
+from actors.model.ollama import OllamaClient
 from actors.model.protocol import Limits, ModelOptions
 from actors.runtime.actor import Runtime
 
@@ -39,7 +39,7 @@ def start(runtime: Runtime, options: ModelOptions) -> list[threading.Thread]:
 
 def _load(host: str, options: ModelOptions, limits: Limits) -> None:
     try:
-        cost = OllamaModel(host, limits).preload(options)
+        cost = OllamaClient(host, limits).preload(options)
     except ModelError as error:
         log.warning("model_not_loaded", host=host, model=options.model, reason=str(error))
     else:

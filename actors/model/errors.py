@@ -1,24 +1,22 @@
-"""What can go wrong between an agent and its model, and what the agent does about it.
+"""The errors of a model request. Each stands for one reaction of the agent.
 
 ModelError
-├── ModelUnavailable    server down, busy, hung or died: wait with backoff and ask again (no crash)
-├── ReplyMalformed      the answer was cut or unreadable: ask again with another seed and a hint
-├── RequestRefused      the same request can never succeed: stop and say why
+├── ModelUnavailable    server down, busy or hung, or its runner died: wait with backoff, then ask again
+├── ReplyMalformed      the reply was cut off or unreadable: ask again with another seed
+├── RequestRefused      the same request can never succeed: a person must act
 │   ├── ModelMissing    the host does not have the model: pull it
-│   └── PromptTooLong   the prompt does not fit the window: compact, then ask again
-└── ModelCancelled      we closed the stream ourselves (pause, cancel, steer)
-
-ScriptError             a rehearsal's script file cannot be used; raised at start, never in a turn
+│   └── PromptTooLong   the prompt does not fit the context window: compact it, then ask again
+└── ModelCancelled      the agent cancelled the request itself (pause, cancel, urgent message)
 """
 
 from __future__ import annotations
 
 
 class ModelError(Exception):
-    """The model gave no usable answer."""
+    """A request to a model failed."""
 
     def __init__(self, message: str, *, host: str = "", model: str = "", status: int | None = None) -> None:
-        """`status` is the HTTP status, None where the failure has none (no connection, cut stream)."""
+        """`status` is the HTTP status; None if there is none (no connection, error inside a stream)."""
         super().__init__(message)
         self.host = host
         self.model = model
@@ -26,11 +24,11 @@ class ModelError(Exception):
 
 
 class ModelUnavailable(ModelError):
-    """The server is down, busy, hung, or died while it answered. An outage: retry with backoff."""
+    """The server is down, busy or hung, or failed during its reply. Retry with backoff."""
 
 
 class ReplyMalformed(ModelError):
-    """The answer was no whole, readable reply. Identical requests fail alike: vary seed or prompt."""
+    """The reply was incomplete or unreadable. An identical request fails again: vary the seed or the prompt."""
 
     def __init__(
         self,
@@ -41,26 +39,22 @@ class ReplyMalformed(ModelError):
         status: int | None = None,
         partial_text: str = "",
     ) -> None:
-        """`partial_text` is what had been streamed when the reply broke."""
+        """`partial_text` is the text that was received before the reply broke."""
         super().__init__(message, host=host, model=model, status=status)
         self.partial_text = partial_text
 
 
 class RequestRefused(ModelError):
-    """The server refuses this request and would refuse it again. Abort."""
+    """The server refuses this request and would refuse it again. Do not retry."""
 
 
 class ModelMissing(RequestRefused):
-    """The host does not have the model. `nightcrew doctor --pull` gets it."""
+    """The host does not have the model. `nightcrew doctor --pull` downloads it."""
 
 
 class PromptTooLong(RequestRefused):
-    """The prompt does not fit the context window; nothing was cut. Compact and ask again."""
+    """The prompt does not fit the context window, and the server dropped nothing. Compact it and retry."""
 
 
 class ModelCancelled(ModelError):
-    """The request was cancelled on our side and its stream closed."""
-
-
-class ScriptError(Exception):
-    """A rehearsal script cannot be read; the message says where, what and what is allowed."""
+    """The caller cancelled the request, and the connection was closed."""

@@ -1,22 +1,19 @@
-"""What an agent and a model say to each other, free of any server's types.
+"""The values exchanged with a model: messages, tools and options go in, a `Reply` comes out.
 
-One conversation is a sequence of `ChatMessage`; the tools on offer are `ToolSpec`; an answer is a
-`Reply`. `ollama.py` translates these to the wire and foreign errors to the tree in `errors.py`.
+None of them depends on a server's format; `wire.py` translates them.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 ParameterType = Literal["string", "integer", "number", "boolean"]
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One flat argument of a tool. Schemas stay flat: nested ones break the model and its prefix cache."""
+    """One argument of a tool. Of a simple type: nested schemas break the model and its prefix cache."""
 
     name: str
     type: ParameterType
@@ -26,14 +23,17 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """A tool as the model sees it; `as_json` is byte-stable for the prefix cache."""
+    """A tool as the model sees it."""
 
     name: str
     description: str
     parameters: tuple[Parameter, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Ollama's `tools` element; one extra key a property only, see `Parameter`."""
+        """The element of Ollama's `tools` list. The same bytes every time, for the prefix cache.
+
+        A property has one key besides its type: Ollama renders several in random order.
+        """
         return {
             "type": "function",
             "function": {
@@ -52,7 +52,7 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A tool the model asked for. `arguments` are as it gave them: `toolcalls.extract` checks and coerces."""
+    """A tool call as the model wrote it. `parsing.calls.extract` checks it and converts its arguments."""
 
     name: str
     arguments: dict[str, Any]
@@ -60,7 +60,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One message of the prompt. Tool results carry no name or id: order is all that the template keeps."""
+    """One message of the prompt. Tool results have no name or id: the model's template keeps only their order."""
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
@@ -69,7 +69,7 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """One request's model and sampling. `context_window` must be equal on a host: a change reloads."""
+    """Model and sampling of one request. Another `context_window` (tokens) than before reloads the model."""
 
     model: str
     context_window: int = 32_768
@@ -84,7 +84,7 @@ class ModelOptions:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds until a request counts as failed: to connect, to the first chunk, between chunks, in all."""
+    """Time limits of a request: for connecting, until the first chunk, between chunks, and in total."""
 
     connect_s: float = 5.0
     first_token_s: float = 600.0
@@ -94,7 +94,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one request cost, as the server reported it (None where it did not)."""
+    """What the server reports about one request; None for what it does not report."""
 
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
@@ -107,25 +107,9 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer: text and the calls the server parsed, before repair of leaked ones."""
+    """A complete reply: its text, and the tool calls that the server parsed."""
 
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
     done_reason: str = "stop"
     cost: Cost = field(default_factory=Cost)
-
-
-class ChatModel(Protocol):
-    """Implemented by `ollama.OllamaModel`; tests point it at the scripted server, never fake it."""
-
-    def chat(
-        self,
-        messages: Sequence[ChatMessage],
-        tools: Sequence[ToolSpec],
-        options: ModelOptions,
-        *,
-        on_text: Callable[[str], None],
-        cancelled: threading.Event,
-    ) -> Reply:
-        """Stream one answer. Raises a `ModelError`; `ModelCancelled` within 200 ms of `cancelled`."""
-        ...

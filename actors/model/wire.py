@@ -1,4 +1,4 @@
-"""Ollama's wire format: our types to request bodies, chunks to a `Reply`, foreign errors to ours. Pure."""
+"""Ollama's wire format: encode requests, decode reply chunks, translate foreign errors. Pure."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from actors.model.errors import (
 )
 from actors.model.protocol import ChatMessage, Cost, ModelOptions, Reply, ToolCall, ToolSpec
 
-# What the official client and its transport raise. ValueError covers json.JSONDecodeError and pydantic's
-# ValidationError; OSError covers the builtin ConnectionError of the client's non-streaming calls.
+# What the official client and httpx raise. ValueError includes json.JSONDecodeError and pydantic's
+# ValidationError; OSError includes the builtin ConnectionError of the client's non-streaming calls.
 FOREIGN = (
     ollama.ResponseError,
     httpx.HTTPError,
@@ -30,11 +30,11 @@ FOREIGN = (
     httpx.StreamError,
     OSError,
     ValueError,
-    RecursionError,  # json.loads on a line of ten thousand brackets
+    RecursionError,  # json.loads of a line with ten thousand brackets
 )
 
 _BUSY = frozenset({408, 425, 429, 499, 502, 503, 504})
-# Deliberately narrow and tried first: these messages quote the model's own text, in which any word may occur.
+# Narrow, and tested before the other patterns: these messages quote the model's text, which may hold any word.
 _UNREADABLE = re.compile(
     r"error parsing tool call|failed to parse|parse error|xml syntax error|invalid character"
     r"|cannot unmarshal|unexpected end of json|element <",
@@ -47,13 +47,13 @@ _TOO_LONG = re.compile(
 
 
 class Chunk(ollama.ChatResponse):
-    """One line of the stream, with the count that newer servers add and the client's types do not know."""
+    """One line of the stream, with the count of newer servers that the client's type lacks."""
 
     prompt_eval_cached_count: int | None = None
 
 
-class Assembly:
-    """Chunks of one answer put together; `reply()` is None until the chunk with `done: true` came."""
+class ReplyBuilder:
+    """Builds a `Reply` from the chunks of a stream."""
 
     def __init__(self) -> None:
         self._texts: list[str] = []
@@ -66,7 +66,7 @@ class Assembly:
         return "".join(self._texts)
 
     def add(self, chunk: Chunk) -> str:
-        """Takes a chunk in and returns its piece of text, which may be empty."""
+        """Add a chunk; returns its text, which may be empty."""
         self.is_empty = False
         text = chunk.message.content or ""
         self._texts.append(text)
@@ -77,6 +77,7 @@ class Assembly:
         return text
 
     def reply(self) -> Reply | None:
+        """The reply; None until the chunk with `done: true` was added."""
         if self._last is None:
             return None
         reason = self._last.done_reason or "stop"
@@ -84,39 +85,36 @@ class Assembly:
 
 
 class Encoder:
-    """Makes requests. Keeps what it encoded last: a prompt begins with the messages of the one before."""
+    """Encodes requests, and caches the messages of the last one: the next prompt usually begins with them."""
 
     def __init__(self) -> None:
-        self._messages: list[tuple[ChatMessage, bytes]] = []
+        self._cached: list[tuple[ChatMessage, bytes]] = []
 
     def encode(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ModelOptions
     ) -> bytes:
-        """The body of one streaming `/api/chat`. Key order is fixed; without messages it loads the model.
-
-        Raises ValueError for what JSON cannot say (NaN).
+        """The body of one streaming `/api/chat`, with keys in a fixed order. Without messages the request only
+        loads the model. Raises ValueError for values that JSON cannot represent (NaN).
         """
         head = _json({"model": options.model})
         rest = _json(_settings(tools, options))
         return b'%s,"messages":[%s],%s' % (head[:-1], b",".join(self._encoded(messages)), rest[1:])
 
     def _encoded(self, messages: Sequence[ChatMessage]) -> list[bytes]:
-        known = self._messages
+        cached = self._cached
         same = 0
-        # By identity: equal ones would have to be compared, whole texts of them.
-        while same < min(len(known), len(messages)) and known[same][0] is messages[same]:
+        # Compared by identity: comparing by value would read all of the text.
+        while same < min(len(cached), len(messages)) and cached[same][0] is messages[same]:
             same += 1
-        self._messages = [
-            *known[:same],
-            *((message, _json(_message(message))) for message in messages[same:]),
-        ]
-        return [encoded for _, encoded in self._messages]
+        added = ((message, _json(_message(message))) for message in messages[same:])
+        self._cached = [*cached[:same], *added]
+        return [encoded for _, encoded in self._cached]
 
 
 def _settings(tools: Sequence[ToolSpec], options: ModelOptions) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "stream": True,
-        # Without these two a long prompt is cut silently, the task first, instead of refused.
+        # Without these two the server silently drops the oldest messages of a prompt that is too long.
         "truncate": False,
         "shift": False,
         "keep_alive": _keep_alive(options.keep_alive),
@@ -133,6 +131,7 @@ def _json(value: dict[str, Any]) -> bytes:
 
 
 def cost_of(chunk: Chunk) -> Cost:
+    """The cost that the last chunk of a stream reports."""
     return Cost(
         prompt_tokens=chunk.prompt_eval_count,
         cached_tokens=chunk.prompt_eval_cached_count,
@@ -144,18 +143,18 @@ def cost_of(chunk: Chunk) -> Cost:
     )
 
 
-def parse_line(line: bytes) -> Chunk:
-    """One NDJSON line. Raises ValueError (JSON, types), or `ollama.ResponseError` for an error line."""
-    part = json.loads(line)
-    if not isinstance(part, dict):
-        raise ValueError(f"a stream line is no JSON object: {line[:80]!r}")
-    if error := part.get("error"):
+def decode(line: bytes) -> Chunk:
+    """One NDJSON line. Raises ValueError (bad JSON or types), or `ollama.ResponseError` for an error line."""
+    fields = json.loads(line)
+    if not isinstance(fields, dict):
+        raise ValueError(f"a line of the stream is not a JSON object: {line[:80]!r}")
+    if error := fields.get("error"):
         raise ollama.ResponseError(error_text(error))
-    return Chunk(**part)
+    return Chunk(**fields)
 
 
 def error_text(error: object) -> str:
-    """The words of an error body, which is text, `{"error": text}` or `{"error": {"message": text}}`."""
+    """The message in an error body, which is text, `{"error": text}` or `{"error": {"message": text}}`."""
     if isinstance(error, str):
         try:
             inner = json.loads(error)
@@ -169,62 +168,58 @@ def error_text(error: object) -> str:
 
 
 def translate(error: Exception, *, host: str, model: str = "", partial_text: str = "") -> ModelError:
-    """The `ModelError` that stands for one of `FOREIGN`; the caller raises it `from` the original."""
-    if isinstance(error, ollama.ResponseError):
-        return refusal(error.status_code, error_text(error.error), host, model, partial_text)
-    if isinstance(error, ValidationError | json.JSONDecodeError):
-        kind = (
-            "an answer of the wrong shape" if isinstance(error, ValidationError) else "a line that is no JSON"
-        )
-        return ReplyMalformed(
-            f"{host} sent {kind}: {_first_line(error)}", host=host, model=model, partial_text=partial_text
-        )
-    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | httpx.TooManyRedirects):
-        return RequestRefused(
-            f"model host {host} cannot be used: {_first_line(error)}", host=host, model=model
-        )
-    if isinstance(error, httpx.HTTPError | httpx.StreamError | OSError):
-        said = _first_line(error) or type(error).__name__
-        hint = (
-            "; is `ollama serve` running?" if isinstance(error, httpx.ConnectError | ConnectionError) else ""
-        )
-        return ModelUnavailable(f"no answer from {host}: {said}{hint}", host=host, model=model)
+    """The `ModelError` for one of `FOREIGN`; the caller raises it `from` the original."""
+    reason = _first_line(error)
+    match error:
+        case ollama.ResponseError():
+            return refusal(error.status_code, error_text(error.error), host, model, partial_text)
+        case httpx.InvalidURL() | httpx.UnsupportedProtocol() | httpx.TooManyRedirects():
+            return RequestRefused(f"model host {host} cannot be used: {reason}", host=host, model=model)
+        case httpx.HTTPError() | httpx.StreamError() | OSError():
+            reason = reason or type(error).__name__
+            if isinstance(error, httpx.ConnectError | ConnectionError):
+                reason += "; is `ollama serve` running?"
+            return ModelUnavailable(f"no answer from {host}: {reason}", host=host, model=model)
+        case ValidationError():
+            problem = "a reply with unexpected fields or types"
+        case json.JSONDecodeError():
+            problem = "a line that is not JSON"
+        case _:
+            problem = "a reply that cannot be read"
     return ReplyMalformed(
-        f"{host} sent what cannot be read: {_first_line(error)}",
-        host=host,
-        model=model,
-        partial_text=partial_text,
+        f"{host} sent {problem}: {reason}", host=host, model=model, partial_text=partial_text
     )
 
 
-def refusal(status: int, said: str, host: str, model: str, partial_text: str = "") -> ModelError:
-    """The error for an HTTP status, or -1 for an error line inside a 200 stream, and the server's words."""
+def refusal(status: int, reason: str, host: str, model: str, partial_text: str = "") -> ModelError:
+    """The error for an HTTP status and the server's words. Status -1 is an error line inside a 200 stream."""
     known = None if status < 0 else status
-    where = f"{host} answered {status}" if status > 0 else f"{host} broke off its answer"
-    message = f"{where}: {said or 'no reason given'}"
-    if status in (-1, 500) and _UNREADABLE.search(said):
+    event = f"{host} answered {status}" if status > 0 else f"{host} ended its reply with an error"
+    message = f"{event}: {reason or 'no reason given'}"
+    if status in (-1, 500) and _UNREADABLE.search(reason):
         return ReplyMalformed(message, host=host, model=model, status=known, partial_text=partial_text)
-    if _TOO_LONG.search(said):
-        return PromptTooLong(message, host=host, model=model, status=known)
-    if status == 404 and "not found" in said and "model" in said:
-        what_next = f"get it with `ollama pull {model}` or `nightcrew doctor --pull`"
-        return ModelMissing(f"{host} has no model {model!r}; {what_next}", host=host, model=model, status=404)
-    if status == 404:
-        return RequestRefused(
-            f"{message}; is this address an Ollama server?", host=host, model=model, status=known
-        )
-    if 0 < status < 500 and status not in _BUSY:
-        return RequestRefused(message, host=host, model=model, status=known)
-    return ModelUnavailable(message, host=host, model=model, status=known)
+    kind: type[ModelError] = ModelUnavailable
+    if _TOO_LONG.search(reason):
+        kind = PromptTooLong
+    elif status == 404 and "not found" in reason and "model" in reason:
+        kind = ModelMissing
+        fix = f"get it with `ollama pull {model}` or `nightcrew doctor --pull`"
+        message = f"{host} does not have the model {model!r}; {fix}"
+    elif status == 404:
+        kind = RequestRefused
+        message += "; is this the address of an Ollama server?"
+    elif 0 < status < 500 and status not in _BUSY:
+        kind = RequestRefused
+    return kind(message, host=host, model=model, status=known)
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:
-    wire: dict[str, Any] = {"role": message.role, "content": message.content}
+    fields: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
-        wire["tool_calls"] = [
+        fields["tool_calls"] = [
             {"function": {"name": call.name, "arguments": call.arguments}} for call in message.tool_calls
         ]
-    return wire
+    return fields
 
 
 def _sampling(options: ModelOptions) -> dict[str, Any]:
@@ -242,7 +237,7 @@ def _sampling(options: ModelOptions) -> dict[str, Any]:
 
 
 def _keep_alive(text: str) -> str | int:
-    """A bare number, such as the -1 that pins a model, goes as a number: in a string Ollama wants a unit."""
+    """A plain number as a number (-1 pins the model): in a string Ollama expects a unit."""
     return int(text) if re.fullmatch(r"-?\d+", text) else text
 
 

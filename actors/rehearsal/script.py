@@ -49,8 +49,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from actors.model.errors import ScriptError
 from actors.rehearsal.faults import Fault, FaultKind
+
+
+class ScriptError(Exception):
+    """A script cannot be used. The message lists each mistake with its place and what is allowed."""
+
 
 Milliseconds = Annotated[float, Field(ge=0, le=3_600_000)]
 

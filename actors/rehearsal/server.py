@@ -17,9 +17,8 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from actors.model.errors import ScriptError
 from actors.rehearsal.http import RehearsalHTTPServer
-from actors.rehearsal.script import Script, load_script
+from actors.rehearsal.script import Script, ScriptError, load_script
 from actors.rehearsal.stage import Served, Stage
 
 

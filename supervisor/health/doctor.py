@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from actors.disk import MB
 from actors.home import Home
-from actors.model.ollama import HostStatus, OllamaModel, PullProgress, probe
+from actors.model.admin import HostStatus, PullProgress, probe, pull, show_model
 from actors.settings import Config
 from supervisor.health.preflight import PROBE_TIMEOUT_S, missing_models
 
@@ -212,7 +212,7 @@ def _model(host: HostStatus, name: str, config: Config) -> Finding:
     from actors.model.errors import ModelError
 
     try:
-        facts = OllamaModel(host.url, config.model.request_limits()).show(name)
+        facts = show_model(host.url, name, config.model.request_limits())
     except ModelError as error:
         return Finding("model", "warning", f"{name} is on {host.url}, but tells nothing of itself: {error}")
     if facts.capabilities and "tools" not in facts.capabilities:
@@ -234,5 +234,5 @@ def pull_missing(config: Config) -> Iterator[tuple[str, str, PullProgress]]:
         if host.error is not None:
             continue
         for name in missing_models(config.model.names(), host.models):
-            for progress in OllamaModel(url, config.model.request_limits()).pull(name):
+            for progress in pull(url, name, config.model.request_limits()):
                 yield host.url, name, progress

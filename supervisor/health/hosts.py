@@ -1,4 +1,4 @@
-"""The model hosts as `status` shows them: who answers, how full its gate is, and whether its breaker lets anyone ask.
+"""The model hosts as `status` shows them: who answers, the slots in use, and the state of the breaker.
 
 Looked for in the files and locks of the crew's run folder and by one connection; imports little, as `status.py`.
 """
@@ -28,7 +28,7 @@ def known(store: Store) -> list[str] | None:
 
 
 def at_rest(urls: Sequence[str]) -> list[dict[str, Any]]:
-    """Each host while no crew runs: nobody asks it, so there is no gate and no breaker to tell of."""
+    """Each host while no crew runs: nobody asks it, so there are no slots and no breaker to report."""
     return [{"url": url, "state": state, "slots": None, "breaker": None} for url, state in _states(urls)]
 
 
@@ -44,14 +44,14 @@ def at_work(urls: Sequence[str], home: Home, store: Store) -> list[dict[str, Any
 
 
 def _slots(store: Store, folder: Path, configured: int) -> dict[str, Any]:
-    from actors.model.slots import SlotGate  # here: only a running crew has a gate to look at
+    from actors.model.hosts.slots import Slots  # here: only a running crew has slots to show
 
-    crowd = SlotGate(folder, configured).crowd()
+    usage = Slots(folder, configured).usage()
     return {
-        "total": crowd.slots,
-        "in_use": len(crowd.in_use_by),
-        "in_use_by": list(crowd.in_use_by),
-        "waiting": _of_tickets(store, crowd.in_line) if crowd.in_line else [],
+        "total": usage.slots,
+        "in_use": len(usage.in_use_by),
+        "in_use_by": list(usage.in_use_by),
+        "waiting": _of_tickets(store, usage.waiting) if usage.waiting else [],
     }
 
 
@@ -62,7 +62,7 @@ def _of_tickets(store: Store, tickets: Sequence[str]) -> list[str]:
 
 
 def _breaker(folder: Path) -> dict[str, Any]:
-    from actors.model.breaker import Breaker, State
+    from actors.model.hosts.breaker import Breaker, State
 
     health = Breaker(folder).health()
     state = health.state(time.time())

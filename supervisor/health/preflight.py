@@ -53,7 +53,7 @@ def check_model(config: Config) -> tuple[str, ...]:
 
     Raises `NotReady` with what is missing and the commands that mend it.
     """
-    from actors.model.ollama import probe
+    from actors.model.admin import probe
 
     found = [probe(host, PROBE_TIMEOUT_S) for host in config.model.hosts]
     there = [host for host in found if host.error is None]

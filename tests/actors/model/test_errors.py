@@ -21,7 +21,7 @@ from actors.model.errors import (
     ReplyMalformed,
     RequestRefused,
 )
-from actors.model.ollama import OllamaModel
+from actors.model.ollama import OllamaClient
 from actors.model.protocol import ChatMessage, Limits, ModelOptions, Reply
 from actors.model.wire import refusal, translate
 from tests.actors.model.loopback import (
@@ -43,7 +43,7 @@ _STRING_ARGUMENTS = text_line("") | {
 
 
 def _ask(url: str, limits: Limits | None = None) -> Reply:
-    model = OllamaModel(url, limits)
+    model = OllamaClient(url, limits)
     prompt = [ChatMessage("user", "hello")]
     return model.chat(prompt, (), OPTIONS, on_text=lambda _text: None, cancelled=threading.Event())
 

@@ -12,11 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.model.errors import ScriptError
 from actors.rehearsal import script as script_module
 from actors.rehearsal.faults import Fault, FaultKind, choose_fault
 from actors.rehearsal.playing import DONE, Answer, Asked, answer, read_request
-from actors.rehearsal.script import load_script, parse_script
+from actors.rehearsal.script import ScriptError, load_script, parse_script
 
 _TOML = r"""
 title = "Two fixes"

@@ -16,6 +16,7 @@ from typing import Any
 import ollama
 import pytest
 
+from actors.model.admin import probe
 from actors.model.errors import (
     ModelCancelled,
     ModelError,
@@ -24,7 +25,7 @@ from actors.model.errors import (
     PromptTooLong,
     ReplyMalformed,
 )
-from actors.model.ollama import OllamaModel, probe
+from actors.model.ollama import OllamaClient
 from actors.model.parsing.calls import extract
 from actors.model.protocol import ChatMessage, Limits, ModelOptions, Reply
 from actors.rehearsal.faults import FaultKind
@@ -49,7 +50,7 @@ def _ask(
     options: ModelOptions = OPTIONS,
     prompt: Sequence[ChatMessage] | None = None,
 ) -> Reply:
-    return OllamaModel(server.url, LIMITS).chat(
+    return OllamaClient(server.url, LIMITS).chat(
         prompt or (SYSTEM, ChatMessage("user", text)),
         TOOLS,
         options,
@@ -61,7 +62,7 @@ def _ask(
 def test_answer_streams_token_by_token_with_calls_and_plausible_counts() -> None:
     pieces: list[str] = []
     with RehearsalServer(parse_script(_scripted())) as server:
-        reply = OllamaModel(server.url).chat(
+        reply = OllamaClient(server.url).chat(
             (SYSTEM, ChatMessage("user", "x" * 4000)),
             TOOLS,
             OPTIONS,
@@ -173,7 +174,7 @@ def test_cancelled_answer_is_seen_by_the_server_and_can_be_asked_again() -> None
     cancelled = threading.Event()
     with RehearsalServer(script) as server:
         with pytest.raises(ModelCancelled):
-            OllamaModel(server.url).chat(
+            OllamaClient(server.url).chat(
                 (ChatMessage("user", "x"),),
                 (),
                 OPTIONS,
@@ -206,7 +207,7 @@ def test_stopped_server_drops_open_answers_and_one_on_the_same_port_answers_agai
     server = RehearsalServer(script).start()
     stopper = threading.Thread(target=server.stop)
     with pytest.raises(ModelUnavailable):
-        OllamaModel(server.url).chat(
+        OllamaClient(server.url).chat(
             (ChatMessage("user", "x"),),
             (),
             OPTIONS,

@@ -220,6 +220,6 @@ def opened(
             yield shop
         finally:
             for agent in shop.agents:
-                agent.questions.asker.lines.hang_up()
+                agent.questions.asker.pool.close()
             store.close()
             waker.close()

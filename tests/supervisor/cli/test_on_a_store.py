@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from actors.home import Home, model_folder
-from actors.model import tickets
-from actors.model.breaker import Breaker, Health
-from actors.model.slots import SlotGate
+from actors.model.hosts import tickets
+from actors.model.hosts.breaker import Breaker, Health
+from actors.model.hosts.slots import Slots
 from actors.runtime import messages
 from actors.runtime.messages import Text
 from store import crew, inbox, incidents, tasks, timers
@@ -172,8 +172,8 @@ def test_status_shows_a_hosts_slots_who_waits_and_its_breaker(
         incidents.set_fact(tx, "model_slots", 2, now=NOW)
     folder = model_folder(home.run, url)
     breaker = Breaker(folder)
-    breaker.failed("it hung up", unreachable=True, began_at=time.time())
-    with SlotGate(folder, 2).slot("engineer-1.shop", brief=False, cancelled=threading.Event()):
+    breaker.record_failure("it hung up", unreachable=True, started_at=time.time())
+    with Slots(folder, 2).acquire("engineer-1.shop", is_brief=False, cancelled=threading.Event()):
         waiting = [tickets.Ticket(folder / "queue", name, 0.0) for name in ("pm.shop", "orchestrator")]
         health = breaker.health()
         found, idle = quick("status", "--json").json()["model"]["hosts"]

@@ -1,4 +1,4 @@
-"""A connection kept from question to question: used again only where that is safe, and given back."""
+"""A connection kept between requests: used again only where that is safe, and closed at the end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from actors.model.errors import ModelCancelled, ModelUnavailable
-from actors.model.ollama import OllamaModel
+from actors.model.ollama import OllamaClient
 from actors.model.protocol import ChatMessage, Limits, ModelOptions, Reply
 from tests.actors.model.loopback import (
     DONE,
@@ -30,16 +30,16 @@ HELLO = streaming(text_line("Hello"), DONE)
 
 
 @contextmanager
-def keeping(server: BadServer, limits: Limits | None = None) -> Iterator[OllamaModel]:
-    model = OllamaModel(server.url, limits, keeps_connection=True)
+def keeping(server: BadServer, limits: Limits | None = None) -> Iterator[OllamaClient]:
+    model = OllamaClient(server.url, limits, keep_connection=True)
     try:
         yield model
     finally:
-        model.hang_up()
+        model.close()
 
 
 def ask(
-    model: OllamaModel, prompt: list[ChatMessage] | None = None, cancelled: threading.Event | None = None
+    model: OllamaClient, prompt: list[ChatMessage] | None = None, cancelled: threading.Event | None = None
 ) -> Reply:
     return model.chat(
         prompt or PROMPT,
@@ -50,21 +50,21 @@ def ask(
     )
 
 
-def test_questions_of_one_asker_share_a_connection() -> None:
+def test_requests_of_one_client_share_a_connection() -> None:
     with BadServer(HELLO, keeps=True) as server, keeping(server) as model:
         assert [ask(model).text for _ in range(3)] == ["Hello"] * 3
         assert (server.connections, len(server.requests)) == (1, 3)
 
 
-def test_a_model_that_was_not_told_to_keep_its_connection_does_not() -> None:
+def test_a_client_keeps_its_connection_only_on_request() -> None:
     with BadServer(HELLO, keeps=True) as server:
-        model = OllamaModel(server.url)
+        model = OllamaClient(server.url)
         ask(model)
         ask(model)
         assert server.connections == 2
 
 
-def test_a_connection_that_the_server_closed_meanwhile_is_not_asked_again() -> None:
+def test_a_connection_that_the_server_closed_meanwhile_is_not_used_again() -> None:
     with BadServer(HELLO) as server, keeping(server) as model:
         for number in (1, 2, 3):
             assert ask(model).text == "Hello"
@@ -72,7 +72,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_not_asked_again() -> N
             eventually(lambda: not server.is_serving(server.connections), "the server has hung up")
 
 
-def test_an_answer_whose_end_does_not_come_is_whole_and_its_connection_is_not_kept() -> None:
+def test_a_reply_without_the_end_of_its_stream_is_complete_and_its_connection_is_not_kept() -> None:
     with BadServer(stalling(text_line("Hello"), DONE), HELLO) as server, keeping(server) as model:
         assert ask(model).text == "Hello"
         assert server.saw_hang_up.wait(5)
@@ -81,7 +81,7 @@ def test_an_answer_whose_end_does_not_come_is_whole_and_its_connection_is_not_ke
 
 
 @pytest.mark.parametrize("bad", [silent, stalling(text_line("Hel")), dying(text_line("Hel"))])
-def test_after_a_failure_the_next_question_has_a_connection_of_its_own(bad: Answering) -> None:
+def test_after_a_failure_the_next_request_opens_a_new_connection(bad: Answering) -> None:
     limits = Limits(first_token_s=0.2, idle_s=0.2)
     with BadServer(HELLO, bad, HELLO, keeps=True) as server, keeping(server, limits) as model:
         ask(model)
@@ -91,7 +91,7 @@ def test_after_a_failure_the_next_question_has_a_connection_of_its_own(bad: Answ
         assert server.connections == 2
 
 
-def test_a_cancelled_question_closes_the_kept_connection() -> None:
+def test_a_cancelled_request_closes_the_kept_connection() -> None:
     cancelled = threading.Event()
 
     def waits(exchange: Exchange) -> None:
@@ -106,28 +106,28 @@ def test_a_cancelled_question_closes_the_kept_connection() -> None:
         assert ask(model).text == "Hello"
 
 
-def test_a_grown_a_changed_and_a_shortened_prompt_are_sent_as_they_are() -> None:
+def test_grown_changed_and_shortened_prompts_are_sent_as_they_are() -> None:
     grown = [*PROMPT, ChatMessage("assistant", "Hello"), ChatMessage("user", "Again\u0085\u2028")]
     changed = [PROMPT[0], ChatMessage("user", "Something else"), *grown[2:]]
     prompts = [PROMPT, grown, changed, PROMPT, grown]
     with BadServer(HELLO, keeps=True) as server, keeping(server) as model:
         for prompt in prompts:
             ask(model, prompt)
-            ask(OllamaModel(server.url), [ChatMessage(m.role, m.content) for m in prompt])
+            ask(OllamaClient(server.url), [ChatMessage(m.role, m.content) for m in prompt])
         bodies = [request.body for request in server.requests]
         assert bodies[::2] == bodies[1::2]
         sent = [[m["content"] for m in request.json()["messages"]] for request in server.requests[::2]]
     assert sent == [[message.content for message in prompt] for prompt in prompts]
 
 
-def test_hanging_up_gives_everything_back_and_the_next_question_is_answered() -> None:
+def test_close_leaves_no_descriptor_open_and_the_next_request_is_answered() -> None:
     with BadServer(HELLO, keeps=True) as server, keeping(server) as model:
         ask(model)
-        model.hang_up()
+        model.close()
         eventually(lambda: not server.is_serving(1), "the server has seen the end")
         before = psutil.Process().num_fds()
         for _ in range(3):
             ask(model)
-            model.hang_up()
-            model.hang_up()
+            model.close()
+            model.close()
         eventually(lambda: psutil.Process().num_fds() <= before, "no descriptor is left open")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.model.hosts import is_local, normalise_host
+from actors.model.address import is_local, normalise_host
 
 
 @pytest.mark.parametrize(
@@ -36,14 +36,14 @@ def test_host_is_normalised_and_stays_so(written: str, meant: str) -> None:
     ("written", "words"),
     [
         ("ftp://x", "scheme 'ftp'"),
-        ("host:99999", "cannot be read"),
-        ("host:abc", "cannot be read"),
+        ("host:99999", "is not an address"),
+        ("host:abc", "is not an address"),
         ("host:0", "port 0"),
-        ("two words", "has a space"),
+        ("two words", "contains a space"),
         ("http://me:pw@host", "OLLAMA_API_KEY"),
         ("host?x=1", "query"),
         ("ho$t", "not a host name"),
-        ("http://[::1", "cannot be read"),
+        ("http://[::1", "is not an address"),
     ],
 )
 def test_nonsense_is_refused_with_what_is_wrong(written: str, words: str) -> None:

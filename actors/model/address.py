@@ -1,4 +1,4 @@
-"""The forms in which people write a model host, made one."""
+"""The address of a model host, normalised from the forms in which people write it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def normalise_host(text: str) -> str:
-    """`scheme://host:port[/path]` of a model host as people and OLLAMA_HOST write it.
+    """`scheme://host:port[/path]` for a model host as people and OLLAMA_HOST write it.
 
-    The port is 11434 unless given; behind an explicit scheme it is that scheme's, which is how
-    Ollama itself reads OLLAMA_HOST. A wildcard address, which a server listens on, becomes loopback.
-    Raises ValueError that says which text and what was expected.
+    The port is 11434 unless given; after an explicit scheme it is that scheme's default, as in Ollama itself.
+    A wildcard address, on which a server listens, becomes loopback. Raises ValueError with the text and what
+    was expected.
     """
     written = text.strip().strip("\"'").strip()
     scheme, separator, rest = written.partition("://")
@@ -25,7 +25,7 @@ def normalise_host(text: str) -> str:
     if scheme not in _SCHEME_PORTS:
         raise ValueError(f"model host {text!r}: scheme {scheme!r} is not http or https")
     if any(character.isspace() for character in rest):
-        raise ValueError(f"model host {text!r} has a space in it; expected host:port or http://host:port")
+        raise ValueError(f"model host {text!r} contains a space; expected host:port or http://host:port")
     parts = _split(text, f"{scheme}://{_bracketed(rest)}")
     port = parts.port or (_SCHEME_PORTS[scheme] if separator else DEFAULT_PORT)
     name = _WILDCARDS.get(parts.hostname or "127.0.0.1", parts.hostname or "127.0.0.1")
@@ -35,7 +35,7 @@ def normalise_host(text: str) -> str:
 
 
 def is_local(url: str) -> bool:
-    """True if a normalised host is this machine's loopback, which no proxy can reach."""
+    """Whether a normalised address is this machine's loopback, which a proxy cannot reach."""
     name = urlsplit(url).hostname or ""
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -46,7 +46,7 @@ def is_local(url: str) -> bool:
 
 
 def _bracketed(rest: str) -> str:
-    """A bare IPv6 address gets its brackets, without which its last group would be read as a port."""
+    """The address with brackets around a bare IPv6 address, whose last group would be read as a port."""
     try:
         ipaddress.IPv6Address(rest.rstrip("/"))
     except ValueError:
@@ -59,13 +59,13 @@ def _split(text: str, url: str) -> SplitResult:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise ValueError(f"model host {text!r} cannot be read ({error}); expected host:port") from error
+        raise ValueError(f"model host {text!r} is not an address ({error}); expected host:port") from error
     if port == 0:
         raise ValueError(f"model host {text!r} has port 0; expected 1 to 65535")
     if parts.username is not None or parts.password is not None:
-        raise ValueError(f"model host {text!r} carries a user name; set OLLAMA_API_KEY instead")
+        raise ValueError(f"model host {text!r} contains a user name; set OLLAMA_API_KEY instead")
     if parts.query or parts.fragment:
-        raise ValueError(f"model host {text!r} carries a query; expected host:port or http://host:port")
+        raise ValueError(f"model host {text!r} contains a query; expected host:port or http://host:port")
     if (host := parts.hostname) is not None and ":" not in host and not _plausible(host):
         raise ValueError(f"model host {text!r}: {host!r} is not a host name or an address")
     return parts

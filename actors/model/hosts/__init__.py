@@ -1,0 +1,8 @@
+"""The model hosts of a crew: failover between them, and a circuit breaker and request slots for each.
+
+All agents are processes of their own. They share the state of a host through files and locks in the crew's run
+folder, so no server process is needed and a killed agent leaves nothing locked.
+
+May import the rest of `actors.model`. The one thing to know: one `HostPool` belongs to one agent; what agents
+share is only in the files of `breaker`, `slots`, `tickets` and `capacity`.
+"""
