@@ -16,7 +16,7 @@ from actors.agent.model_calls import Questions
 from actors.agent.recovery import Stuck
 from actors.agent.state import Desk
 from actors.agent.tool_calls import Tooling
-from actors.agent.turn import AskModel, Correct, EndTurn, RunTool, last_reply, next_step, unanswered
+from actors.agent.turn import AskModel, Correct, EndTurn, RunTool, next_call, next_step
 from actors.agent.turn_start import opening
 from actors.disk import RoomWatch
 from actors.runtime import messages
@@ -27,11 +27,11 @@ from actors.runtime.retries import PatientActor
 from actors.work import assignment
 from store import crew, history, inbox, tasks
 from store.engine import Transaction
+from store.entries import Entry, MessageBody, NoteBody, ToolResultBody
 from store.errors import StaleGeneration, StoreUnwritable
 from store.failpoints import failpoint
-from store.history import Entry
 from store.inbox import Row
-from store.states import Activity, EntryKind, TaskState
+from store.states import Activity, TaskState
 
 ROOM_LOOK_S = 2.0
 PUT_OFF_PATIENCE_S = 600.0  # longer than any pause between two tries of a step
@@ -131,8 +131,7 @@ class Agent(PatientActor):
             return Priority.CONTROL
         if self.turn is None:
             return 0
-        reply = last_reply(self.memory.entries)
-        if reply is not None and unanswered(reply, self.memory.entries) is not None:
+        if next_call(self.memory.entries) is not None:
             # Results must follow their calls: a message in between would break the template.
             return Priority.URGENT
         return Priority.HIGH
@@ -199,15 +198,9 @@ class Agent(PatientActor):
         self.memory.add(entries)
 
     def _message_entry(self, tx: Transaction, row: Row, message: AnyMessage, text: str) -> Entry:
-        body = {"sender": row.sender, "kind": message.kind, "text": text}
+        body = MessageBody(row.sender, message.kind, text)
         return history.append(
-            tx,
-            self.runtime.fence,
-            EntryKind.MESSAGE,
-            body,
-            now=self.now(),
-            message=row.id,
-            task=self.desk.task,
+            tx, self.runtime.fence, body, now=self.now(), message=row.id, task=self.desk.task
         )
 
     def _set_paused(self, row: Row, *, paused: bool) -> None:
@@ -216,8 +209,8 @@ class Agent(PatientActor):
             activity = Activity.PAUSED if paused else Activity.MODEL if self.turn else Activity.IDLE
             crew.change_agent(tx, self.runtime.name, paused=paused)
             self.desk.set_activity(tx, activity)
-            note = "paused" if paused else "resumed"
-            history.append(tx, self.runtime.fence, EntryKind.NOTE, {"text": note}, now=self.now())
+            note = NoteBody("paused" if paused else "resumed")
+            history.append(tx, self.runtime.fence, note, now=self.now())
         self.paused = paused
 
     def _cancel(self, row: Row, reason: str) -> None:
@@ -230,8 +223,8 @@ class Agent(PatientActor):
                 inbox.withdraw(tx, self.turn.id, reason=f"cancelled: {reason}", now=self.now())
             ending(tx)
             self.desk.set_activity(tx, Activity.IDLE)
-            note = {"text": f"turn cancelled: {reason}"}
-            history.append(tx, self.runtime.fence, EntryKind.NOTE, note, now=self.now())
+            note = NoteBody(f"turn cancelled: {reason}")
+            history.append(tx, self.runtime.fence, note, now=self.now())
         self.memory.add(entries)
         self._leave_turn()
 
@@ -304,7 +297,7 @@ class Agent(PatientActor):
 
     def _ask(self, turn: Row) -> None:
         entries = self.memory.entries
-        if entries[-1].kind is EntryKind.TOOL_RESULT:
+        if isinstance(entries[-1].body, ToolResultBody):
             match guard.check_loops(entries):
                 case guard.Nudge(text, reason):
                     self.desk.nudge(text, reason)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from actors import log
 from actors.agent import ladder
@@ -26,10 +24,10 @@ from actors.model.hosts.host import ChatRequest, HostReply
 from actors.model.parsing import calls as toolcalls
 from actors.model.protocol import ModelOptions, ToolSpec
 from actors.runtime.actor import Runtime
-from store.history import Entry
-from store.states import Activity, EntryKind, Role
+from actors.runtime.live import LIVE_ADDRESS, LivePiece
+from store.entries import Call, Entry, MaskBody, ReplyBody, ReplyCost, SummaryBody
+from store.states import Activity, Role
 
-LIVE_ADDRESS = "tmux-live"
 OUTAGE_FIRST_S = 0.5
 OUTAGE_MOST_S = 30.0
 LOOK_S = 0.25  # how often an agent looks whether a host that rested answers again
@@ -43,10 +41,10 @@ CUT = "Your reply was cut off because it was too long. Do it in smaller steps."
 
 @dataclass(slots=True)
 class LiveStream:
-    """Sends what the model streams to the screen: unacknowledged, the committed row is the truth."""
+    """Sends what the model streams to the screen. Datagrams may be lost: the stored row is shown in the end."""
 
     runtime: Runtime
-    turn: int
+    stream: int
     offset: int = 0
 
     def __call__(self, text: str) -> None:
@@ -60,8 +58,8 @@ class LiveStream:
         self._send("", is_over=True)
 
     def _send(self, text: str, *, is_over: bool = False) -> None:
-        live = {"agent": self.runtime.name, "turn": self.turn, "offset": self.offset, "text": text}
-        self.runtime.waker.send(LIVE_ADDRESS, json.dumps(live | {"is_over": is_over}).encode())
+        piece = LivePiece(self.runtime.name, self.stream, self.offset, text, is_over)
+        self.runtime.waker.send(LIVE_ADDRESS, piece.encode())
 
 
 @dataclass(slots=True)
@@ -118,8 +116,8 @@ class Asker:
     def runtime(self) -> Runtime:
         return self.desk.runtime
 
-    def ask(self, prompt: GrowingPrompt, rung: int) -> dict[str, Any]:
-        """The body of the `reply` row. Raises `ModelCancelled`, `ModelUnavailable`, `PromptTooLong`,
+    def ask(self, prompt: GrowingPrompt, rung: int) -> ReplyBody:
+        """The model's reply. Raises `ModelCancelled`, `ModelUnavailable`, `PromptTooLong`,
         `ReplyMalformed` or `RequestRefused`; the caller decides what each means for the turn."""
         in_line, tools = InLine(self.desk), self.desk.specs
         request = ChatRequest(
@@ -140,9 +138,7 @@ class Asker:
             raise
         self.outage.failures = 0
         self.malformed = 0
-        body = self._body(answered, tools)
-        body["cost"]["prompt_characters"] = prompt.text + self.desk.tools_characters
-        return body
+        return self._body(answered, tools, prompt.text + self.desk.tools_characters)
 
     def _new_stream(self) -> Callable[[str], None]:
         self.calls += 1
@@ -151,7 +147,7 @@ class Asker:
     def _stream_number(self) -> int:
         return self.runtime.generation * 1_000_000 + self.calls
 
-    def _body(self, answered: HostReply, tools: Sequence[ToolSpec]) -> dict[str, Any]:
+    def _body(self, answered: HostReply, tools: Sequence[ToolSpec], prompt_characters: int) -> ReplyBody:
         reply = answered.reply
         found = toolcalls.extract(reply, tools)
         problems = list(found.problems)
@@ -159,16 +155,15 @@ class Asker:
             problems.append(CUT)
         if found.is_empty:
             problems.append(EMPTY)
-        cost = {key: value for key, value in asdict(reply.cost).items() if value is not None}
-        return {
-            "text": found.text.strip(),
-            "calls": [{"name": call.name, "arguments": call.arguments} for call in found.calls],
-            "problems": problems,
-            "done_reason": reply.done_reason,
-            "cost": {**cost, "queue_ms": round(answered.queue_ms, 1)},
-            "host": answered.host,
-            "stream": self._stream_number(),
-        }
+        return ReplyBody(
+            text=found.text.strip(),
+            calls=tuple(Call(call.name, call.arguments) for call in found.calls),
+            problems=tuple(problems),
+            done_reason=reply.done_reason,
+            cost=_cost(answered, prompt_characters),
+            host=answered.host,
+            stream=self._stream_number(),
+        )
 
     def wait_out(self, error: ModelUnavailable | RequestRefused) -> None:
         """Pause before the next try; an outage is no crash. Ends early when something urgent comes, or when
@@ -196,27 +191,39 @@ class Asker:
                 return
 
 
-def prompt_cut(body: dict[str, Any], entries: Sequence[Entry], window: int) -> dict[str, Any] | None:
-    """Whether the server read only a part of the prompt that `body` answers: what was asked and what it says.
+def _cost(answered: HostReply, prompt_characters: int) -> ReplyCost:
+    cost = answered.reply.cost
+    return ReplyCost(
+        prompt_tokens=cost.prompt_tokens,
+        cached_tokens=cost.cached_tokens,
+        generated_tokens=cost.generated_tokens,
+        load_ms=cost.load_ms,
+        prefill_ms=cost.prefill_ms,
+        generation_ms=cost.generation_ms,
+        total_ms=cost.total_ms,
+        queue_ms=round(answered.queue_ms, 1),
+        prompt_characters=prompt_characters,
+    )
 
-    `entries` are the context without this reply. None as well once it was said of this context.
+
+def cut_prompt(cost: ReplyCost, entries: Sequence[Entry], window: int) -> truncation.PromptSize | None:
+    """The size of the prompt that a reply of this cost answers, if the server read only a part of it.
+
+    `entries` are the context without this reply.
     """
-    now = _measured(body)
+    now = _measured(cost)
     if now is None:
         return None
     before: truncation.PromptSize | None = None
     for entry in reversed(entries):
-        if entry.kind is EntryKind.SUMMARY:
+        if isinstance(entry.body, SummaryBody | MaskBody):
             break
-        if entry.kind is EntryKind.REPLY and (before := _measured(entry.body)) is not None:
+        if isinstance(entry.body, ReplyBody) and (before := _measured(entry.body.cost)) is not None:
             break
-    if not truncation.was_cut(now, before, window):
-        return None
-    return {"asked_characters": now.characters, "reported_tokens": now.tokens}
+    return now if truncation.was_cut(now, before, window) else None
 
 
-def _measured(body: dict[str, Any]) -> truncation.PromptSize | None:
-    cost = body.get("cost", {})
-    tokens = max(cost.get("prompt_tokens") or 0, cost.get("cached_tokens") or 0)
-    characters = cost.get("prompt_characters")
+def _measured(cost: ReplyCost) -> truncation.PromptSize | None:
+    tokens = max(cost.prompt_tokens or 0, cost.cached_tokens or 0)
+    characters = cost.prompt_characters
     return truncation.PromptSize(characters, tokens) if tokens and characters else None

@@ -17,9 +17,9 @@ from actors.tools.crew import post_verdict
 from actors.work import assignment
 from store import crew, incidents, tasks, timers
 from store.engine import Transaction
-from store.history import Entry
+from store.entries import Entry, MessageBody, ToolResultBody
 from store.inbox import Row
-from store.states import EntryKind, ProjectState, Role, TaskState
+from store.states import ProjectState, Role, TaskState
 
 NUDGES = 3
 REASON = "unfinished"
@@ -66,11 +66,11 @@ def _verdict_owed(runtime: Runtime, turn: Row) -> str | None:
 
 
 def asked_for_help(tail: Sequence[Entry]) -> bool:
-    """The last thing it did was to write to somebody: it may wait for the answer."""
+    """Whether the last tool result is of a message that was sent: the agent may wait for an answer."""
     for entry in reversed(tail):
-        if entry.kind is EntryKind.TOOL_RESULT:
-            return bool(entry.body["tool"] == "send_message" and entry.body["ok"])
-        if entry.kind is EntryKind.MESSAGE:
+        if isinstance(entry.body, ToolResultBody):
+            return entry.body.tool == "send_message" and entry.body.ok
+        if isinstance(entry.body, MessageBody):
             return False
     return False
 

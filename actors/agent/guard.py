@@ -15,10 +15,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from store.history import Entry
-from store.states import EntryKind
+from store.entries import Call, Entry, MessageBody, NudgeBody, ReplyBody, SystemBody, ToolResultBody
 
 REPEATS = (3, 5)
 ALTERNATIONS = (6, 10)
@@ -68,22 +66,22 @@ def format_errors(tail: Sequence[Entry]) -> int:
     """Unusable replies in a row at the end of the tail."""
     count = 0
     for entry in reversed(tail):
-        if entry.kind is EntryKind.REPLY:
-            if not entry.body["problems"] or entry.body["calls"]:
+        if isinstance(entry.body, ReplyBody):
+            if not entry.body.problems or entry.body.calls:
                 return count
             count += 1
-        elif entry.kind in (EntryKind.MESSAGE, EntryKind.TOOL_RESULT, EntryKind.SYSTEM):
+        elif isinstance(entry.body, MessageBody | ToolResultBody | SystemBody):
             return count
     return count
 
 
 def nudges(tail: Sequence[Entry], reason: str) -> int:
-    """How often the model was nudged for `reason` since it last used a tool or was told something."""
+    """How often the model was nudged for `reason` since its last tool result or message."""
     count = 0
     for entry in reversed(tail):
-        if entry.kind in (EntryKind.MESSAGE, EntryKind.TOOL_RESULT, EntryKind.SYSTEM):
+        if isinstance(entry.body, MessageBody | ToolResultBody | SystemBody):
             return count
-        if entry.kind is EntryKind.NUDGE and entry.body["reason"] == reason:
+        if isinstance(entry.body, NudgeBody) and entry.body.reason == reason:
             count += 1
     return count
 
@@ -96,30 +94,30 @@ class _Result:
 
 
 def _results(tail: Sequence[Entry]) -> list[_Result]:
-    """The newest results since it was last told something, as many as the table asks for, oldest first."""
-    newest: list[Entry] = []
-    calls: dict[int, list[dict[str, Any]]] = {}
+    """The newest results since the last message, oldest first; at most as many as the table needs."""
+    newest: list[ToolResultBody] = []
+    calls: dict[int, tuple[Call, ...]] = {}
     wanted: set[int] = set()
-    looks_on = True
+    is_collecting = True
     for entry in reversed(tail):
-        if entry.kind in (EntryKind.SYSTEM, EntryKind.MESSAGE):
-            looks_on = False
-        elif entry.kind is EntryKind.TOOL_RESULT and looks_on:
-            newest.append(entry)
-            wanted.add(entry.body["reply"])
-            looks_on = len(newest) < _MOST
-        elif entry.id in wanted:
-            calls[entry.id] = entry.body["calls"]
+        body = entry.body
+        if isinstance(body, SystemBody | MessageBody):
+            is_collecting = False
+        elif isinstance(body, ToolResultBody) and is_collecting:
+            newest.append(body)
+            wanted.add(body.reply)
+            is_collecting = len(newest) < _MOST
+        elif isinstance(body, ReplyBody) and entry.id in wanted:
+            calls[entry.id] = body.calls
             wanted.remove(entry.id)
-        if not looks_on and not wanted:
+        if not is_collecting and not wanted:
             break
-    return [_result(entry, calls.get(entry.body["reply"], [])) for entry in reversed(newest)]
+    return [_result(body, calls.get(body.reply, ())) for body in reversed(newest)]
 
 
-def _result(entry: Entry, made: Sequence[dict[str, Any]]) -> _Result:
-    body = entry.body
-    call = made[body["position"]] if body["position"] < len(made) else body["tool"]
-    return _Result(json.dumps(call, sort_keys=True), body["text"], body["ok"])
+def _result(body: ToolResultBody, calls: Sequence[Call]) -> _Result:
+    call = calls[body.position] if body.position < len(calls) else Call(body.tool, {})
+    return _Result(json.dumps([call.name, call.arguments], sort_keys=True), body.text, body.ok)
 
 
 def _repeats(results: Sequence[_Result]) -> int:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from actors.agent import prompt
 from store import crew, history
 from store.engine import Fence, Store, Transaction
-from store.history import Entry
-from store.states import EntryKind
+from store.entries import Entry, MaskBody, MessageBody, SummaryBody, SystemBody
 
 
 @dataclass(slots=True)
@@ -29,9 +27,9 @@ class Memory:
         if begins_at == 0:
             return
         first = history.by_ids(self.store, [begins_at])[0]
-        if first.kind is EntryKind.SUMMARY:
-            kept = [first.body["system"], *first.body["pinned"]]
-            rest = history.tail(self.store, self.fence.agent, first.body["keep_from"])
+        if isinstance(first.body, SummaryBody):
+            kept = [first.body.system, *first.body.pinned]
+            rest = history.tail(self.store, self.fence.agent, first.body.keep_from)
             self.entries = [*history.by_ids(self.store, kept), *rest]
         else:
             self.entries = history.tail(self.store, self.fence.agent, begins_at)
@@ -42,40 +40,34 @@ class Memory:
 
     def begin(self, tx: Transaction, text: str, *, now: float, task: int | None) -> list[Entry]:
         """A fresh context: only what is added from here on counts. Returns the new rows."""
-        entry = history.append(tx, self.fence, EntryKind.SYSTEM, {"text": text}, now=now, task=task)
+        entry = history.append(tx, self.fence, SystemBody(text), now=now, task=task)
         crew.change_agent(tx, self.fence.agent, context_from=entry.id)
         return [entry]
 
     def summarise(self, tx: Transaction, text: str, keep_from: int, *, now: float) -> list[Entry]:
         """Cut the context: what lies before `keep_from` is from now on only its summary and the pins."""
         cut = prompt.compaction(self.entries)
-        system = next(entry.id for entry in self.entries if entry.kind is EntryKind.SYSTEM)
-        told = [e.id for e in self.entries if e.kind is EntryKind.MESSAGE and e.id < keep_from]
-        body: dict[str, Any] = {
-            "text": text,
-            "system": system,
-            "pinned": sorted({*told[:1], *told[-2:]}),
-            "keep_from": keep_from,
-            "mask_to": max(cut.mask_to, keep_from),
-        }
-        entry = history.append(tx, self.fence, EntryKind.SUMMARY, body, now=now)
+        system = next(entry.id for entry in self.entries if isinstance(entry.body, SystemBody))
+        told = [e.id for e in self.entries if isinstance(e.body, MessageBody) and e.id < keep_from]
+        pinned = tuple(sorted({*told[:1], *told[-2:]}))
+        body = SummaryBody(text, system, pinned, keep_from, mask_to=max(cut.mask_to, keep_from))
+        entry = history.append(tx, self.fence, body, now=now)
         crew.change_agent(tx, self.fence.agent, context_from=entry.id)
         return [entry]
 
     def mask(self, tx: Transaction, mask_to: int, *, now: float) -> list[Entry]:
         """Leave out old tool output from now on."""
-        body = {"text": "", "mask_to": mask_to}
-        return [history.append(tx, self.fence, EntryKind.SUMMARY, body, now=now)]
+        return [history.append(tx, self.fence, MaskBody(mask_to), now=now)]
 
     def add(self, entries: list[Entry]) -> None:
         """After their commit: the rows are part of the next prompt."""
         for entry in entries:
-            if entry.kind is EntryKind.SYSTEM:
+            if isinstance(entry.body, SystemBody):
                 self.entries = []
             self.entries.append(entry)
-            if entry.kind is EntryKind.SUMMARY and entry.body["text"]:
-                self._prune(entry)
+            if isinstance(entry.body, SummaryBody):
+                self._prune(entry.body)
 
-    def _prune(self, cut: Entry) -> None:
-        kept = {cut.body["system"], *cut.body["pinned"]}
-        self.entries = [e for e in self.entries if e.id in kept or e.id >= cut.body["keep_from"]]
+    def _prune(self, summary: SummaryBody) -> None:
+        kept = {summary.system, *summary.pinned}
+        self.entries = [e for e in self.entries if e.id in kept or e.id >= summary.keep_from]

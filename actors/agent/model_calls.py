@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from actors import log
 from actors.agent import preloading, prompt
-from actors.agent.asking import Asker, prompt_cut
+from actors.agent.asking import Asker, cut_prompt
 from actors.agent.state import Desk
 from actors.agent.summary import written_summary
 from actors.agent.tool_calls import Tooling
@@ -19,14 +18,15 @@ from actors.model.errors import (
     ReplyMalformed,
     RequestRefused,
 )
+from actors.model.truncation import PromptSize
 from actors.runtime.addresses import HUMAN
 from store import incidents, tasks
 from store.engine import Transaction
+from store.entries import Entry, MessageBody, ReplyBody, ReplyCost
 from store.failpoints import failpoint
-from store.history import Entry
 from store.inbox import Row
 from store.journal import Intent
-from store.states import Activity, EntryKind, Role
+from store.states import Activity, Role
 
 TOO_LONG_TRIES = 2
 OUTAGE_PATIENCE_S = 1_800.0  # longer than any pause between two tries
@@ -61,7 +61,7 @@ class Questions:
         failpoint("before_model_call")
         began = time.monotonic()
         try:
-            body = self.asker.ask(self.prompt, self.desk.rung())
+            reply = self.asker.ask(self.prompt, self.desk.rung())
         except ModelCancelled:
             return None
         except PromptTooLong as error:
@@ -77,36 +77,36 @@ class Questions:
                 return f"the model's replies could not be read: {error}"
             return None
         failpoint("model_answered")
-        self.desk.active_s += time.monotonic() - began - body["cost"].get("queue_ms", 0.0) / 1000
-        self._commit_reply(turn, body, may_end)
+        self.desk.active_s += time.monotonic() - began - (reply.cost.queue_ms or 0.0) / 1000
+        self._commit_reply(turn, reply, may_end)
         failpoint("reply_written")
         return None
 
-    def _commit_reply(self, turn: Row, body: dict[str, Any], may_end: Callable[[Row], bool]) -> None:
-        last = not body["calls"] and not body["problems"] and may_end(turn)
-        due = self.tooling.due(turn, body)
+    def _commit_reply(self, turn: Row, reply: ReplyBody, may_end: Callable[[Row], bool]) -> None:
+        last = not reply.calls and not reply.problems and may_end(turn)
+        due = self.tooling.due(turn, reply)
         intents: list[Intent] = []
-        cut = self._new_cut(body)
+        cut = self._new_cut(reply)
 
-        def reply(tx: Transaction) -> list[Entry]:
-            entry = self.desk.append(tx, EntryKind.REPLY, body)
-            self._count(tx, body["cost"])
-            for message in self._unanswered_people(turn) if body["text"] else ():
-                self.desk.answer(tx, message, body["text"])
+        def effects(tx: Transaction) -> list[Entry]:
+            entry = self.desk.append(tx, reply)
+            self._count(tx, reply.cost)
+            for message in self._unanswered_people(turn) if reply.text else ():
+                self.desk.answer(tx, message, reply.text)
             if last:
-                self.desk.finish(tx, turn, body["text"])
+                self.desk.finish(tx, turn, reply.text)
             if due is not None:
                 intents.append(self.tooling.intend(tx, due, entry.id))
             if cut is not None:
-                self._record_cut(tx, body, cut)
+                self._record_cut(tx, reply.host, cut)
             return [entry]
 
         if last:
-            self.desk.write(reply)
+            self.desk.write(effects)
         elif due is None:
-            self.desk.write(reply, Activity.MODEL)
+            self.desk.write(effects, Activity.MODEL)
         else:
-            self.desk.write(reply, Activity.TOOL, due.patience_s)
+            self.desk.write(effects, Activity.TOOL, due.patience_s)
             self.desk.unbegun = intents[0]
         self._outage_noted = False
         self._refused_as_too_long = 0
@@ -116,12 +116,13 @@ class Questions:
         """Messages that people put into the running turn and that no text has followed yet."""
         owed: list[int] = []
         for entry in reversed(self.memory.entries):
-            if entry.kind is EntryKind.REPLY and entry.body["text"]:
-                break
             if entry.message == turn.id:
                 break
-            if entry.kind is EntryKind.MESSAGE and entry.body["sender"] == HUMAN and entry.message:
-                owed.append(entry.message)
+            match entry.body:
+                case ReplyBody(text=text) if text:
+                    break
+                case MessageBody(sender=sender) if sender == HUMAN and entry.message:
+                    owed.append(entry.message)
         return owed
 
     def _note_outage(self, error: ModelUnavailable | RequestRefused) -> None:
@@ -156,22 +157,28 @@ class Questions:
         self._refused_as_too_long = 0
         return f"its prompt does not fit the window: {error}"
 
-    def _new_cut(self, body: dict[str, Any]) -> dict[str, Any] | None:
-        """What was asked and what the server says it read, if it read only a part; once per context."""
+    def _new_cut(self, reply: ReplyBody) -> PromptSize | None:
+        """What was sent and what the server reports, if it read only a part; once per context."""
         context_id = self.memory.entries[0].id
-        cut = prompt_cut(body, self.memory.entries, self.asker.options.context_window)
+        cut = cut_prompt(reply.cost, self.memory.entries, self.asker.options.context_window)
         if cut is None or self._cut_in == context_id:
             return None
         self._cut_in = context_id
         self._must_compact = True
         # From now on we believe the server, but never less than half of what was agreed: one that reports
         # nonsense must not stop the work.
-        told = cut["reported_tokens"] + self.asker.options.max_tokens
-        self._window = max(self.asker.options.context_window // 2, min(self._window, told))
-        log.error("prompt_cut", actor=self.runtime.name, host=body["host"], **cut)
+        reported = cut.tokens + self.asker.options.max_tokens
+        self._window = max(self.asker.options.context_window // 2, min(self._window, reported))
+        log.error(
+            "prompt_cut",
+            actor=self.runtime.name,
+            host=reply.host,
+            asked_characters=cut.characters,
+            reported_tokens=cut.tokens,
+        )
         return cut
 
-    def _record_cut(self, tx: Transaction, body: dict[str, Any], cut: dict[str, Any]) -> None:
+    def _record_cut(self, tx: Transaction, host: str, cut: PromptSize) -> None:
         incidents.record(
             tx,
             "prompt_cut",
@@ -179,9 +186,10 @@ class Questions:
             agent=self.runtime.name,
             project=self.desk.project,
             needs_human=True,
-            host=body["host"],
+            host=host,
             context_window=self.asker.options.context_window,
-            **cut,
+            asked_characters=cut.characters,
+            reported_tokens=cut.tokens,
         )
 
     def _used(self) -> float:
@@ -214,13 +222,13 @@ class Questions:
             return True
         return False
 
-    def _count(self, tx: Transaction, cost: dict[str, Any]) -> None:
+    def _count(self, tx: Transaction, cost: ReplyCost) -> None:
         if self.desk.task is None:
             return
         usage = dict(tasks.current(tx, self.desk.task)["usage"])
         usage["steps"] = usage.get("steps", 0) + 1
         for name in ("prompt_tokens", "cached_tokens", "generated_tokens", "total_ms", "queue_ms"):
-            usage[name] = usage.get(name, 0) + (cost.get(name) or 0)
+            usage[name] = usage.get(name, 0) + (getattr(cost, name) or 0)
         usage["active_s"] = round(usage.get("active_s", 0.0) + self.desk.active_s, 3)
         self.desk.active_s = 0.0
         self.desk.count(tx, usage)

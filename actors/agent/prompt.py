@@ -2,8 +2,8 @@
 
 The tail begins at a `system` entry (a fresh context). A `summary` entry in it compacts what came
 before: the prompt is then the system text, the pinned entries, the summary, and the entries from
-`keep_from` on. Old tool output is masked in batches: `summary` entries with an empty text only move
-`mask_to`. The prefix therefore changes only at a compaction, never from step to step.
+`keep_from` on. Old tool output is masked in batches, by entries that only move `mask_to`. The prefix
+therefore changes only at a compaction, never from step to step.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from actors.model.protocol import ChatMessage, ToolCall
-from store.history import Entry
-from store.states import EntryKind
+from store.entries import Entry, MaskBody, NoteBody, ReplyBody, SummaryBody, SystemBody, ToolResultBody
 
 CHARACTERS_PER_TOKEN = 3.2  # code in Qwen's tokenizer; a low guess, replaced by the server's own counts
 LEAST_TRUSTED = 2.5  # a server's count this many times below our own estimate is not believed
@@ -29,7 +28,7 @@ LONGEST_KEPT = 400  # characters of a tool output that masking leaves as it is
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """Where a context was cut: what the newest `summary` entries say."""
+    """Where a context was cut, from its newest summary and mask entries."""
 
     text: str
     pinned: tuple[int, ...]
@@ -41,12 +40,11 @@ def compaction(tail: Sequence[Entry]) -> Compaction:
     """The compaction in force: the newest text, and the furthest mask."""
     found = Compaction("", (), 0, 0)
     for entry in tail:
-        if entry.kind is EntryKind.SUMMARY:
-            body = entry.body
-            if body["text"]:
-                found = Compaction(body["text"], tuple(body["pinned"]), body["keep_from"], body["mask_to"])
-            else:
-                found = Compaction(found.text, found.pinned, found.keep_from, body["mask_to"])
+        body = entry.body
+        if isinstance(body, SummaryBody):
+            found = Compaction(body.text, body.pinned, body.keep_from, body.mask_to)
+        elif isinstance(body, MaskBody):
+            found = Compaction(found.text, found.pinned, found.keep_from, body.mask_to)
     return found
 
 
@@ -58,11 +56,11 @@ def prompt(tail: Sequence[Entry]) -> list[ChatMessage]:
     for entry in tail:
         if not _is_shown(entry):
             continue
-        if cut.text and entry.id < cut.keep_from and entry.kind is not EntryKind.SYSTEM:
+        if cut.text and entry.id < cut.keep_from and not isinstance(entry.body, SystemBody):
             if entry.id in cut.pinned:
                 messages.append(_message(entry, 0))
             continue
-        if summary_due and entry.kind is not EntryKind.SYSTEM:
+        if summary_due and not isinstance(entry.body, SystemBody):
             messages.append(ChatMessage("user", f"What was done so far, in short:\n{cut.text}"))
             summary_due = False
         messages.append(_message(entry, cut.mask_to))
@@ -107,27 +105,24 @@ class GrowingPrompt:
 
 
 def _is_shown(entry: Entry) -> bool:
-    return entry.kind not in (EntryKind.NOTE, EntryKind.SUMMARY) and not _is_silent(entry)
-
-
-def _is_silent(entry: Entry) -> bool:
-    """A reply that says nothing: shown to the model, it would teach it to say nothing again."""
-    return entry.kind is EntryKind.REPLY and not entry.body["text"] and not entry.body["calls"]
+    """Whether the model sees it. An empty reply is left out: it would teach the model to say nothing again."""
+    body = entry.body
+    if isinstance(body, ReplyBody):
+        return bool(body.text or body.calls)
+    return not isinstance(body, NoteBody | SummaryBody | MaskBody)
 
 
 def _message(entry: Entry, mask_to: int) -> ChatMessage:
-    body = entry.body
-    match entry.kind:
-        case EntryKind.SYSTEM:
-            return ChatMessage("system", body["text"])
-        case EntryKind.REPLY:
-            calls = tuple(ToolCall(call["name"], call["arguments"]) for call in body["calls"])
-            return ChatMessage("assistant", body["text"], calls)
-        case EntryKind.TOOL_RESULT:
-            masked = entry.id < mask_to and len(body["text"]) > LONGEST_KEPT
-            return ChatMessage("tool", MASKED if masked else body["text"])
-        case _:
-            return ChatMessage("user", body["text"])
+    match entry.body:
+        case SystemBody(text=text):
+            return ChatMessage("system", text)
+        case ReplyBody(text=text, calls=calls):
+            return ChatMessage("assistant", text, tuple(ToolCall(c.name, c.arguments) for c in calls))
+        case ToolResultBody(text=text):
+            masked = entry.id < mask_to and len(text) > LONGEST_KEPT
+            return ChatMessage("tool", MASKED if masked else text)
+        case other:
+            return ChatMessage("user", other.text)
 
 
 def tokens(tail: Sequence[Entry], characters: int) -> int:
@@ -138,15 +133,14 @@ def tokens(tail: Sequence[Entry], characters: int) -> int:
     """
     estimate = int(characters / CHARACTERS_PER_TOKEN)
     for index in range(len(tail) - 1, -1, -1):
-        entry = tail[index]
-        if entry.kind is EntryKind.SUMMARY:
+        body = tail[index].body
+        if isinstance(body, SummaryBody | MaskBody):
             break
-        cost = entry.body.get("cost", {}) if entry.kind is EntryKind.REPLY else {}
-        if cost.get("prompt_tokens"):
-            rest = [later for later in tail[index + 1 :] if later.kind is not EntryKind.NOTE]
+        if isinstance(body, ReplyBody) and body.cost.prompt_tokens:
+            rest = [later for later in tail[index + 1 :] if not isinstance(later.body, NoteBody)]
             # None of them is masked: a mask is an entry of its own, and ends this walk.
             new = sum(_characters(_message(later, 0)) for later in rest) / CHARACTERS_PER_TOKEN
-            counted = int(cost["prompt_tokens"] + (cost.get("generated_tokens") or 0) + new)
+            counted = int(body.cost.prompt_tokens + (body.cost.generated_tokens or 0) + new)
             # A count that was cut silently, or made up, must not talk us into an over-long request.
             return counted if counted * LEAST_TRUSTED >= estimate else estimate
     return estimate
@@ -166,19 +160,20 @@ def next_mask(tail: Sequence[Entry], room_tokens: int) -> int | None:
     The last `KEPT_RESULTS` stay, fewer if they take more than `KEPT_SHARE` of the room; the newest always.
     """
     cut = compaction(tail)
-    results = [e for e in tail if e.kind is EntryKind.TOOL_RESULT and e.id >= max(cut.keep_from, cut.mask_to)]
+    start = max(cut.keep_from, cut.mask_to)
+    results = [(e.id, len(e.body.text)) for e in tail if isinstance(e.body, ToolResultBody) and e.id >= start]
     characters = 0
     kept = 0
-    for entry in reversed(results[-KEPT_RESULTS:]):
-        characters += len(entry.body["text"])
+    for _, length in reversed(results[-KEPT_RESULTS:]):
+        characters += length
         if kept and characters > room_tokens * KEPT_SHARE * CHARACTERS_PER_TOKEN:
             break
         kept += 1
-    old = [len(e.body["text"]) for e in results[: len(results) - kept] if len(e.body["text"]) > LONGEST_KEPT]
+    old = [length for _, length in results[: len(results) - kept] if length > LONGEST_KEPT]
     # A batch, not one at a time: each masking changes the prefix and costs a prefill.
     if sum(old) < room_tokens * LEAST_SAVED * CHARACTERS_PER_TOKEN:
         return None
-    return results[-kept].id
+    return results[-kept][0]
 
 
 def next_keep(tail: Sequence[Entry], room_tokens: int) -> int | None:
@@ -188,11 +183,8 @@ def next_keep(tail: Sequence[Entry], room_tokens: int) -> int | None:
     followed it always.
     """
     cut = compaction(tail)
-    kept = [
-        e
-        for e in tail
-        if e.kind not in (EntryKind.NOTE, EntryKind.SUMMARY, EntryKind.SYSTEM) and e.id >= cut.keep_from
-    ]
+    never_kept = NoteBody | SummaryBody | MaskBody | SystemBody
+    kept = [e for e in tail if e.id >= cut.keep_from and not isinstance(e.body, never_kept)]
     most_characters = room_tokens * KEPT_SHARE * CHARACTERS_PER_TOKEN
     chosen: int | None = None
     characters = 0
@@ -200,7 +192,7 @@ def next_keep(tail: Sequence[Entry], room_tokens: int) -> int | None:
         characters += _characters(_message(entry, cut.mask_to))
         if chosen is not None and characters > most_characters:
             break
-        if entry.kind is EntryKind.REPLY:
+        if isinstance(entry.body, ReplyBody):
             chosen = entry.id
             if count > KEPT_ENTRIES:
                 break

@@ -11,9 +11,9 @@ from actors.agent.state import COMMIT_PATIENCE_S, Desk
 from actors.work import assignment
 from store import crew, incidents, tasks
 from store.engine import Transaction
-from store.history import Entry
+from store.entries import Entry, MessageBody
 from store.inbox import Row
-from store.states import Activity, EntryKind
+from store.states import Activity
 
 
 class Stuck:
@@ -118,8 +118,7 @@ class Stuck:
             self.desk.count(tx, usage)
             self._record_rung(tx, rung, reason)
             entries = self.desk.memory.begin(tx, self.desk.system_text(), now=now, task=task["id"])
-            body = {"sender": "crew", "kind": "task_assigned", "text": text}
-            entries.append(self.desk.append(tx, EntryKind.MESSAGE, body))
+            entries.append(self.desk.append(tx, MessageBody("crew", "task_assigned", text)))
             self.desk.set_activity(tx, Activity.MODEL)
             return entries
 

@@ -8,7 +8,7 @@ from typing import Any
 from actors import log
 from actors.agent import duties
 from actors.agent.memory import Memory
-from actors.agent.turn import RunTool, last_reply, unanswered
+from actors.agent.turn import RunTool, next_call
 from actors.agent.workspace import Workbench
 from actors.model.protocol import ToolSpec
 from actors.roles import load_role, system_prompt
@@ -22,10 +22,10 @@ from actors.tools.world import WORLD_TOOL_NAMES, world_tools
 from actors.work import assignment
 from store import crew, history, inbox, journal, tasks
 from store.engine import Transaction
-from store.history import Entry
+from store.entries import Body, Entry, NoteBody, NudgeBody, ToolResultBody
 from store.inbox import Row
 from store.journal import Intent
-from store.states import Activity, EntryKind, IntentState, Role
+from store.states import Activity, IntentState, Role
 
 MODEL_MARGIN_S = 60.0
 BEGUN = (
@@ -129,9 +129,9 @@ class Desk:
         self.memory.add(entries)
         return entries
 
-    def append(self, tx: Transaction, kind: EntryKind, body: dict[str, Any]) -> Entry:
-        now = self.runtime.clock()
-        return history.append(tx, self.runtime.fence, kind, body, now=now, task=self.task)
+    def append(self, tx: Transaction, body: Body) -> Entry:
+        """Add a row to the agent's history, about the task in hand."""
+        return history.append(tx, self.runtime.fence, body, now=self.runtime.clock(), task=self.task)
 
     def set_activity(
         self,
@@ -176,17 +176,14 @@ class Desk:
         return limits.total_s + limits.connect_s
 
     def nudge(self, text: str, reason: str) -> None:
-        """What code says to the model."""
+        """Add a reminder or correction by code to the conversation."""
         log.info("nudged", actor=self.runtime.name, reason=reason)
-        self.write(lambda tx: [self.append(tx, EntryKind.NUDGE, {"text": text, "reason": reason})])
+        self.write(lambda tx: [self.append(tx, NudgeBody(text, reason))])
 
     def skip_calls(self, tx: Transaction, text: str) -> list[Entry]:
         """Answer every call that waits with `text`; inside the caller's transaction."""
         entries: list[Entry] = []
-        reply = last_reply(self.memory.entries)
-        if reply is None:
-            return entries
-        while (call := unanswered(reply, [*self.memory.entries, *entries])) is not None:
+        while (call := next_call([*self.memory.entries, *entries])) is not None:
             intent = journal.find(self.runtime.store, self.runtime.name, call.reply, call.position)
             if intent is not None and self.unbegun is not None and intent.id == self.unbegun.id:
                 journal.end(tx, intent.id, IntentState.DONE, now=self.runtime.clock())
@@ -202,15 +199,7 @@ class Desk:
     def result_entry(
         self, tx: Transaction, call: RunTool, text: str, *, ok: bool, settled: bool = False
     ) -> Entry:
-        body = {
-            "reply": call.reply,
-            "position": call.position,
-            "tool": call.name,
-            "text": text,
-            "ok": ok,
-            "settled": settled,
-        }
-        return self.append(tx, EntryKind.TOOL_RESULT, body)
+        return self.append(tx, ToolResultBody(call.reply, call.position, call.name, text, ok, settled))
 
     def end_turn(self, turn: Row, text: str, effects: Effects, *, note: str | None = None) -> None:
         """Acknowledge the turn's message, with its answer and every last effect, in one transaction."""
@@ -219,7 +208,7 @@ class Desk:
             effects(tx)
             entries = self.skip_calls(tx, "not run: the turn has ended")
             if note is not None:
-                entries.append(self.append(tx, EntryKind.NOTE, {"text": note}))
+                entries.append(self.append(tx, NoteBody(note)))
             self.finish(tx, turn, text)
             return entries
 

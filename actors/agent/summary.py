@@ -10,8 +10,7 @@ import re
 from collections.abc import Sequence
 
 from actors.agent import prompt
-from store.history import Entry
-from store.states import EntryKind
+from store.entries import Entry, ReplyBody, ToolResultBody
 
 MOST_LINES = 50
 LONGEST_LINE = 120
@@ -26,18 +25,17 @@ def written_summary(tail: Sequence[Entry], keep_from: int) -> str:
     earlier = 0
     if lines and (found := _EARLIER.fullmatch(lines[0])):
         earlier, lines = int(found[1]), lines[1:]
-    calls = {e.id: e.body["calls"] for e in tail if e.kind is EntryKind.REPLY}
+    calls = {e.id: e.body.calls for e in tail if isinstance(e.body, ReplyBody)}
     for entry in tail:
         if entry.id >= keep_from:
             break
-        match entry.kind:
-            case EntryKind.REPLY if entry.body["text"]:
-                lines.append(f"- you said: {_short(entry.body['text'])}")
-            case EntryKind.TOOL_RESULT:
-                made = calls.get(entry.body["reply"], [])
-                position = entry.body["position"]
-                arguments = made[position]["arguments"] if position < len(made) else {}
-                lines.append(f"- {_call(entry.body['tool'], arguments)} -> {_outcome(entry)}")
+        match entry.body:
+            case ReplyBody(text=text) if text:
+                lines.append(f"- you said: {_short(text)}")
+            case ToolResultBody() as result:
+                made = calls.get(result.reply, ())
+                arguments = made[result.position].arguments if result.position < len(made) else {}
+                lines.append(f"- {_call(result.tool, arguments)} -> {_outcome(result)}")
             case _:
                 pass
     earlier += max(0, len(lines) - MOST_LINES)
@@ -51,10 +49,10 @@ def _call(tool: str, arguments: dict[str, object]) -> str:
     return f"{tool} {_short(str(told))}".strip()
 
 
-def _outcome(entry: Entry) -> str:
-    text = entry.body["text"].strip().splitlines()
-    word = "ok" if entry.body["ok"] else "failed"
-    return f"{word}: {_short(text[-1])}" if text else word
+def _outcome(result: ToolResultBody) -> str:
+    lines = result.text.strip().splitlines()
+    word = "ok" if result.ok else "failed"
+    return f"{word}: {_short(lines[-1])}" if lines else word
 
 
 def _short(text: str) -> str:

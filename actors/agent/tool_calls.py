@@ -8,14 +8,14 @@ from typing import Any
 
 from actors import log
 from actors.agent.state import COMMIT_PATIENCE_S, Desk
-from actors.agent.turn import RunTool, last_reply, unanswered
+from actors.agent.turn import RunTool, next_call
 from actors.tools.base import ToolContext, ToolLimits, ToolResult, WorldTool
 from actors.tools.crew import CREW_TOOLS, CrewContext, Outcome
 from store import crew, journal
 from store.engine import Transaction
+from store.entries import Entry, ReplyBody
 from store.errors import IllegalTransition, MailboxFull, NotFound
 from store.failpoints import failpoint
-from store.history import Entry
 from store.inbox import Row
 from store.journal import Intent
 from store.states import Activity, IntentState, Role
@@ -73,27 +73,23 @@ class Tooling:
             outcome.effects(tx)
             entries = [self.desk.result_entry(tx, call, outcome.text, ok=outcome.ok)]
             if outcome.ends_turn:
-                reply = last_reply(self.desk.memory.entries)
-                while reply is not None:
-                    rest = unanswered(reply, [*self.desk.memory.entries, *entries])
-                    if rest is None:
-                        break
+                while (rest := next_call([*self.desk.memory.entries, *entries])) is not None:
                     entries.append(self.desk.result_entry(tx, rest, "not run: the turn has ended", ok=False))
                 self.desk.finish(tx, turn, outcome.text, may_wait=False)
             return entries
 
         self.desk.write(effects)
 
-    def due(self, turn: Row, body: dict[str, Any]) -> Due | None:
+    def due(self, turn: Row, reply: ReplyBody) -> Due | None:
         """The intent of a reply's first call, to be committed with the reply: nothing happens between them.
 
         None if that call is of no world tool, or its folder or sandbox is not ready: making them is an act of
         its own, for which no transaction waits and no reply may be lost.
         """
-        tool = self.desk.world.get(body["calls"][0]["name"]) if body["calls"] else None
+        tool = self.desk.world.get(reply.calls[0].name) if reply.calls else None
         if tool is None or not self.desk.bench.is_ready or not self._has_folder():
             return None
-        arguments = body["calls"][0]["arguments"]
+        arguments = reply.calls[0].arguments
         try:
             evidence = tool.intend(arguments, self._tool_context(turn, ""))
         except OSError:

@@ -1,16 +1,6 @@
-"""The pure next step of a turn: what the history's tail asks for.
+"""The next step of a turn, decided from the tail of the agent's history alone.
 
-Bodies, by kind of entry (JSON):
-
-    system       {"text"}                            the role's prompt; a fresh context begins with it
-    message      {"sender", "kind", "text"}          what the agent was told
-    reply        {"text", "calls": [{"name", "arguments"}], "problems": [str], "done_reason", "cost"}
-    tool_result  {"reply", "position", "tool", "text", "ok", "settled"}
-    nudge        {"text", "reason"}                  what code says to the model
-    summary      {"text", "pinned": [id], "keep_from": id}   a compaction; see `context.py`
-    note         {"text"}                            for people only, never in a prompt
-
-A reply's calls are answered in order, one step each; the turn ends with a reply that calls nothing.
+The calls of a reply are run in order, one in each step. A reply without calls ends the turn.
 """
 
 from __future__ import annotations
@@ -19,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from store.history import Entry
-from store.states import EntryKind
+from store.entries import Entry, NoteBody, ReplyBody, SystemBody, ToolResultBody
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +29,14 @@ class RunTool:
 
 @dataclass(frozen=True, slots=True)
 class Correct:
-    """The reply could not be used; tell the model why."""
+    """Report to the model why its reply could not be used."""
 
     problems: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class EndTurn:
-    """The model has said its last word."""
+    """End the turn: the model called nothing. `text` is its answer."""
 
     text: str
 
@@ -56,48 +45,48 @@ Step = AskModel | RunTool | Correct | EndTurn
 
 
 def next_step(tail: Sequence[Entry]) -> Step:
-    """What to do now. `tail` is the agent's history, oldest first; notes do not count."""
-    last = next((entry for entry in reversed(tail) if entry.kind is not EntryKind.NOTE), None)
+    """The step to take now. `tail` is the agent's history, oldest first; notes in it are ignored."""
+    last = next((entry.body for entry in reversed(tail) if not isinstance(entry.body, NoteBody)), None)
     if last is None:
         return EndTurn("")
-    reply = last_reply(tail)
-    if reply is None or last.kind in (
-        EntryKind.MESSAGE,
-        EntryKind.NUDGE,
-        EntryKind.SYSTEM,
-        EntryKind.SUMMARY,
-    ):
-        waiting = None if reply is None else unanswered(reply, tail)
-        return waiting if waiting is not None else AskModel()
-    waiting = unanswered(reply, tail)
-    if waiting is not None:
-        return waiting
-    if reply.body["problems"]:
-        return Correct(tuple(reply.body["problems"]))
-    if last.kind is EntryKind.TOOL_RESULT:
+    call = next_call(tail)
+    if call is not None:
+        return call
+    newest = _newest_reply(tail)
+    if newest is None or not isinstance(last, ReplyBody | ToolResultBody):
         return AskModel()
-    return EndTurn(reply.body["text"])
+    _, reply = newest
+    if reply.problems:
+        return Correct(reply.problems)
+    return AskModel() if isinstance(last, ToolResultBody) else EndTurn(reply.text)
 
 
-def last_reply(entries: Sequence[Entry]) -> Entry | None:
-    """The newest reply since the last fresh context."""
+def next_call(entries: Sequence[Entry]) -> RunTool | None:
+    """The first call of the newest reply that has no result yet; None if there is none.
+
+    Only replies since the last fresh context count.
+    """
+    newest = _newest_reply(entries)
+    if newest is None:
+        return None
+    row, reply = newest
+    answered: set[int] = set()
     for entry in reversed(entries):
-        if entry.kind is EntryKind.REPLY:
-            return entry
-        if entry.kind is EntryKind.SYSTEM:
-            return None
+        if entry.id <= row:
+            break
+        if isinstance(entry.body, ToolResultBody) and entry.body.reply == row:
+            answered.add(entry.body.position)
+    for position, call in enumerate(reply.calls):
+        if position not in answered:
+            return RunTool(row, position, call.name, call.arguments)
     return None
 
 
-def unanswered(reply: Entry, entries: Sequence[Entry]) -> RunTool | None:
-    """The first call of `reply` that has no result yet."""
-    answered: set[int] = set()
+def _newest_reply(entries: Sequence[Entry]) -> tuple[int, ReplyBody] | None:
+    """The newest reply since the last fresh context, with the id of its row."""
     for entry in reversed(entries):
-        if entry.id <= reply.id:
-            break
-        if entry.kind is EntryKind.TOOL_RESULT and entry.body["reply"] == reply.id:
-            answered.add(entry.body["position"])
-    for position, call in enumerate(reply.body["calls"]):
-        if position not in answered:
-            return RunTool(reply.id, position, call["name"], call["arguments"])
+        if isinstance(entry.body, ReplyBody):
+            return entry.id, entry.body
+        if isinstance(entry.body, SystemBody):
+            return None
     return None

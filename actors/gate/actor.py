@@ -26,8 +26,9 @@ from actors.runtime.retries import PatientActor
 from actors.work import assignment
 from store import crew, history, inbox, incidents, tasks
 from store.engine import Transaction
+from store.entries import NoteBody
 from store.inbox import Row
-from store.states import Activity, EntryKind, ProjectState, Role, TaskState
+from store.states import Activity, ProjectState, Role, TaskState
 
 OURS = frozenset({TaskState.SUBMITTED, TaskState.CHECKING})
 ALIVE = frozenset({ProjectState.ACTIVE, ProjectState.PAUSED})
@@ -338,7 +339,7 @@ class MergeQueue(PatientActor):
         )
 
     def _note(self, tx: Transaction, text: str) -> None:
-        history.append(tx, self.runtime.fence, EntryKind.NOTE, {"text": text}, now=self.now())
+        history.append(tx, self.runtime.fence, NoteBody(text), now=self.now())
         history.touch(tx, self.runtime.name, now=self.now())
 
     def tell_of_dead_letter(self, tx: Transaction, row: Row, reason: str) -> None:

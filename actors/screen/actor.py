@@ -6,7 +6,6 @@ as datagrams that nobody acknowledges; losing some costs nothing but their sight
 
 from __future__ import annotations
 
-import json
 import shutil
 import socket
 import sys
@@ -17,35 +16,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 from actors import log
-from actors.agent.asking import LIVE_ADDRESS
 from actors.errors import MessageUnexpected
 from actors.runtime.actor import Actor, Runtime
 from actors.runtime.addresses import ORCHESTRATOR
+from actors.runtime.live import LIVE_ADDRESS, LivePiece
 from actors.runtime.wake import WakeSocket
-from actors.screen import render
 from actors.screen.errors import ScreenError
 from actors.screen.files import WindowFile
 from actors.screen.plan import WindowSpec
 from actors.screen.windows import Windows, enter_run_dir
 from store import crew, history
+from store.entries import MaskBody
 from store.failpoints import failpoint
-from store.history import Entry
-from store.states import EntryKind
 
 REBUILT_ROWS = 400
 RECONCILE_S = 3.0
 DATAGRAM_BYTES = 65_536
-
-
-@dataclass(frozen=True, slots=True)
-class Live:
-    """A piece of a streaming reply, or the word that it is over and no row will follow."""
-
-    agent: str
-    turn: int
-    offset: int
-    text: str
-    is_over: bool = False
 
 
 class TmuxActor(Actor):
@@ -78,18 +64,18 @@ class TmuxActor(Actor):
         while True:
             data = live.recv(DATAGRAM_BYTES)
             with suppress(ValueError, TypeError):
-                self.actor_ref.tell(Live(**json.loads(data)))
+                self.actor_ref.tell(LivePiece.decode(data))
 
     def on_receive(self, message: Any) -> Any:
-        if not isinstance(message, Live):
+        if not isinstance(message, LivePiece):
             return super().on_receive(message)
         file = self._files.get(message.agent)
         if file is not None:
             with self._showing():
                 if message.is_over:
-                    file.drop_live(message.turn)
+                    file.drop_live(message.stream)
                 else:
-                    file.append_live(message.turn, message.offset, message.text, datetime.now(UTC))
+                    file.append_live(message.stream, message.offset, message.text, datetime.now(UTC))
         return None
 
     def handle(self, message: Any, row: Any) -> Any:
@@ -118,7 +104,7 @@ class TmuxActor(Actor):
         file = self._files.setdefault(name, WindowFile(self._path(name), name))
         entries = [e for e in history.newest(self.store, name, most=REBUILT_ROWS) if e.id <= self._shown_to]
         with self._showing():
-            file.rebuild([_drawn(entry) for entry in entries if _is_visible(entry)])
+            file.rebuild([entry for entry in entries if not isinstance(entry.body, MaskBody)])
 
     def _draw_new(self) -> None:
         while entries := history.since(self.store, self._shown_to):
@@ -126,9 +112,9 @@ class TmuxActor(Actor):
                 file = self._files.get(entry.agent)
                 if file is None or file.needs_rebuild:
                     self._has_stranger = True
-                elif _is_visible(entry):
+                elif not isinstance(entry.body, MaskBody):  # people see all of a tool's output
                     with self._showing():
-                        file.commit(_drawn(entry), entry.body.get("stream"))
+                        file.commit(entry)
                         failpoint("line_drawn")
                 self._shown_to = entry.id
 
@@ -177,13 +163,3 @@ class _Shown:
 
 def _is_shown(row: dict[str, Any]) -> bool:
     return row["kind"] in ("agent", "gate")
-
-
-def _is_visible(entry: Entry) -> bool:
-    """Masking and the prompt are for the model; people see the rest."""
-    return not (entry.kind is EntryKind.SUMMARY and not entry.body["text"])
-
-
-def _drawn(entry: Entry) -> render.Entry:
-    created_at = datetime.fromtimestamp(entry.created_at, UTC)
-    return render.Entry(entry.id, entry.agent, entry.kind.value, entry.body, created_at)

@@ -17,8 +17,8 @@ from datetime import datetime
 from pathlib import Path
 
 from actors.screen.errors import ScreenUnwritable
-from actors.screen.render import Entry, paint, render_entry, render_live, reply_header, reply_parts
-from store.states import EntryKind
+from actors.screen.render import paint, render_entry, render_live, reply_header, reply_parts
+from store.entries import Entry, ReplyBody
 
 CLEAR = b"\x1b[H\x1b[2J\x1b[3J"  # home, screen, scrollback
 MAX_FILE_BYTES = 4_000_000
@@ -30,7 +30,7 @@ GAP_MARK = paint("grey", "[…]")
 class _Live:
     """One model call's text as far as it was shown. `shown` is as rendered, without its leading blanks."""
 
-    turn: int
+    stream: int
     next_offset: int = 0
     written: str = ""  # the part as it stands in the file, header included
     shown: str = ""
@@ -51,7 +51,7 @@ class WindowFile:
         self._blocks: deque[int] = deque()  # lengths in bytes of the committed blocks
         self._committed_bytes = 0
         self._live: list[_Live] = []
-        self._closed_turn = -1
+        self._closed_stream = -1
 
     def rebuild(self, entries: Sequence[Entry]) -> None:
         """Replace the file by the newest of these rows (the latest committed, oldest first); no live text."""
@@ -66,15 +66,19 @@ class WindowFile:
         self._live.clear()
         self._replace(blocks[::-1])
 
-    def append_live(self, turn: int, offset: int, text: str, at: datetime) -> None:
+    def append_live(self, stream: int, offset: int, text: str, at: datetime) -> None:
         """Show a piece of a streaming reply: the characters of the call's text from `offset` on.
 
-        `turn` numbers this agent's model calls, retries included, and only grows; a piece of a call whose
+        `stream` numbers this agent's model calls, retries included, and only grows; a piece of a call whose
         reply was committed (or that is older) is dropped, as is what was shown before. Pieces may overlap.
         """
-        if self.needs_rebuild or turn <= self._closed_turn or (self._live and turn < self._live[-1].turn):
+        if (
+            self.needs_rebuild
+            or stream <= self._closed_stream
+            or (self._live and stream < self._live[-1].stream)
+        ):
             return
-        separator = self._open_live(turn)
+        separator = self._open_live(stream)
         live = self._live[-1]
         fresh = render_live(text[max(0, live.next_offset - offset) :])
         if not live.shown:
@@ -88,20 +92,21 @@ class WindowFile:
         live.written += header + fresh
         self._append(separator + header + fresh)
 
-    def commit(self, entry: Entry, turn: int | None = None) -> None:
-        """Show a committed row. For a reply, `turn` is its model call; None means the one streaming now."""
+    def commit(self, entry: Entry) -> None:
+        """Show a committed row; for a reply without a `stream`, the call streaming now counts as its own."""
         if self.needs_rebuild:
             return
-        if entry.kind != EntryKind.REPLY:
+        if not isinstance(entry.body, ReplyBody):
             self.append_entry(entry)
             return
-        if turn is None and self._live:
-            turn = self._live[-1].turn
-        rest = self._rest_of(entry, turn)
-        if turn is not None:
-            self._closed_turn = max(self._closed_turn, turn)
+        stream = entry.body.stream
+        if stream is None and self._live:
+            stream = self._live[-1].stream
+        rest = self._rest_of(entry, entry.body, stream)
+        if stream is not None:
+            self._closed_stream = max(self._closed_stream, stream)
         if rest is None:
-            self._live = [live for live in self._live if live.turn > self._closed_turn]
+            self._live = [live for live in self._live if live.stream > self._closed_stream]
             self._insert(_encode(render_entry(entry)))
             return
         block = self._live[0].written + rest
@@ -120,13 +125,13 @@ class WindowFile:
             self._append(block)
             self._count(len(_encode(block)))
 
-    def drop_live(self, turn: int) -> None:
+    def drop_live(self, stream: int) -> None:
         """Take back what this call, or one before it, has streamed: it was cancelled, no row will follow.
 
         Should a row of an older call be drawn later, it is shown whole.
         """
-        self._closed_turn = max(self._closed_turn, turn)
-        kept = [live for live in self._live if live.turn > turn]
+        self._closed_stream = max(self._closed_stream, stream)
+        kept = [live for live in self._live if live.stream > stream]
         if len(kept) < len(self._live) and not self.needs_rebuild:
             self._live = kept
             self._insert(b"")
@@ -137,11 +142,11 @@ class WindowFile:
             os.close(self._fd)
             self._fd = -1
 
-    def _rest_of(self, entry: Entry, turn: int | None) -> str | None:
+    def _rest_of(self, entry: Entry, reply: ReplyBody, stream: int | None) -> str | None:
         """What must follow the live part to make it this reply's block; None if it cannot be made so."""
-        if len(self._live) != 1 or self._live[0].turn != turn or not self._live[0].is_whole:
+        if len(self._live) != 1 or self._live[0].stream != stream or not self._live[0].is_whole:
             return None
-        parts, shown = reply_parts(entry), self._live[0].shown
+        parts, shown = reply_parts(entry, reply), self._live[0].shown
         if parts.text.startswith(shown):
             return parts.text[len(shown) :] + parts.tail
         if shown.rstrip() == parts.text.rstrip():  # the model went on with blank space
@@ -169,15 +174,15 @@ class WindowFile:
             self._committed_bytes -= last
             self._insert(os.pread(self._fd, last, self._committed_bytes))
 
-    def _open_live(self, turn: int) -> str:
-        """Make `turn` the call that is streaming; what must be written between it and an older one."""
-        if self._live and self._live[-1].turn == turn:
+    def _open_live(self, stream: int) -> str:
+        """Make `stream` the call that is streaming; what must be written between it and an older one."""
+        if self._live and self._live[-1].stream == stream:
             return ""
         separator = ""
         if self._live and not self._live[-1].written.endswith("\n"):
             separator = "\n"
             self._live[-1].written += separator
-        self._live.append(_Live(turn))
+        self._live.append(_Live(stream))
         return separator
 
     def _append(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Committed history rows as ANSI text. Pure: the tmux actor and `nightcrew history` call it.
+"""Rows of an agent's history as ANSI text. Pure: the tmux actor and `nightcrew history` call it.
 
 One logical line is written as one line, never wrapped here, so that a resized window reflows.
 """
@@ -6,15 +6,27 @@ One logical line is written as one line, never wrapped here, so that a resized w
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
 
 from actors.text import one_line, strip_controls
+from store.entries import (
+    Body,
+    Call,
+    Entry,
+    MaskBody,
+    MessageBody,
+    NoteBody,
+    NudgeBody,
+    ReplyBody,
+    ReplyCost,
+    SummaryBody,
+    SystemBody,
+    ToolResultBody,
+)
 from store.states import EntryKind
 
-__all__ = ["Entry", "ReplyParts", "render_entry", "render_live", "reply_parts", "strip_controls"]
+__all__ = ["ReplyParts", "render_entry", "render_live", "reply_parts", "strip_controls"]
 
 # 256-colour indices of middling brightness: contrast at least 3 on white and on black (a test computes it).
 COLOURS = {"grey": 244, "blue": 33, "green": 29, "magenta": 133, "orange": 130, "red": 160, "teal": 31}
@@ -31,22 +43,6 @@ MAX_LINE_CHARS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One committed history row. `kind` is an `EntryKind` value, `created_at` an aware time in UTC.
-
-    `body` by kind: message {"sender", "kind", "text"}; reply {"text", "calls": [{"name", "arguments"}],
-    "cost"}; tool_result {"tool", "ok", "text"}; nudge, summary, note, system {"text"}. A key that is missing
-    or of another type is shown as best it can be: a window must not die of a row.
-    """
-
-    id: int
-    agent: str
-    kind: str
-    body: dict[str, Any]
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class ReplyParts:
     """A reply's block in three: `header + text + tail` is the whole; `text` is what streams live."""
 
@@ -57,13 +53,12 @@ class ReplyParts:
 
 def render_entry(entry: Entry) -> str:
     """The row as one block of lines, ending in a newline; starts with the local time of day."""
-    if entry.kind == EntryKind.REPLY:
-        parts = reply_parts(entry)
+    body = entry.body
+    if isinstance(body, ReplyBody):
+        parts = reply_parts(entry, body)
         return parts.header + parts.text + parts.tail
-    limit = (
-        MAX_LINES.get(EntryKind(entry.kind), DEFAULT_MAX_LINES) if entry.kind in _KINDS else DEFAULT_MAX_LINES
-    )
-    return _header(entry.created_at, *_title(entry)) + _shortened(_text(entry.body), limit, entry.agent)
+    limit = MAX_LINES.get(entry.kind, DEFAULT_MAX_LINES)
+    return _header(_written_at(entry), *_title(body)) + _shortened(body.text, limit, entry.agent)
 
 
 def render_live(fragment: str) -> str:
@@ -76,15 +71,11 @@ def reply_header(agent: str, at: datetime) -> str:
     return _header(at, "blue", f"● {one_line(agent)}")
 
 
-def reply_parts(entry: Entry) -> ReplyParts:
-    """A reply's header, its text (unshortened, surrounding blank space gone) and its calls and cost."""
-    text = render_live(_text(entry.body)).strip()
-    calls = entry.body.get("calls")
-    lines = [_call(call, entry.agent) for call in calls] if isinstance(calls, list) else []
-    cost = entry.body.get("cost")
-    lines.append(_cost(cost) if isinstance(cost, Mapping) else "")
-    tail = "".join(lines)
-    return ReplyParts(reply_header(entry.agent, entry.created_at), text + "\n" if text else "", tail)
+def reply_parts(entry: Entry, reply: ReplyBody) -> ReplyParts:
+    """A reply's header, its text (not shortened, without surrounding blank space), its calls and cost."""
+    text = render_live(reply.text).strip()
+    tail = "".join(_call(call, entry.agent) for call in reply.calls) + _cost(reply.cost)
+    return ReplyParts(reply_header(entry.agent, _written_at(entry)), text + "\n" if text else "", tail)
 
 
 def paint(colour: str, text: str, *, bold: bool = False) -> str:
@@ -92,38 +83,31 @@ def paint(colour: str, text: str, *, bold: bool = False) -> str:
     return f"\x1b[{'1;' if bold else ''}38;5;{COLOURS[colour]}m{text}\x1b[0m"
 
 
-_KINDS = frozenset(EntryKind)
+def _written_at(entry: Entry) -> datetime:
+    return datetime.fromtimestamp(entry.created_at, UTC)
 
 
 def _header(at: datetime, colour: str, title: str) -> str:
     return f"{paint('grey', f'{at.astimezone():%H:%M:%S}')} {paint(colour, title, bold=True)}\n"
 
 
-def _title(entry: Entry) -> tuple[str, str]:
-    """Colour and heading by kind."""
-    body = entry.body
-    match entry.kind:
-        case EntryKind.MESSAGE:
-            kind = one_line(str(body.get("kind") or ""))
-            return "teal", f"✉ from {one_line(str(body.get('sender', '?')))}" + (f" · {kind}" if kind else "")
-        case EntryKind.TOOL_RESULT:
-            tool = one_line(str(body.get("tool", "?")))
-            return ("green", f"✓ {tool}") if body.get("ok") else ("red", f"✗ {tool}")
-        case EntryKind.NUDGE:
+def _title(body: Body) -> tuple[str, str]:
+    """Colour and heading of a row that is no reply."""
+    match body:
+        case MessageBody(sender=sender, kind=kind):
+            return "teal", f"✉ from {one_line(sender)}" + (f" · {one_line(kind)}" if kind else "")
+        case ToolResultBody(tool=tool, ok=ok):
+            return ("green", f"✓ {one_line(tool)}") if ok else ("red", f"✗ {one_line(tool)}")
+        case NudgeBody():
             return "orange", "! nudge"
-        case EntryKind.SUMMARY:
+        case SummaryBody() | MaskBody():
             return "magenta", "≡ summary of what went before"
-        case EntryKind.NOTE:
+        case NoteBody():
             return "grey", "· note"
-        case EntryKind.SYSTEM:
+        case SystemBody():
             return "grey", "· instructions"
-        case _:
-            return "grey", f"· {one_line(entry.kind)}"
-
-
-def _text(body: Mapping[str, Any]) -> str:
-    text = body.get("text", "")
-    return text if isinstance(text, str) else _json(text)
+        case ReplyBody():
+            raise ValueError("a reply has a heading of its own")
 
 
 def _json(value: object) -> str:
@@ -151,23 +135,16 @@ def _clip(line: str) -> str:
     return line[:MAX_LINE_CHARS] + paint("grey", f" … {len(line) - MAX_LINE_CHARS} characters hidden")
 
 
-def _call(call: object, agent: str) -> str:
+def _call(call: Call, agent: str) -> str:
     """`→ tool(short arguments)`, long ones below it, shortened."""
-    if not isinstance(call, Mapping):
-        return paint("magenta", f"→ {one_line(_json(call))}") + "\n"
-    arguments = call.get("arguments")
-    if not isinstance(arguments, Mapping):
-        arguments = {} if arguments is None else {"arguments": arguments}
     short, long = [], []
-    for name, value in arguments.items():
+    for name, value in call.arguments.items():
         shown = value if isinstance(value, str) else _json(value)
         if "\n" in shown or len(shown) > 160:
-            long.append((one_line(str(name)), shown))
+            long.append((one_line(name), shown))
         else:
-            short.append(f"{one_line(str(name))}={one_line(_json(value), 200)}")
-    title = (
-        f"→ {one_line(str(call.get('name', '?')))}({', '.join([*short, *(f'{name}=…' for name, _ in long)])})"
-    )
+            short.append(f"{one_line(name)}={one_line(_json(value), 200)}")
+    title = f"→ {one_line(call.name)}({', '.join([*short, *(f'{name}=…' for name, _ in long)])})"
     below = "".join(
         paint("grey", f"  {name}:") + "\n" + _shortened(text, ARGUMENT_MAX_LINES, agent)
         for name, text in long
@@ -175,14 +152,14 @@ def _call(call: object, agent: str) -> str:
     return paint("magenta", title) + "\n" + below
 
 
-def _cost(cost: Mapping[str, Any]) -> str:
+def _cost(cost: ReplyCost) -> str:
     """One grey line of what the server reported; nothing where it reported nothing."""
     parts = []
-    if isinstance(prompt := cost.get("prompt_tokens"), int):
-        cached = cost.get("cached_tokens")
-        parts.append(f"{prompt} prompt tokens" + (f" ({cached} cached)" if isinstance(cached, int) else ""))
-    if isinstance(generated := cost.get("generated_tokens"), int):
-        parts.append(f"{generated} generated")
-    if isinstance(total_ms := cost.get("total_ms"), int | float):
-        parts.append(f"{total_ms / 1000:.1f} s")
+    if cost.prompt_tokens is not None:
+        cached = f" ({cost.cached_tokens} cached)" if cost.cached_tokens is not None else ""
+        parts.append(f"{cost.prompt_tokens} prompt tokens{cached}")
+    if cost.generated_tokens is not None:
+        parts.append(f"{cost.generated_tokens} generated")
+    if cost.total_ms is not None:
+        parts.append(f"{cost.total_ms / 1000:.1f} s")
     return paint("grey", "  " + " · ".join(parts)) + "\n" if parts else ""

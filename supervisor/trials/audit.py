@@ -15,7 +15,8 @@ from typing import Any
 from actors import git as workspace
 from store import crew, history, inbox, journal, tasks, timers
 from store.engine import Store
-from store.states import EntryKind, IntentState, MessageState, TaskState
+from store.entries import MessageBody, ToolResultBody
+from store.states import IntentState, MessageState, TaskState
 
 MOST_ROWS = 1_000_000
 OBEYED = frozenset({"pause", "resume", "cancel_turn"})  # acted on, and no part of any context
@@ -107,9 +108,9 @@ def _histories(store: Store) -> tuple[list[str], list[str]]:
     last = 0
     while entries := history.since(store, last, most=5_000):
         for entry in entries:
-            if entry.kind is EntryKind.TOOL_RESULT:
-                results[entry.agent, entry.body["reply"], entry.body["position"]] += 1
-            elif entry.kind is EntryKind.MESSAGE and entry.message is not None:
+            if isinstance(entry.body, ToolResultBody):
+                results[entry.agent, entry.body.reply, entry.body.position] += 1
+            elif isinstance(entry.body, MessageBody) and entry.message is not None:
                 taken[entry.agent, entry.message] += 1
         last = entries[-1].id
     doubled = [

@@ -20,8 +20,9 @@ from typing import Any
 from actors.home import Home
 from store import history, tasks, timers
 from store.engine import Store
+from store.entries import ReplyBody, ToolResultBody
 from store.errors import StoreUnwritable
-from store.states import EntryKind, TaskState
+from store.states import TaskState
 from supervisor.trials.audit import audit
 from supervisor.trials.drill_harm import Harm, Recoveries
 from supervisor.trials.drill_stage import Stage, evidence
@@ -217,11 +218,11 @@ def _traces(stage: Stage) -> tuple[list[str], list[str]]:
         for entry in entries:
             if entry.task is None:
                 continue
-            if entry.kind is EntryKind.REPLY:
-                calls = [str(call["arguments"].get("command")) for call in entry.body["calls"]]
-                asked[entry.task] = asked.get(entry.task, 0) + sum("evidence" in call for call in calls)
-            elif entry.kind is EntryKind.TOOL_RESULT and any(
-                words in entry.body["text"] for words in CUT_SHORT
+            if isinstance(entry.body, ReplyBody):
+                commands = [str(call.arguments.get("command")) for call in entry.body.calls]
+                asked[entry.task] = asked.get(entry.task, 0) + sum("evidence" in line for line in commands)
+            elif isinstance(entry.body, ToolResultBody) and any(
+                words in entry.body.text for words in CUT_SHORT
             ):
                 doubtful[entry.task] = doubtful.get(entry.task, 0) + 1
         last = entries[-1].id

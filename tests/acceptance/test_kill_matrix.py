@@ -170,7 +170,7 @@ def _assert_nothing_was_lost_or_doubled(night: Night, instant: Instant) -> None:
     assert all(row["attempts"] == 0 and row["verified"] for row in rows)
     branch = f"nightcrew/{PROJECT}/integration"
     results = [e for e in history.since(night.store, 0, most=10_000) if e.kind is EntryKind.TOOL_RESULT]
-    unknown = [e for e in results if "Outcome unknown" in e.body["text"]]
+    unknown = [e for e in results if "Outcome unknown" in e.body.text]
     assert len(unknown) == (instant.name in IN_DOUBT and instant.who == ENGINEER)
     for number, word in enumerate(WORDS, 1):
         assert night.git("show", f"{branch}:{word}.py") == f"def {word}():\n    return {number}\n"

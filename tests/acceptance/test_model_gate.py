@@ -13,6 +13,7 @@ from actors.rehearsal import streaming
 from actors.rehearsal.script import parse_script
 from actors.rehearsal.server import RehearsalServer
 from store import crew, history, incidents, tasks
+from store.entries import ReplyBody, ReplyCost
 from store.states import Activity, EntryKind, TaskState
 from tests.support.nights import CONFIG, PROJECT, Night, script
 from tests.support.waiting import eventually
@@ -36,9 +37,9 @@ class GateNight(Night):
     def assert_merged(self) -> None:
         assert {row["state"] for row in tasks.of_project(self.store, PROJECT)} == {TaskState.MERGED}
 
-    def costs(self) -> list[dict[str, Any]]:
+    def costs(self) -> list[ReplyCost]:
         rows = history.since(self.store, 0, most=10_000)
-        return [row.body["cost"] for row in rows if row.kind is EntryKind.REPLY]
+        return [row.body.cost for row in rows if isinstance(row.body, ReplyBody)]
 
 
 def test_who_waits_for_the_one_slot_says_so_and_is_not_late(tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_who_waits_for_the_one_slot_says_so_and_is_not_late(tmp_path: Path) -> N
             )
             night.play()
             night.assert_merged()
-            queued = [cost["queue_ms"] for cost in night.costs()]
+            queued = [cost.queue_ms or 0.0 for cost in night.costs()]
             assert max(queued) > 1_000
             assert "agent_hung" not in incidents.counts(night.store)
         finally:

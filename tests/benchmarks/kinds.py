@@ -18,8 +18,8 @@ from actors.runtime.addresses import HUMAN
 from actors.runtime.messages import AnyMessage, Text
 from store import history, inbox
 from store.engine import Transaction
+from store.entries import ReplyBody, ToolResultBody
 from store.inbox import Row
-from store.states import EntryKind
 
 CLERK = "tests.benchmarks.kinds:Clerk"
 THRIFTY = "tests.benchmarks.kinds:Thrifty"
@@ -56,10 +56,10 @@ class Clerk(Actor):
 
     def _step(self, row: Row) -> Effects:
         def effects(tx: Transaction) -> None:
-            for kind in (EntryKind.REPLY, EntryKind.TOOL_RESULT):
-                history.append(
-                    tx, self.runtime.fence, kind, {"text": ROW_TEXT}, now=self.now(), message=row.id
-                )  # fmt: skip
+            fence, now = self.runtime.fence, self.now()
+            reply = history.append(tx, fence, ReplyBody(ROW_TEXT), now=now, message=row.id)
+            result = ToolResultBody(reply.id, 0, "shell", ROW_TEXT, ok=True)
+            history.append(tx, fence, result, now=now, message=row.id)
             mailbox.post(tx, self.runtime.name, HUMAN, Text(text="done"), now=self.now())
 
         return effects

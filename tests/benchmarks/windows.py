@@ -22,7 +22,7 @@ from pathlib import Path
 from actors.screen.tmux_config import SOCKET_NAME
 from store import crew, history
 from store.engine import Fence
-from store.states import EntryKind
+from store.entries import NoteBody
 from tests.benchmarks.crew import BenchCrew, BenchmarkFailed, open_crew, until
 from tests.benchmarks.rows import Beside, Row, at_most, at_most_times, median, percentile
 from tests.support.stores import add_project
@@ -141,7 +141,7 @@ def _watching(bench: BenchCrew) -> Iterator[_Screen]:
 
 def _commit(bench: BenchCrew, agent: str, words: str) -> None:
     with bench.store.write() as tx:
-        history.append(tx, Fence(agent, 0), EntryKind.NOTE, {"text": words}, now=time.time())
+        history.append(tx, Fence(agent, 0), NoteBody(words), now=time.time())
 
 
 def _line(bench: BenchCrew, screen: _Screen, agent: str, words: str) -> float:

@@ -19,9 +19,10 @@ from sqlalchemy import select
 
 from store import crew, history, inbox, schema
 from store.engine import Fence, Store
+from store.entries import NoteBody
 from store.errors import StaleGeneration
 from store.inbox import ATTEMPTS, Row
-from store.states import EntryKind, MessageState
+from store.states import MessageState
 from tests.support.stores import add_agent, make_file, put
 
 AGENTS = ("a", "b")
@@ -153,7 +154,7 @@ class Delivery(RuleBasedStateMachine):
             self.held[fence] = following
 
     def _effects(self, tx: Any, fence: Fence, row: Row) -> None:
-        history.append(tx, fence, EntryKind.NOTE, {"handled": row.id}, now=self.now, message=row.id)
+        history.append(tx, fence, NoteBody(f"handled {row.id}"), now=self.now, message=row.id)
         inbox.acknowledge(tx, row.id, now=self.now)
 
     @rule(fence=incarnations)

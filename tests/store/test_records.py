@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from store import crew, history, incidents, insights, journal
 from store.engine import Fence, Store
+from store.entries import Call, NoteBody, ReplyBody, ReplyCost
 from store.errors import NotFound, StoreError
-from store.states import AgentState, EntryKind, IntentState
+from store.states import AgentState, IntentState
 from tests.support.stores import NOW, add_agent, add_project, instructions, new_incarnation
 
 FENCE = Fence("engineer", 1)
@@ -18,19 +19,17 @@ FENCE = Fence("engineer", 1)
 def _append(store: Store, count: int, *, agent: str = "engineer") -> list[int]:
     with store.write() as tx:
         fence = Fence(agent, 1)
-        return [
-            history.append(tx, fence, EntryKind.NOTE, {"text": "x" * 1000, "n": n}, now=NOW).id
-            for n in range(count)
-        ]
+        return [history.append(tx, fence, NoteBody(f"{n} " + "x" * 1000), now=NOW).id for n in range(count)]
 
 
 # -- history -------------------------------------------------------------------------------------
 
 
 def test_a_history_row_comes_back_as_it_was_appended(store: Store) -> None:
-    body = {"text": "zwölf ☃", "calls": [{"name": "shell", "arguments": {"command": "ls"}}], "n": 1.5}
+    cost = ReplyCost(prompt_tokens=9, total_ms=1.5)
+    body = ReplyBody("zwölf ☃", (Call("shell", {"command": "ls"}),), ("cut off",), "length", cost, "host", 7)
     with store.write() as tx:
-        entry = history.append(tx, FENCE, EntryKind.REPLY, body, now=NOW, message=3, task=4)
+        entry = history.append(tx, FENCE, body, now=NOW, message=3, task=4)
         assert tx.recipients == {"tmux"}
     assert history.tail(store, "engineer", 0) == [entry]
     assert history.by_ids(store, [entry.id]) == [entry]

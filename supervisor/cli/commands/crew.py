@@ -12,7 +12,7 @@ from supervisor.cli.options import Options, pass_options, shared
 
 if TYPE_CHECKING:
     from store.engine import Store
-    from store.history import Entry
+    from store.entries import Entry
 
 DAY_S = 86_400.0
 
@@ -240,7 +240,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "id": entry.id,
         "agent": entry.agent,
         "kind": entry.kind.value,
-        "body": entry.body,
+        "body": entry.body.as_json(),
         "message": entry.message,
         "task": entry.task,
         "created_at": output.iso(entry.created_at),
@@ -248,16 +248,13 @@ def _entry(entry: Entry) -> dict[str, Any]:
 
 
 def _print_entries(entries: list[Entry], *, full: bool) -> None:
-    from datetime import UTC, datetime
-
     from actors.screen import render
-    from store.states import EntryKind
+    from store.entries import ReplyBody
 
     for entry in entries:
-        at = datetime.fromtimestamp(entry.created_at, UTC)
-        text = render.render_entry(render.Entry(entry.id, entry.agent, entry.kind.value, entry.body, at))
-        if full and entry.kind is not EntryKind.REPLY:
-            text = text.partition("\n")[0] + "\n" + output.plain(str(entry.body.get("text", ""))) + "\n"
+        text = render.render_entry(entry)
+        if full and not isinstance(entry.body, ReplyBody):
+            text = text.partition("\n")[0] + "\n" + output.plain(entry.body.text) + "\n"
         click.echo(text, nl=False)  # click takes the colours off where there is no terminal
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,20 @@ from actors.agent.memory import Memory
 from actors.agent.summary import written_summary
 from actors.model import wire
 from actors.model.protocol import ModelOptions
-from store.engine import Store
-from store.history import Entry
-from store.states import EntryKind
+from store.engine import Store, Transaction
+from store.entries import (
+    Body,
+    Call,
+    Entry,
+    MaskBody,
+    MessageBody,
+    NudgeBody,
+    ReplyBody,
+    ReplyCost,
+    SummaryBody,
+    SystemBody,
+    ToolResultBody,
+)
 from tests.support.stores import add_agent, new_incarnation, open_store
 
 WINDOW = 32_768
@@ -29,17 +40,9 @@ SYSTEM = "role: engineer\nagent: e\n" + "You are a software engineer. " * 90
 TASK = "Your task 1: " + "make it work, " * 150
 
 
-def entry(number: int, kind: EntryKind, /, **body: object) -> Entry:
-    return Entry(number, "e", kind, dict(body), None, None, 0.0)
-
-
-def called(text: str, *calls: tuple[str, dict[str, str]], tokens: int = 0) -> dict[str, object]:
-    return {
-        "text": text,
-        "calls": [{"name": name, "arguments": arguments} for name, arguments in calls],
-        "problems": [],
-        "cost": {"prompt_tokens": tokens, "generated_tokens": 100} if tokens else {},
-    }
+def called(text: str, *calls: Call, tokens: int = 0) -> ReplyBody:
+    cost = ReplyCost(prompt_tokens=tokens, generated_tokens=100) if tokens else ReplyCost()
+    return ReplyBody(text, calls, cost=cost)
 
 
 def characters(entries: list[Entry]) -> int:
@@ -60,8 +63,8 @@ class Night:
     masked: int = 0
     summarised: int = 0
 
-    def add(self, kind: EntryKind, /, **body: object) -> Entry:
-        made = entry(self.next_id, kind, **body)
+    def add(self, body: Body) -> Entry:
+        made = Entry(self.next_id, "e", body, None, None, 0.0)
         self.next_id += 1
         self.memory.add([made])
         return made
@@ -80,19 +83,20 @@ class Night:
         mask_to = context.next_mask(entries, ROOM)
         if mask_to is not None and used >= context.MASK_AT:
             self.masked += 1
-            self.add(EntryKind.SUMMARY, text="", mask_to=mask_to)
+            self.add(MaskBody(mask_to))
             return True
         keep_from = context.next_keep(entries, ROOM)
         if keep_from is not None and used >= context.SUMMARISE_AT:
             self.summarised += 1
-            told = [e.id for e in entries if e.kind is EntryKind.MESSAGE and e.id < keep_from]
+            told = [e.id for e in entries if isinstance(e.body, MessageBody) and e.id < keep_from]
             self.add(
-                EntryKind.SUMMARY,
-                text=written_summary(entries, keep_from),
-                system=entries[0].id,
-                pinned=sorted({*told[:1], *told[-2:]}),
-                keep_from=keep_from,
-                mask_to=max(context.compaction(entries).mask_to, keep_from),
+                SummaryBody(
+                    text=written_summary(entries, keep_from),
+                    system=entries[0].id,
+                    pinned=tuple(sorted({*told[:1], *told[-2:]})),
+                    keep_from=keep_from,
+                    mask_to=max(context.compaction(entries).mask_to, keep_from),
+                )
             )
             return True
         return False
@@ -100,19 +104,17 @@ class Night:
     def step(self, arguments_characters: int, *outputs: int) -> None:
         """One reply with a call for each output, of so many characters."""
         tokens = self.ask()
-        calls = [("shell", {"command": "x" * arguments_characters}) for _ in outputs]
-        reply = self.add(EntryKind.REPLY, **called("I go on.", *calls, tokens=tokens if self.counted else 0))
+        calls = [Call("shell", {"command": "x" * arguments_characters}) for _ in outputs]
+        reply = self.add(called("I go on.", *calls, tokens=tokens if self.counted else 0))
         for position, output in enumerate(outputs):
             text = f"{self.next_id} " + "y" * output
-            self.add(
-                EntryKind.TOOL_RESULT, reply=reply.id, position=position, tool="shell", text=text, ok=True
-            )
+            self.add(ToolResultBody(reply.id, position, "shell", text, ok=True))
 
 
 def begun(*, counted: bool = True) -> Night:
     night = Night(counted)
-    night.add(EntryKind.SYSTEM, text=SYSTEM)
-    night.add(EntryKind.MESSAGE, sender="pm", kind="task_assigned", text=TASK)
+    night.add(SystemBody(SYSTEM))
+    night.add(MessageBody("pm", "task_assigned", TASK))
     return night
 
 
@@ -123,7 +125,7 @@ def test_two_thousand_steps_in_a_32k_window_send_no_over_long_request(counted: b
         outputs = [lots.choice((40, 300, 2_000, 10_000)) for _ in range(lots.choice((1, 1, 1, 2, 8)))]
         night.step(lots.choice((30, 200, 4_000)) if len(outputs) < 3 else 100, *outputs)
         if step % 97 == 0:
-            night.add(EntryKind.MESSAGE, sender="human", kind="text", text="How far are you?" * 20)
+            night.add(MessageBody("human", "text", "How far are you?" * 20))
     assert night.longest <= ROOM
     assert night.masked > 10
     assert night.summarised > 10
@@ -176,7 +178,7 @@ def test_a_summary_takes_over_what_the_one_before_it_said() -> None:
     assert keep_from is None or keep_from > 0
     last = night.memory.entries[-2].id
     said = "- (40 earlier steps)\n- found the bug"
-    first = night.add(EntryKind.SUMMARY, text=said, system=1, pinned=[2], keep_from=last, mask_to=last)
+    first = night.add(SummaryBody(said, system=1, pinned=(2,), keep_from=last, mask_to=last))
     # The summary's row comes after the rows that it kept; what it says must not be lost for that.
     assert first.id > last
     text = written_summary(night.memory.entries, night.next_id)
@@ -195,8 +197,8 @@ def test_the_count_of_earlier_steps_adds_up_over_many_summaries() -> None:
 
 def test_an_empty_reply_is_not_shown_to_the_model_again() -> None:
     night = begun()
-    night.add(EntryKind.REPLY, text="", calls=[], problems=["empty"], cost={})
-    night.add(EntryKind.NUDGE, text="Your reply was empty.", reason="format")
+    night.add(ReplyBody("", problems=("empty",)))
+    night.add(NudgeBody("Your reply was empty.", "format"))
     assert [m.role for m in context.prompt(night.memory.entries)] == ["system", "user", "user"]
 
 
@@ -205,10 +207,13 @@ def test_a_made_up_count_is_not_believed() -> None:
     for _ in range(12):
         night.step(100, 6_000)
     honest = context.tokens(night.memory.entries, characters(night.memory.entries))
-    for row in night.memory.entries:
-        if row.kind is EntryKind.REPLY:
-            row.body["cost"]["prompt_tokens"] = 11
-    assert context.tokens(night.memory.entries, characters(night.memory.entries)) >= honest * 0.8
+    rows = [
+        replace(row, body=replace(row.body, cost=row.body.cost._replace(prompt_tokens=11)))
+        if isinstance(row.body, ReplyBody)
+        else row
+        for row in night.memory.entries
+    ]
+    assert context.tokens(rows, characters(rows)) >= honest * 0.8
 
 
 @pytest.fixture
@@ -229,23 +234,13 @@ def test_a_restart_in_any_step_sends_the_identical_bytes(store: Store) -> None:
 
     with store.write(fence) as tx:
         begun_at = memory.begin(tx, SYSTEM, now=1.0, task=None)
-        begun_at.append(_append(tx, memory, EntryKind.MESSAGE, sender="pm", kind="text", text=TASK))
+        begun_at.append(_append(tx, memory, MessageBody("pm", "text", TASK)))
     memory.add(begun_at)
     for step in range(150):
         with store.write(fence) as tx:
-            body = called("on", ("shell", {"command": "x" * 300}))
-            reply = _append(tx, memory, EntryKind.REPLY, **body)
+            reply = _append(tx, memory, called("on", Call("shell", {"command": "x" * 300})))
             text = "y" * lots.choice((50, 9_000))
-            result = _append(
-                tx,
-                memory,
-                EntryKind.TOOL_RESULT,
-                reply=reply.id,
-                position=0,
-                tool="shell",
-                text=text,
-                ok=True,
-            )
+            result = _append(tx, memory, ToolResultBody(reply.id, 0, "shell", text, ok=True))
         memory.add([reply, result])
         _compact(store, memory)
         prompt.follow(memory.entries)
@@ -257,10 +252,10 @@ def test_a_restart_in_any_step_sends_the_identical_bytes(store: Store) -> None:
     store.close()
 
 
-def _append(tx, memory: Memory, kind: EntryKind, /, **body: object) -> Entry:  # type: ignore[no-untyped-def]  # a transaction
+def _append(tx: Transaction, memory: Memory, body: Body) -> Entry:
     from store import history
 
-    return history.append(tx, memory.fence, kind, dict(body), now=1.0)
+    return history.append(tx, memory.fence, body, now=1.0)
 
 
 def _compact(store: Store, memory: Memory) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.agent.turn import AskModel, Correct, EndTurn, RunTool, next_step
+from store.entries import ToolResultBody
 from tests.support.entries import Tail
 
 LS = ("shell", {"command": "ls"})
@@ -107,7 +108,7 @@ def _follow(tail: Tail) -> bool:
     if not isinstance(step, RunTool):
         return False
     reply = tail.rows[step.reply - 1]
-    done = [e for e in tail.rows if e.body.get("reply") == reply.id and e.body["position"] == step.position]
-    assert done == [], "a call was run twice"
+    results = [e.body for e in tail.rows if isinstance(e.body, ToolResultBody)]
+    assert (reply.id, step.position) not in {(r.reply, r.position) for r in results}, "a call was run twice"
     tail.result(reply, step.position)
     return True

@@ -10,6 +10,7 @@ import pytest
 from actors.gate.actor import MergeQueue
 from actors.runtime.messages import VerdictReported
 from store import crew, inbox, incidents
+from store.entries import NudgeBody
 from store.states import Activity, AgentState, EntryKind, TaskState
 from supervisor.cli import report
 from tests.actors.runtime import shop as stage
@@ -151,9 +152,9 @@ def test_a_tester_that_only_talks_is_reminded_three_times_and_then_the_checks_de
     wake(gate)
     qa = shop.agent(QA)
     wake(qa)
-    nudges = shop.entries(QA, EntryKind.NUDGE)
-    assert [nudge.body["reason"] for nudge in nudges] == ["unfinished"] * 3
-    assert all(f"report_verdict for task {task}" in nudge.body["text"] for nudge in nudges)
+    nudges = [entry.body for entry in shop.entries(QA, EntryKind.NUDGE)]
+    assert [nudge.reason for nudge in nudges if isinstance(nudge, NudgeBody)] == ["unfinished"] * 3
+    assert all(f"report_verdict for task {task}" in nudge.text for nudge in nudges)
     assert shop.task(task)["state"] == TaskState.CHECKING
     wake(gate)
     row = shop.task(task)

@@ -29,7 +29,7 @@ from actors.runtime.wake import Waker
 from actors.settings import Config
 from store import crew, history, inbox, tasks
 from store.engine import Store
-from store.history import Entry
+from store.entries import Entry, ToolResultBody
 from store.states import EntryKind, Role, TaskState
 from tests.actors.conftest import Clock
 from tests.actors.git.user_repository import UserRepository, write
@@ -88,8 +88,8 @@ class Shop:
 
     def results(self, agent: str) -> list[tuple[str, bool, str]]:
         """Tool, whether it worked, and what the model was told, of each call in the order of its answer."""
-        found = self.entries(agent, EntryKind.TOOL_RESULT)
-        return [(entry.body["tool"], entry.body["ok"], entry.body["text"]) for entry in found]
+        found = [entry.body for entry in self.entries(agent, EntryKind.TOOL_RESULT)]
+        return [(body.tool, body.ok, body.text) for body in found if isinstance(body, ToolResultBody)]
 
     def letters(self, recipient: str, kind: str) -> list[dict[str, Any]]:
         """Messages of a kind in a mailbox, whatever became of them, oldest first."""

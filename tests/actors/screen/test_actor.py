@@ -12,8 +12,9 @@ import pytest
 
 from actors.home import Home
 from actors.runtime.actor import Recover, Runtime, Wake
+from actors.runtime.live import LivePiece
 from actors.runtime.wake import Waker
-from actors.screen.actor import Live, TmuxActor
+from actors.screen.actor import TmuxActor
 from actors.screen.attach import kill_server
 from actors.settings import Config
 from store.engine import Store
@@ -31,7 +32,7 @@ class Shown:
 
     def receives(self, **live: Any) -> str:
         """What the window shows once a datagram was taken in."""
-        self.actor.ask(Live(AGENT, **live))
+        self.actor.ask(LivePiece(AGENT, **live))
         return self.file.read_text()
 
 
@@ -58,7 +59,7 @@ def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shown]:
 
 
 def test_cancelled_reply_is_taken_back_and_the_next_one_is_shown(shown: Shown) -> None:
-    assert shown.receives(turn=1, offset=0, text="I begin to").endswith("I begin to")
-    assert "I begin to" not in shown.receives(turn=1, offset=10, text="", is_over=True)
-    assert "I begin to" not in shown.receives(turn=1, offset=10, text=" late")
-    assert shown.receives(turn=2, offset=0, text="Another").endswith("Another")
+    assert shown.receives(stream=1, offset=0, text="I begin to").endswith("I begin to")
+    assert "I begin to" not in shown.receives(stream=1, offset=10, text="", is_over=True)
+    assert "I begin to" not in shown.receives(stream=1, offset=10, text=" late")
+    assert shown.receives(stream=2, offset=0, text="Another").endswith("Another")

@@ -18,8 +18,8 @@ from actors.screen.attach import attach_argv, find_target
 from actors.screen.errors import NoSuchWindow, TmuxFailed, TmuxMissing
 from actors.screen.files import WindowFile
 from actors.screen.plan import WindowSpec
-from actors.screen.render import Entry
 from actors.screen.windows import Windows
+from store.entries import Entry, MessageBody, ReplyBody
 from tests.actors.screen.waiting import Screen, wait_for
 
 AT = datetime(2025, 11, 3, 22, 0, 0, tzinfo=UTC)
@@ -32,7 +32,7 @@ def spec(run_dir: Path, agent: str, session: str = "shop", lines: str = "") -> W
 
 
 def message(text: str, row_id: int = 1) -> Entry:
-    return Entry(row_id, "pm", "message", {"sender": "human", "kind": "text", "text": text}, AT)
+    return Entry(row_id, "pm", MessageBody("human", "text", text), None, None, AT.timestamp())
 
 
 def server_pid(screen: Screen, target: str = "=shop:") -> int:
@@ -62,7 +62,7 @@ def test_rendered_rows_appear_while_they_are_written(windows: Windows, screen: S
     file.append_live(7, 0, "thinking about ", AT)
     screen.wait_for("=shop:=pm", "thinking about")
     file.append_live(7, 15, "it", AT)
-    file.commit(Entry(2, "pm", "reply", {"text": "thinking about it", "calls": []}, AT), turn=7)
+    file.commit(Entry(2, "pm", ReplyBody("thinking about it", stream=7), None, None, AT.timestamp()))
     file.append_entry(message("the last row", 3))
     shown = screen.wait_for("=shop:=pm", "the last row")
     assert shown.count("thinking about it") == 1

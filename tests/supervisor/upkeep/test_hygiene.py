@@ -21,7 +21,8 @@ from actors.home import Home
 from actors.settings import Config
 from store import backup, checkup, crew, errors, history, inbox, incidents, journal, retention, tasks, timers
 from store.engine import Fence, Store
-from store.states import Activity, EntryKind, IntentState, TaskState
+from store.entries import ReplyBody
+from store.states import Activity, IntentState, TaskState
 from supervisor.upkeep import housekeeping
 from supervisor.upkeep.inhibit import PROOF_S, Inhibitor
 from supervisor.upkeep.jobs import LAST_START_FACT, Jobs
@@ -78,7 +79,7 @@ def _fill(store: Store, project: str, *, turns: int = 30) -> None:
             message = put(tx, name)
             inbox.claim(tx, message, generation=1, now=NOW)
             inbox.acknowledge(tx, message, now=NOW)
-            reply = history.append(tx, fence, EntryKind.REPLY, {"text": "x" * 200}, now=NOW)
+            reply = history.append(tx, fence, ReplyBody("x" * 200), now=NOW)
             journal.intend(
                 tx, fence, reply=reply.id, position=0, tool="shell", arguments={}, evidence={}, now=NOW
             )
@@ -296,7 +297,7 @@ def _hot_paths(store: Store, fence: Fence) -> None:
         inbox.take_over(tx, name, fence.generation)
         message = put(tx, name, key="k", limit=10)
         inbox.claim(tx, message, generation=1, now=NOW)
-        entry = history.append(tx, fence, EntryKind.REPLY, {}, now=NOW)
+        entry = history.append(tx, fence, ReplyBody(""), now=NOW)
         history.touch(tx, name, now=NOW)
         intent = journal.intend(
             tx, fence, reply=entry.id, position=0, tool="t", arguments={}, evidence={}, now=NOW
