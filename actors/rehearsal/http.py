@@ -1,4 +1,4 @@
-"""Ollama's HTTP interface over a `Stage`: requests in, NDJSON lines out, one a token."""
+"""Ollama's HTTP interface to a `ServerState`. Chat responses are NDJSON streams of one line per token."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from actors.rehearsal.playing import Asked, answer, read_request
+from actors.rehearsal.answers import ChatRequest, answer_to, read_request
 from actors.rehearsal.script import Script
-from actors.rehearsal.stage import Served, Stage
-from actors.rehearsal.streaming import REFUSALS, Break, Line, Pause, Piece, plan
+from actors.rehearsal.state import ServedRequest, ServerState
+from actors.rehearsal.stream import REFUSALS, Break, Line, Pause, Piece, pieces_of
 
 VERSION = "0.33.0-rehearsal"
 _MAX_BODY_BYTES = 64 * 2**20
 
 
 class RehearsalHTTPServer(ThreadingHTTPServer):
-    """Listens on 127.0.0.1 only. `port` 0 takes a free one; OSError if the port is taken."""
+    """Listens on 127.0.0.1 only, one thread per connection."""
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, stage: Stage, port: int) -> None:
-        self.stage = stage
+    def __init__(self, state: ServerState, port: int) -> None:
+        """`port` 0 takes a free one. Raises OSError if the port is in use."""
+        self.state = state
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         super().__init__(("127.0.0.1", port), _Handler)
@@ -44,14 +45,14 @@ class RehearsalHTTPServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def drop_connections(self) -> None:
-        """Ends what is still open, idle connections too: a stopped server must not answer on one of them."""
+        """Close all open connections. Idle ones too: a stopped server must not answer on them."""
         with self._lock:
             connections = tuple(self._open)
         for connection in connections:
             _shut(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients killed in the middle of a request are what rehearsals are for; other errors are shown."""
+        """Ignore clients that were killed in the middle of a request, which tests do; show other errors."""
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -65,15 +66,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, {})
 
     def do_GET(self) -> None:
-        stage = self.server.stage
+        state = self.server.state
         if self.path == "/api/version":
             self._send(200, {"version": VERSION})
         elif self.path == "/api/tags":
-            self._send(200, {"models": [_row(model, stage.script) for model in stage.models]})
+            self._send(200, {"models": [_row(model, state.script) for model in state.models]})
         elif self.path == "/api/ps":
-            self._send(200, {"models": [_row(model, stage.script) for model in stage.models[:1]]})
+            self._send(200, {"models": [_row(model, state.script) for model in state.models[:1]]})
         elif self.path == "/rehearsal":
-            self._send(200, stage.summary())
+            self._send(200, state.summary())
         else:
             self._send(404, {"error": "404 page not found"})
 
@@ -86,45 +87,45 @@ class _Handler(BaseHTTPRequestHandler):
             self._pull(model)
         elif self.path not in ("/api/chat", "/api/show"):
             self._send(404, {"error": "404 page not found"})
-        elif not self.server.stage.has(model):
+        elif not self.server.state.has(model):
             self._send(404, {"error": f"model '{model}' not found"})
         elif self.path == "/api/show":
-            self._send(200, _shown(self.server.stage.script))
+            self._send(200, _shown(self.server.state.script))
         else:
             self._chat(model, body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's signature
-        """Nothing: `served` has what happened."""
+        """Log nothing: `ServerState.served` records the requests."""
 
     def _chat(self, model: str, body: dict[str, Any]) -> None:
         if not body.get("messages"):
             self._stream([Line({"message": _assistant(""), "done": True, "done_reason": "load"})], model)
             return
-        stage = self.server.stage
-        asked = read_request(body)
-        if (refusal := _refused(body, asked)) is not None:
+        state = self.server.state
+        request = read_request(body)
+        if (refusal := _refusal(body, request)) is not None:
             self._send(400, {"error": refusal})
             return
-        said = answer(stage.script, asked)
-        fault = stage.pick_fault(asked, said)
+        answer = answer_to(state.script, request)
+        fault = state.pick_fault(request, answer)
         outcome = "fault" if fault else "answered"
         try:
             if fault in REFUSALS:
                 status, text = REFUSALS[fault]
                 self._send(status, {"error": text.format(model=model)})
             elif body.get("stream", True):
-                if not self._stream(plan(said, asked, fault), model):
+                if not self._stream(pieces_of(answer, request, fault), model):
                     outcome = "closed"
             else:
-                self._send(200, _whole(plan(said, asked, fault), model))
+                self._send(200, _whole(pieces_of(answer, request, fault), model))
         except (ConnectionError, TimeoutError):
             outcome = "closed"
             raise
         finally:
-            stage.served.append(Served(asked.role, asked.agent, asked.digest, said.scene, fault, outcome))
+            served = ServedRequest(request.role, request.agent, request.digest, answer.scene, fault, outcome)
+            state.served.append(served)
 
     def _pull(self, model: str) -> None:
-        stage = self.server.stage
         digest = "sha256:" + "0" * 64
         total = 1_000_000
         steps: list[dict[str, Any]] = [{"status": "pulling manifest"}]
@@ -143,10 +144,10 @@ class _Handler(BaseHTTPRequestHandler):
             {"status": "success"},
         ]
         if self._stream([Line(step) for step in steps], "") and model:
-            stage.pulled(model)
+            self.server.state.add_model(model)
 
     def _stream(self, pieces: list[Piece], model: str) -> bool:
-        """Sends the pieces. False if the client left or the server stopped before the end."""
+        """Send the pieces. False if the client left or the server stopped before the end."""
         held, has_begun = b"", False
         for piece in pieces:
             if held and isinstance(piece, Pause | Break):
@@ -154,19 +155,19 @@ class _Handler(BaseHTTPRequestHandler):
                 held = b""
             if isinstance(piece, Pause):
                 if not self._wait(piece.ms):
-                    self._hang_up()
+                    self._close()
                     return False
             elif isinstance(piece, Break):
-                self._hang_up()
+                self._close()
                 return True
             else:
-                # The status line comes with the first token, as Ollama sends it: until then a client waits.
+                # Like Ollama, send the status line with the first token.
                 has_begun = has_begun or self._begin()
                 self.wfile.write(held)
                 held = _chunk(piece.encode(model, _now()))
         if not has_begun:
             self._begin()
-        # The last line and the end in one: a client may leave as soon as it has read `done`.
+        # The last line together with the end: a client may leave once it has read `done`.
         self.wfile.write(held + _chunk(b""))
         return True
 
@@ -178,24 +179,24 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def _wait(self, ms: float | None) -> bool:
-        """Waits `ms`, for ever if None. False as soon as the client has left or the server stops."""
+        """Wait `ms` milliseconds, without limit if None. False once the client has left or the server stops."""
         deadline_s = None if ms is None else time.monotonic() + ms / 1e3
-        hang_up = select.poll()  # not select(): that one fails past descriptor 1024
-        hang_up.register(self.connection, select.POLLIN)
-        while not self.server.stage.stopping.is_set():
+        poll = select.poll()  # select() fails with descriptors above 1024
+        poll.register(self.connection, select.POLLIN)
+        while not self.server.state.stopping.is_set():
             left_s = 0.1 if deadline_s is None else deadline_s - time.monotonic()
             if left_s <= 0:
                 return True
-            if hang_up.poll(min(left_s, 0.1) * 1e3):
-                return False  # a client that waits for its answer says nothing: this is its hang-up
+            if poll.poll(min(left_s, 0.1) * 1e3):
+                return False  # a client that waits for its answer sends nothing: it has closed the connection
         return False
 
-    def _hang_up(self) -> None:
+    def _close(self) -> None:
         self.close_connection = True
         _shut(self.connection)
 
     def _body(self) -> dict[str, Any] | None:
-        """The request's JSON object; None after a 400 was sent."""
+        """The JSON object of the request; None if it had none and a 400 was sent."""
         try:
             length = int(self.headers.get("Content-Length") or 0)
             if not 0 <= length <= _MAX_BODY_BYTES:
@@ -203,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = json.loads(self.rfile.read(length) or b"{}")
             if isinstance(body, dict):
                 return body
-            problem = "the body is no JSON object"
+            problem = "the body is not a JSON object"
         except ValueError as error:
             problem = str(error)
         self.close_connection = True
@@ -220,19 +221,19 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
 
-def _refused(body: dict[str, Any], asked: Asked) -> str | None:
-    """What Ollama would answer with a 400."""
+def _refusal(body: dict[str, Any], request: ChatRequest) -> str | None:
+    """The reason for which Ollama would answer with a 400; None if it would not."""
     if body.get("think"):
         return f"{body.get('model')!r} does not support thinking"
     options = body.get("options")
     window = options.get("num_ctx") if isinstance(options, dict) else None
-    if isinstance(window, int) and asked.prompt_tokens > window and body.get("truncate") is False:
-        return f"the input length ({asked.prompt_tokens} tokens) exceeds the context length ({window})"
+    if isinstance(window, int) and request.prompt_tokens > window and body.get("truncate") is False:
+        return f"the input length ({request.prompt_tokens} tokens) exceeds the context length ({window})"
     return None
 
 
 def _whole(pieces: list[Piece], model: str) -> dict[str, Any]:
-    """The one JSON object of a request with `stream: false`."""
+    """The single JSON object that answers a request with `stream: false`."""
     lines = [piece.fields for piece in pieces if isinstance(piece, Line)]
     content = "".join(line["message"]["content"] for line in lines)
     calls = [call for line in lines for call in line["message"].get("tool_calls", [])]
@@ -270,7 +271,7 @@ def _chunk(data: bytes) -> bytes:
 
 
 def _shut(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # the other side was faster
+    with contextlib.suppress(OSError):  # the client closed it first
         connection.shutdown(socket.SHUT_RDWR)
 
 

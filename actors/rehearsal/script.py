@@ -1,4 +1,4 @@
-r"""A rehearsal's script: what the scripted model answers, as TOML (or JSON) that people write by hand.
+r"""The script of a rehearsal: what the scripted model answers, as TOML or JSON.
 
     title = "Two fixes"
     token_delay_ms = 2                 # pause before each token of about four characters
@@ -7,34 +7,36 @@ r"""A rehearsal's script: what the scripted model answers, as TOML (or JSON) tha
     role = "engineer"                  # optional: from the system message's first line, `role: engineer`
     agent = "engineer-1"               # optional: from its line `agent: engineer-1`
     when_regex = 'Task (?P<task>t\d+): fix slugify'
-                                       # or when = "a substring"; with neither, any user message will do
+                                       # or when = "a substring"; with neither, any user message fits
 
     [[scene.reply]]
     text = "I read the module first."
     calls = [{ tool = "read_file", arguments = { path = "slug.py" } }]
 
     [[scene.reply]]
-    text = "Done with {task}."         # a named group of when_regex, {@agent} or {@role}; other braces stay
+    text = "Done with {task}."         # a named group of when_regex, {@agent} or {@role}; other braces are kept
     calls = [{ tool = "submit_task", arguments = { summary = "Fixes {task}" } }]
     delay_ms = 500
 
-    [[fault]]                          # optional: what goes wrong, see `faults.py`
+    [[fault]]                          # optional, see `faults.py`
     kind = "500"
     share = 0.2                        # of all distinct requests
 
-Which scene: the latest user message that fits any scene of this role and agent decides; a message that
-fits none (a nudge) is passed over. If several scenes fit one message, the first in the file wins.
-Which reply: the first one follows that user message; each assistant message after it moves on by one. So
-an answer depends on the request alone, and a request repeated after a crash is answered alike.
-After the last reply comes "Done." without calls, which ends the turn; without any scene a text says so.
-A reply's `capture` is a regex searched in the tool results since that user message, latest first: its named
-groups become placeholders of this reply, as in `capture = '(?P<id>t\d+) assigned'`.
+Choice of the scene: the latest user message that fits any scene of this role and agent decides. Messages that fit
+none, such as reminders, are skipped. If several scenes fit one message, the first in the file is chosen.
 
-A scene without `when` fits nudges too and then starts over: give scenes a `when`.
+Choice of the reply: the first reply answers that user message, and each assistant message after it advances by one.
+So an answer depends on the request alone, and a request repeated after a crash gets the same answer. After the last
+reply the answer is "Done." without calls, which ends the turn. If no scene fits, the answer is a text that says so.
 
-Limits: a conversation that was compacted counts fewer assistant messages than were sent, so a scene must end
-before its agent compacts (give scripted agents a large `context_window`). An assistant message that the agent
-keeps although its reply was broken counts too.
+A reply's `capture` is a regex that is searched in the tool results since that user message, latest first. Its named
+groups become placeholders of the reply, as in `capture = '(?P<id>t\d+) assigned'`.
+
+A scene without `when` also fits reminders and then starts over: give scenes a `when`.
+
+Limits: after its agent compacts a conversation it has fewer assistant messages than were sent, so a scene must end
+before that (give scripted agents a large `context_window`). An assistant message that the agent keeps although its
+reply was broken counts too.
 """
 
 from __future__ import annotations
@@ -64,14 +66,14 @@ class _Part(BaseModel):
 
 
 class ScriptedCall(_Part):
-    """A tool call of a reply. Placeholders are filled in every string of `arguments`."""
+    """A tool call of a reply. Placeholders in all strings of `arguments` are replaced."""
 
     tool: str = Field(min_length=1)
     arguments: dict[str, Any] = {}
 
 
 class ScriptedReply(_Part):
-    """One answer. `fault` breaks it the first `fault_times` times that this very request is made."""
+    """One answer. `fault` hits the first `fault_times` attempts of its request."""
 
     text: str = ""
     calls: tuple[ScriptedCall, ...] = ()
@@ -88,7 +90,7 @@ class ScriptedReply(_Part):
 
 
 class Scene(_Part):
-    """A run of replies to one user message."""
+    """The replies to one user message, in order."""
 
     role: str | None = None
     agent: str | None = None
@@ -109,7 +111,7 @@ class Scene(_Part):
 
 
 class Script(_Part):
-    """A whole script; `models` are those that the scripted server says it has."""
+    """A whole script. `models` are those that the server reports."""
 
     title: str = "rehearsal"
     models: tuple[str, ...] = Field(("qwen3-coder:30b",), min_length=1)
@@ -122,12 +124,12 @@ class Script(_Part):
     @model_validator(mode="after")
     def _shares_fit(self) -> Script:
         if (total := sum(fault.share for fault in self.fault)) > 1:
-            raise ValueError(f"the faults' shares add up to {total:g}; at most 1 is possible")
+            raise ValueError(f"the faults' shares add up to {total:g}; the maximum is 1")
         return self
 
 
 def load_script(path: Path) -> Script:
-    """Reads a `.toml` or `.json` script. Raises `ScriptError`: the file, the place, what is allowed."""
+    """Read a `.toml` or `.json` script. Raises `ScriptError`."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -136,12 +138,12 @@ def load_script(path: Path) -> Script:
         data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except ValueError as error:
         kind = "JSON" if path.suffix == ".json" else "TOML"
-        raise ScriptError(f"script {path} is no valid {kind}: {error}") from error
+        raise ScriptError(f"script {path} is not valid {kind}: {error}") from error
     return parse_script(data, source=str(path))
 
 
 def parse_script(data: object, *, source: str = "script") -> Script:
-    """Checks a script given as plain data. Raises `ScriptError` that lists every mistake, one a line."""
+    """Parse a script given as plain data. Raises `ScriptError` with one line per mistake."""
     if not isinstance(data, Mapping):
         raise ScriptError(f"{source}: a script is a table with [[scene]] entries, not {type(data).__name__}")
     try:
@@ -163,7 +165,9 @@ def _mistake(location: tuple[int | str, ...], message: str, kind: str) -> str:
         key = steps.pop()
         nearest = difflib.get_close_matches(key, _keys_at(location[:-1]), n=1, cutoff=0.5)
         hint = (
-            f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(_keys_at(location[:-1]))}"
+            f"did you mean {nearest[0]!r}?"
+            if nearest
+            else f"known keys: {', '.join(_keys_at(location[:-1]))}"
         )
         message = f"unknown key {key!r}; {hint}"
     place = ", ".join(steps)
@@ -186,5 +190,5 @@ def _compiling(pattern: str | None) -> str | None:
         try:
             re.compile(pattern, re.MULTILINE)
         except re.error as error:
-            raise ValueError(f"is no valid regular expression: {error}") from error
+            raise ValueError(f"is not a valid regular expression: {error}") from error
     return pattern

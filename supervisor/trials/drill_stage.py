@@ -136,7 +136,7 @@ class Stage:
         port = self.url.rpartition(":")[2] or "0"
         words = ["--script", str(SCRIPT), "--port", port, "--until-stdin-closes"]
         self.model = subprocess.Popen(
-            [sys.executable, "-m", "actors.rehearsal.server", *words],
+            [sys.executable, "-m", "actors.rehearsal", *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=self.environment,

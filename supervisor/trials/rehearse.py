@@ -122,7 +122,7 @@ def _scripted_model() -> Iterator[str]:
     """The scripted server as a process of its own; it ends with its standard input, and so with us."""
     script = str(DATA / "script.toml")
     with subprocess.Popen(
-        [sys.executable, "-m", "actors.rehearsal.server", "--script", script, "--until-stdin-closes"],
+        [sys.executable, "-m", "actors.rehearsal", "--script", script, "--until-stdin-closes"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

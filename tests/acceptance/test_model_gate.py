@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actors.rehearsal import streaming
+from actors.rehearsal import stream
 from actors.rehearsal.script import parse_script
 from actors.rehearsal.server import RehearsalServer
 from store import crew, history, incidents, tasks
@@ -93,13 +93,13 @@ def test_a_host_that_is_away_costs_no_work_while_another_answers(tmp_path: Path)
 def test_a_server_that_cuts_prompts_is_told_of_once_a_context_and_stops_no_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = streaming._done
+    honest = stream._done
 
-    def cut(*arguments: Any) -> streaming.Line:
+    def cut(*arguments: Any) -> stream.Line:
         line = honest(*arguments)
-        return streaming.Line({**line.fields, "prompt_eval_count": 11})
+        return stream.Line({**line.fields, "prompt_eval_count": 11})
 
-    monkeypatch.setattr(streaming, "_done", cut)
+    monkeypatch.setattr(stream, "_done", cut)
     with RehearsalServer(parse_script(script())) as server:
         night = GateNight(tmp_path / "night", server.url)
         night.prepare()

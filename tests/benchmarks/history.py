@@ -9,7 +9,7 @@ from typing import Any
 from actors.runtime.addresses import ORCHESTRATOR
 from store import crew
 from tests.benchmarks.crew import BenchCrew, open_crew, until
-from tests.benchmarks.model import TimedStage, reply, timed_model
+from tests.benchmarks.model import TimedState, reply, timed_model
 from tests.benchmarks.recovery import fill_history
 from tests.benchmarks.rows import Beside, Row, at_most_times, median
 
@@ -26,13 +26,13 @@ def measure(quick: bool) -> Iterator[Row]:
             for bench, _ in homes:
                 message = bench.post([ORCHESTRATOR], f"Search, round {number}.")[0]
                 until(lambda b=bench, m=message: b.is_handled(m), "the turn ends")  # type: ignore[misc] # bound at once
-        few, many = (median(_steps_ms(stage)) for _, stage in homes)
+        few, many = (median(_steps_ms(state)) for _, state in homes)
     beside = Beside(f"{sizes[0]:,} rows", few)
     yield Row(f"a step with {sizes[1]:,} history rows, p50", many, "ms", beside, "share", at_most_times(1.1))
 
 
-def _open(stack: ExitStack, size: int) -> tuple[BenchCrew, TimedStage]:
-    url, stage = stack.enter_context(timed_model([_scene()]))
+def _open(stack: ExitStack, size: int) -> tuple[BenchCrew, TimedState]:
+    url, state = stack.enter_context(timed_model([_scene()]))
     bench = stack.enter_context(open_crew(model={"hosts": (url,), "context_window": 200_000}))
     with bench.store.write() as tx:
         crew.add_agent(
@@ -44,7 +44,7 @@ def _open(stack: ExitStack, size: int) -> tuple[BenchCrew, TimedStage]:
         crew.change_agent(tx, ORCHESTRATOR, context_from=0)
     bench.up()
     bench.running([ORCHESTRATOR])
-    return bench, stage
+    return bench, state
 
 
 def _scene() -> dict[str, Any]:
@@ -52,8 +52,8 @@ def _scene() -> dict[str, Any]:
     return {"when": "Search", "reply": [*replies, reply("Nothing.")]}
 
 
-def _steps_ms(stage: TimedStage) -> list[float]:
+def _steps_ms(state: TimedState) -> list[float]:
     """Gaps within turns: what is asked after the last answer of one is the next one's beginning."""
-    requests = stage.requests_of(ORCHESTRATOR)
+    requests = state.requests_of(ORCHESTRATOR)
     inner = [n for n in range(len(requests) - 1) if (n + 1) % STEPS]
-    return [gap for n in inner for gap in stage.gaps_ms(ORCHESTRATOR, n, n + 1)]
+    return [gap for n in inner for gap in state.gaps_ms(ORCHESTRATOR, n, n + 1)]

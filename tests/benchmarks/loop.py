@@ -22,7 +22,7 @@ from store.states import TaskState
 from supervisor.project_spec import file
 from supervisor.project_spec.deploy import deploy
 from tests.benchmarks.crew import BenchCrew, open_crew, until
-from tests.benchmarks.model import Request, TimedStage, reply, timed_model
+from tests.benchmarks.model import Request, TimedState, reply, timed_model
 from tests.benchmarks.rows import Bar, Row, at_most, median, percentile
 
 PROJECT = "loop"
@@ -51,7 +51,7 @@ SLOW_MS = 700  # long enough to be killed in
 def measure(quick: bool) -> Iterator[Row]:
     steps = 5 if quick else 60
     with (
-        timed_model(_scenes(steps)) as (url, stage),
+        timed_model(_scenes(steps)) as (url, state),
         open_crew(
             model={"hosts": (url,), "context_window": 200_000},
             sandbox={"mode": "auto"},
@@ -60,20 +60,20 @@ def measure(quick: bool) -> Iterator[Row]:
     ):
         _deploy(bench)
         bench.up()
-        until(lambda: len(stage.requests_of(ENGINEER)) > 3 * steps, "the engineer has made its steps")
+        until(lambda: len(state.requests_of(ENGINEER)) > 3 * steps, "the engineer has made its steps")
         row = bench.row(ENGINEER)
         own_mb = psutil.Process(row["pid"]).memory_full_info().uss / 2**20
         os.kill(row["pid"], signal.SIGKILL)
         until(lambda: _is_merged(bench), "the task is merged")
     names = ("with a command in its sandbox", "reading a file", "without a tool's world (one message)")
     for number, (name, bar) in enumerate(zip(names, (at_most(15), at_most(5), at_most(5)), strict=True)):
-        yield from _steps(stage, name, number * steps, (number + 1) * steps, bar)
+        yield from _steps(state, name, number * steps, (number + 1) * steps, bar)
     yield Row(f"an engineer's own memory (USS) after {3 * steps} steps", own_mb, "MB", bar=at_most(12))
-    yield from _prompts(stage.requests_of(ENGINEER), 3 * steps)
+    yield from _prompts(state.requests_of(ENGINEER), 3 * steps)
 
 
-def _steps(stage: TimedStage, name: str, first: int, last: int, bar: Bar) -> Iterator[Row]:
-    gaps = stage.gaps_ms(ENGINEER, first, last)
+def _steps(state: TimedState, name: str, first: int, last: int, bar: Bar) -> Iterator[Row]:
+    gaps = state.gaps_ms(ENGINEER, first, last)
     yield Row(f"loop overhead a step {name}, p50", median(gaps), "ms", bar=bar)
     yield Row(f"loop overhead a step {name}, p99", percentile(gaps, 0.99), "ms")
 

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from actors.rehearsal.answers import Answer, ChatRequest
 from actors.rehearsal.faults import FaultKind
 from actors.rehearsal.http import RehearsalHTTPServer
-from actors.rehearsal.playing import Answer, Asked
 from actors.rehearsal.script import Script, parse_script
-from actors.rehearsal.stage import Served, Stage
+from actors.rehearsal.state import ServedRequest, ServerState
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Request:
     digest: str
 
 
-class TimedStage(Stage):
+class TimedState(ServerState):
     """`asked` are the requests in the order they came, `answered_at` when each agent's answers were out."""
 
     def __init__(self, script: Script) -> None:
@@ -43,9 +43,10 @@ class TimedStage(Stage):
         self._arrival.at = time.perf_counter()
         return super().has(model)
 
-    def pick_fault(self, asked: Asked, said: Answer) -> FaultKind | None:
-        self.asked.append(Request(asked.agent, self._arrival.at, json.dumps(asked.messages), asked.digest))
-        return super().pick_fault(asked, said)
+    def pick_fault(self, request: ChatRequest, answer: Answer) -> FaultKind | None:
+        prompt = json.dumps(request.messages)
+        self.asked.append(Request(request.agent, self._arrival.at, prompt, request.digest))
+        return super().pick_fault(request, answer)
 
     def requests_of(self, agent: str) -> list[Request]:
         return [request for request in self.asked if request.agent == agent]
@@ -60,27 +61,27 @@ class TimedStage(Stage):
         return [(requests[n + 1].at - outs[n]) * 1000 for n in range(first, last)]
 
 
-class _Noting(collections.deque[Served]):
-    def __init__(self, stage: TimedStage) -> None:
+class _Noting(collections.deque[ServedRequest]):
+    def __init__(self, state: TimedState) -> None:
         super().__init__(maxlen=10_000)
-        self._stage = stage
+        self._state = state
 
-    def append(self, item: Served) -> None:
-        self._stage.answered_at.setdefault(item.agent, []).append(time.perf_counter())
+    def append(self, item: ServedRequest) -> None:
+        self._state.answered_at.setdefault(item.agent, []).append(time.perf_counter())
         super().append(item)
 
 
 @contextmanager
-def timed_model(scenes: list[dict[str, Any]]) -> Iterator[tuple[str, TimedStage]]:
-    """Serve these scenes without any delay; its URL and its stage."""
-    stage = TimedStage(parse_script({"scene": scenes}))
-    server = RehearsalHTTPServer(stage, 0)
+def timed_model(scenes: list[dict[str, Any]]) -> Iterator[tuple[str, TimedState]]:
+    """Serve these scenes without any delay; its URL and its state."""
+    state = TimedState(parse_script({"scene": scenes}))
+    server = RehearsalHTTPServer(state, 0)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", stage
+        yield f"http://127.0.0.1:{server.server_address[1]}", state
     finally:
-        stage.stopping.set()
+        state.stopping.set()
         server.shutdown()
         thread.join()
         server.drop_connections()

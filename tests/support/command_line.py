@@ -109,7 +109,7 @@ class ModelServer:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        words = ["-m", "actors.rehearsal.server", "--script", str(self.script), "--port", str(self.port)]
+        words = ["-m", "actors.rehearsal", "--script", str(self.script), "--port", str(self.port)]
         self.process = subprocess.Popen(
             [sys.executable, *words, "--until-stdin-closes"],
             cwd=ROOT,

@@ -1,4 +1,4 @@
-"""What the scripted model is to say, as plain data: scenes for `actors.model.rehearsal`."""
+"""What the scripted model is to say, as plain data: scenes for `actors.rehearsal`."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.rehearsal import script as script_module
+from actors.rehearsal.answers import DONE, Answer, ChatRequest, answer_to, read_request
 from actors.rehearsal.faults import Fault, FaultKind, choose_fault
-from actors.rehearsal.playing import DONE, Answer, Asked, answer, read_request
 from actors.rehearsal.script import ScriptError, load_script, parse_script
 
 _TOML = r"""
@@ -56,7 +56,7 @@ def _script(tmp_path: Path) -> Any:
     return load_script(path)
 
 
-def _asked(*messages: tuple[str, str], role: str = "engineer", agent: str = "engineer-1") -> Asked:
+def _request(*messages: tuple[str, str], role: str = "engineer", agent: str = "engineer-1") -> ChatRequest:
     system = ("system", f"role: {role}\nYou write code.\nagent: {agent}\n")
     told = [{"role": who, "content": text} for who, text in (system, *messages)]
     return read_request({"messages": told})
@@ -66,13 +66,13 @@ BRIEFING = ("user", "Task t3: fix the slug")
 
 
 def test_role_and_agent_are_read_from_the_system_message(tmp_path: Path) -> None:
-    asked = _asked(BRIEFING, role="project_manager", agent="pm-1")
-    assert (asked.role, asked.agent) == ("project_manager", "pm-1")
+    request = _request(BRIEFING, role="project_manager", agent="pm-1")
+    assert (request.role, request.agent) == ("project_manager", "pm-1")
     assert read_request({"messages": [{"role": "system", "content": "You are role: qa"}]}).role == ""
 
 
 def test_briefing_selects_its_scene_and_fills_the_captured_values(tmp_path: Path) -> None:
-    said = answer(_script(tmp_path), _asked(BRIEFING))
+    said = answer_to(_script(tmp_path), _request(BRIEFING))
     assert said.text == "I read t3."
     assert said.calls == (("read_file", {"path": "t3.py", "start_line": 1}),)
 
@@ -80,38 +80,38 @@ def test_briefing_selects_its_scene_and_fills_the_captured_values(tmp_path: Path
 def test_each_assistant_message_moves_on_by_one_reply_and_then_it_is_done(tmp_path: Path) -> None:
     script = _script(tmp_path)
     told = [BRIEFING, ("assistant", "I read t3."), ("tool", "12 lines")]
-    said = answer(script, _asked(*told))
+    said = answer_to(script, _request(*told))
     assert said.text == "It has 12 lines; f'{name}' and {x: 1} stay."
     assert said.calls == (("submit_task", {"summary": "t3 by engineer-1, engineer", "list": ["t3"]}),)
-    last = answer(script, _asked(*told, ("assistant", "x"), ("tool", "ok")))
+    last = answer_to(script, _request(*told, ("assistant", "x"), ("tool", "ok")))
     assert (last.text, last.calls) == (DONE, ())
 
 
 def test_value_that_was_not_captured_stays_as_it_is_written(tmp_path: Path) -> None:
-    said = answer(_script(tmp_path), _asked(BRIEFING, ("assistant", "x"), ("tool", "nothing")))
+    said = answer_to(_script(tmp_path), _request(BRIEFING, ("assistant", "x"), ("tool", "nothing")))
     assert "{lines} lines" in said.text
 
 
 def test_later_user_message_that_fits_starts_its_scene_and_a_nudge_does_not(tmp_path: Path) -> None:
     script = _script(tmp_path)
     told = [BRIEFING, ("assistant", "a"), ("tool", "9 lines"), ("user", "Please go on.")]
-    assert answer(script, _asked(*told)).text.startswith("It has 9 lines")
-    assert answer(script, _asked(*told, ("user", "The checks failed: x"))).text == "I repair it."
+    assert answer_to(script, _request(*told)).text.startswith("It has 9 lines")
+    assert answer_to(script, _request(*told, ("user", "The checks failed: x"))).text == "I repair it."
 
 
 def test_scene_for_an_agent_is_for_that_agent_only(tmp_path: Path) -> None:
     script = _script(tmp_path)
-    said = answer(script, _asked(("user", "anything"), role="qa", agent="qa-1"))
+    said = answer_to(script, _request(("user", "anything"), role="qa", agent="qa-1"))
     assert (said.text, said.delay_ms, said.token_delay_ms) == ("Looks good.", 5, 1)
-    gap = answer(script, _asked(("user", "anything"), role="qa", agent="qa-2"))
+    gap = answer_to(script, _request(("user", "anything"), role="qa", agent="qa-2"))
     assert "no scene for role qa, agent qa-2" in gap.text
     assert gap.calls == ()
 
 
-def test_same_request_always_gets_the_same_answer(tmp_path: Path) -> None:
+def test_same_request_always_gets_the_same_answer_to(tmp_path: Path) -> None:
     script = _script(tmp_path)
-    said: list[Answer] = [answer(script, _asked(BRIEFING)) for _ in range(3)]
-    assert said[0] == said[1] == said[2]
+    answers: list[Answer] = [answer_to(script, _request(BRIEFING)) for _ in range(3)]
+    assert answers[0] == answers[1] == answers[2]
 
 
 def test_example_in_the_documentation_is_a_script_that_plays() -> None:
@@ -119,14 +119,14 @@ def test_example_in_the_documentation_is_a_script_that_plays() -> None:
     shown = textwrap.dedent("\n".join(line for line in lines if line.startswith("    ") or not line))
     if not shown.strip():  # Python 3.13 takes the indentation off docstrings
         pytest.skip("the documentation's example cannot be told from its text")
-    said = answer(parse_script(tomllib.loads(shown)), _asked(("user", "Task t3: fix slugify")))
+    said = answer_to(parse_script(tomllib.loads(shown)), _request(("user", "Task t3: fix slugify")))
     assert said.calls == (("read_file", {"path": "slug.py"}),)
 
 
 def test_json_script_is_read_like_a_toml_script(tmp_path: Path) -> None:
     path = tmp_path / "script.json"
     path.write_text(json.dumps({"scene": [{"reply": [{"text": "hi"}]}]}))
-    assert answer(load_script(path), _asked(("user", "x"))).text == "hi"
+    assert answer_to(load_script(path), _request(("user", "x"))).text == "hi"
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_json_script_is_read_like_a_toml_script(tmp_path: Path) -> None:
         ({"scene": [{"reply": []}]}, "scene 1, reply: Tuple should have at least 1 item"),
         ({"scene": [{"reply": [{"calls": [{}]}]}]}, "scene 1, reply 1, calls 1, tool: Field required"),
         ({"scene": [{"when": "a", "when_regex": "b", "reply": [{}]}]}, "both `when` and `when_regex`"),
-        ({"scene": [{"when_regex": "(", "reply": [{}]}]}, "no valid regular expression"),
+        ({"scene": [{"when_regex": "(", "reply": [{}]}]}, "not a valid regular expression"),
         ({"scene": [{"reply": [{"delay_ms": -1}]}]}, "delay_ms"),
         ({"fault": [{"kind": "burn"}]}, "fault 1, kind: Input should be '500'"),
         ({"fault": [{"kind": "500", "share": 0.7}, {"kind": "hang", "share": 0.7}]}, "add up to 1.4"),
@@ -157,7 +157,7 @@ def test_script_that_is_missing_or_no_toml_is_named(tmp_path: Path) -> None:
         load_script(tmp_path / "missing.toml")
     bad = tmp_path / "bad.toml"
     bad.write_text("= =")
-    with pytest.raises(ScriptError, match=r"bad\.toml is no valid TOML"):
+    with pytest.raises(ScriptError, match=r"bad\.toml is not valid TOML"):
         load_script(bad)
 
 
@@ -177,7 +177,7 @@ _messages = st.lists(
 @given(_messages)
 def test_no_request_whatever_raises(messages: list[Any]) -> None:
     script = parse_script({"scene": [{"when_regex": "(?P<a>x)", "reply": [{"text": "{a}", "capture": "y"}]}]})
-    assert isinstance(answer(script, read_request({"messages": messages})).text, str)
+    assert isinstance(answer_to(script, read_request({"messages": messages})).text, str)
 
 
 # --- faults ---

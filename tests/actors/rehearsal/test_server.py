@@ -243,7 +243,7 @@ def script_file(tmp_path: Path) -> Path:
 
 def _start(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "actors.rehearsal.server", *arguments],
+        [sys.executable, "-m", "actors.rehearsal", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""From a request and a script to the answer. Pure: the same request always gets the same answer."""
+"""Chooses the answer to a request from a script. Pure: the same request always gets the same answer."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ DONE = "Done."
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A request's messages and who sends it, as far as its system message says."""
+class ChatRequest:
+    """An `/api/chat` request. `role` and `agent` are from its system message, empty if that has none."""
 
     messages: tuple[Mapping[str, Any], ...]
     role: str
@@ -29,7 +29,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model says: `calls` as (tool, arguments). `scene` is the index in the script, None without."""
+    """The scripted answer. `calls` are pairs of tool and arguments; `scene` is an index in the script, if any."""
 
     text: str
     calls: tuple[tuple[str, dict[str, Any]], ...] = ()
@@ -39,55 +39,56 @@ class Answer:
     reply: ScriptedReply | None = None
 
 
-def read_request(body: Mapping[str, Any]) -> Asked:
-    """What an `/api/chat` body asks. The digest leaves sampling out: another seed is no new request."""
+def read_request(body: Mapping[str, Any]) -> ChatRequest:
+    """Parse the body of an `/api/chat` request. Its digest ignores the sampling: a retry with another seed is the
+    same request."""
     messages = tuple(m for m in body.get("messages") or () if isinstance(m, Mapping))
     system = next((_content(m) for m in messages if m.get("role") == "system"), "")
     role, agent = _ROLE.search(system), _AGENT.search(system)
-    told = json.dumps([messages, body.get("tools") or []], sort_keys=True)
-    return Asked(
+    content = json.dumps([messages, body.get("tools") or []], sort_keys=True)
+    return ChatRequest(
         messages,
         role[1] if role else "",
         agent[1] if agent else "",
-        hashlib.sha256(told.encode()).hexdigest(),
-        tokens(told),
+        hashlib.sha256(content.encode()).hexdigest(),
+        tokens(content),
     )
 
 
 def tokens(text: str) -> int:
-    """The usual estimate, four characters a token."""
+    """The estimated number of tokens: four characters each."""
     return (len(text) + 3) // 4
 
 
-def answer(script: Script, asked: Asked) -> Answer:
-    """What the script says to this request. Never an error: a gap shows in the agent's window."""
-    chosen = _select(script.scene, asked)
+def answer_to(script: Script, request: ChatRequest) -> Answer:
+    """The script's answer. If no scene fits, a text says so, which then shows in the agent's window."""
+    chosen = _select(script.scene, request)
     if chosen is None:
-        who = f"role {asked.role or 'unknown'}, agent {asked.agent or 'unknown'}"
-        latest = next((_content(m) for m in reversed(asked.messages) if m.get("role") == "user"), "")
-        gap = f"This rehearsal's script has no scene for {who}: {latest[:200]!r}"
-        return Answer(gap, token_delay_ms=script.token_delay_ms)
+        who = f"role {request.role or 'unknown'}, agent {request.agent or 'unknown'}"
+        latest = next((_content(m) for m in reversed(request.messages) if m.get("role") == "user"), "")
+        text = f"This rehearsal's script has no scene for {who}: {latest[:200]!r}"
+        return Answer(text, token_delay_ms=script.token_delay_ms)
     number, start, values = chosen
-    since = asked.messages[start + 1 :]
+    since = request.messages[start + 1 :]
     turn = sum(1 for message in since if message.get("role") == "assistant")
     replies = script.scene[number].reply
     if turn >= len(replies):
         return Answer(DONE, token_delay_ms=script.token_delay_ms, scene=number)
     reply = replies[turn]
-    values = values | _captured(reply, since) | {"@role": asked.role, "@agent": asked.agent}
+    values = values | _captured(reply, since) | {"@role": request.role, "@agent": request.agent}
     calls = tuple((call.tool, _filled_table(call.arguments, values)) for call in reply.calls)
     pause_ms = script.token_delay_ms if reply.token_delay_ms is None else reply.token_delay_ms
     return Answer(_filled(reply.text, values), calls, reply.delay_ms, pause_ms, number, reply)
 
 
-def _select(scenes: Sequence[Scene], asked: Asked) -> tuple[int, int, dict[str, str]] | None:
-    """(scene's index, index of the user message that selects it, captured values), or None."""
-    for index in range(len(asked.messages) - 1, -1, -1):
-        if asked.messages[index].get("role") != "user":
+def _select(scenes: Sequence[Scene], request: ChatRequest) -> tuple[int, int, dict[str, str]] | None:
+    """The index of the scene and of the user message that selects it, and the captured values; None without."""
+    for index in range(len(request.messages) - 1, -1, -1):
+        if request.messages[index].get("role") != "user":
             continue
-        content = _content(asked.messages[index])
+        content = _content(request.messages[index])
         for number, scene in enumerate(scenes):
-            if scene.role not in (None, asked.role) or scene.agent not in (None, asked.agent):
+            if scene.role not in (None, request.role) or scene.agent not in (None, request.agent):
                 continue
             if (values := _matches(scene, content)) is not None:
                 return number, index, values
@@ -117,7 +118,7 @@ def _groups(found: re.Match[str]) -> dict[str, str]:
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:
-    # Not str.format: scripts carry source code, whose braces must stay as they are.
+    # Not str.format: scripts contain source code, whose braces must stay.
     return re.sub(r"\{(@?\w+)\}", lambda found: values.get(found[1], found[0]), text)
 
 
