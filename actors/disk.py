@@ -1,7 +1,7 @@
-"""Room on the disks that work is written to: who is short of it waits, before the disk is full.
+"""Free space on the disks that the crew writes to: work pauses before a disk is full.
 
-Each worker looks for itself before each step (a microsecond), so that nobody has to be told in time, by
-messages that could not be written.
+Each worker checks free space before each step, which takes a microsecond. A message about it could not be
+stored on a full disk.
 """
 
 from __future__ import annotations
@@ -12,38 +12,40 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MB = 1_000_000
-EASE = 1.1  # work goes on with a tenth more than the limit, so that it does not stop and go
+RESUME_FACTOR = 1.1  # work resumes above the limit, so that it does not stop and start all the time
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """What is left for us at `path`."""
+class FreeSpace:
+    """The bytes that an ordinary user can still write at `path`."""
 
     path: Path
     free_bytes: int
 
 
 @dataclass(slots=True)
-class RoomWatch:
-    """Remembers whether it was low. `least_mb` 0 never is."""
+class DiskWatch:
+    """Checks the disks of `paths` against a limit; `low` is the last result. With `min_free_mb` 0 it never is."""
 
     paths: Sequence[Path]
-    least_mb: int
-    short: Room | None = None
+    min_free_mb: int
+    low: FreeSpace | None = None
 
-    def look(self) -> Room | None:
-        """Where too little is left, None if there is enough. A path that is not there is not looked at."""
-        limit = self.least_mb * MB * (EASE if self.short is not None else 1.0)
-        rooms = [room for path in self.paths if self.least_mb and (room := room_at(path)) is not None]
-        least = min(rooms, key=lambda room: room.free_bytes, default=None)
-        self.short = least if least is not None and least.free_bytes < limit else None
-        return self.short
+    def check(self) -> FreeSpace | None:
+        """The disk with too little space; None if all have enough. Paths that do not exist are skipped."""
+        limit = self.min_free_mb * MB * (RESUME_FACTOR if self.low is not None else 1.0)
+        spaces = [
+            found for path in self.paths if self.min_free_mb and (found := free_space(path)) is not None
+        ]
+        least = min(spaces, key=lambda space: space.free_bytes, default=None)
+        self.low = least if least is not None and least.free_bytes < limit else None
+        return self.low
 
 
-def room_at(path: Path) -> Room | None:
-    """What an ordinary user could still write there; None if nobody can tell."""
+def free_space(path: Path) -> FreeSpace | None:
+    """The free space at `path`; None if the system cannot say."""
     try:
         found = os.statvfs(path)
     except OSError:
         return None
-    return Room(path, found.f_bavail * found.f_frsize)
+    return FreeSpace(path, found.f_bavail * found.f_frsize)

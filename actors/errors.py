@@ -1,22 +1,23 @@
-"""What can go wrong in an actor, as one tree.
+"""Errors of actors.
 
 ActorError
-|-- MessageUndecodable   a row's body is no message of a known kind and version
-|-- MessageUnexpected    a message of a kind that this actor does not handle
+|-- MessageUndecodable   the body of a message has an unknown kind or version
+|-- MessageUnexpected    this actor does not handle messages of that kind
 |-- RouteRefused         this sender may not write to that recipient
 |-- RecipientUnknown     there is no such address
-`-- ActorLocked          another process still holds this actor's lock
+|-- ActorLocked          another process holds this actor's lock
+`-- Interrupted          the process was asked to stop during the work
 """
 
 from __future__ import annotations
 
 
 class ActorError(Exception):
-    """An actor refused or failed at something."""
+    """The root of an actor's errors."""
 
 
 class MessageUndecodable(ActorError):
-    """The body is no message of a known kind and version."""
+    """The body of a message has an unknown kind or version."""
 
 
 class MessageUnexpected(ActorError):
@@ -32,8 +33,8 @@ class RecipientUnknown(ActorError):
 
 
 class ActorLocked(ActorError):
-    """Another process still holds this actor's lock."""
+    """Another process holds this actor's lock."""
 
 
 class Interrupted(ActorError):
-    """The process was asked to stop in the middle of the work; the message stays claimed."""
+    """The process was asked to stop during the work. The message stays claimed."""

@@ -1,8 +1,7 @@
-"""The values a crew runs by: what they are called, their units, their bounds and their defaults.
+"""The crew's settings: their names, units, limits and defaults.
 
-The supervisor reads them once (`supervisor/config.py`) and hands them to every child as JSON
-(`Config.to_json`, `Config.from_json`), so that no child ever reads a file or the environment for one.
-A name here is the key in `nightcrew.toml`, a class its section.
+Each class is a section of `nightcrew.toml`, each field a key in it. Only the supervisor reads the file and the
+environment (`supervisor/config/`). Every child gets the result as JSON (`Config.to_json`, `Config.from_json`).
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ Temperature = Annotated[float, Field(ge=0, le=2)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 HOST_WIDE = (
-    "every agent of a host must send the same runner options: a change makes the server load the model anew"
+    "all agents must send a model server the same runner options: a change makes it load the model again"
 )
 
 
 class _Section(BaseModel):
-    """Frozen, and strict: a string is no number, and an unknown key is an error."""
+    """A section. Frozen and strict: values are not converted, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
 
 class LimitSettings(_Section):
-    """Seconds until one model request counts as failed; see `actors.model.protocol.Limits`."""
+    """`[model.limits]`: seconds until a model request counts as failed; see `model.protocol.Limits`."""
 
     connect_s: Seconds = _LIMITS.connect_s
     first_token_s: Seconds = _LIMITS.first_token_s
@@ -46,7 +45,7 @@ class LimitSettings(_Section):
 
 
 class RoleModel(_Section):
-    """`[model.roles.<role>]`: what one role may have differently. None keeps the value of `[model]`."""
+    """`[model.roles.<role>]`: what differs for one role. None means the value of `[model]`."""
 
     name: Name | None = None
     max_tokens: Annotated[int, Field(ge=64)] | None = None
@@ -58,10 +57,10 @@ class RoleModel(_Section):
 
 
 class ModelSettings(_Section):
-    """`[model]`: hosts, the default model, its window and sampling. `slots` is requests at once per host.
+    """`[model]`: hosts, the default model, its context window and sampling.
 
-    With `slots` 0 that number is learnt: see `actors/model/hosts/capacity.py`. `preload` loads the model when the
-    crew starts and not with the first question.
+    `slots` is the number of concurrent requests per host; 0 finds it out (`actors/model/hosts/capacity.py`).
+    `preload` loads the model when the crew starts instead of with the first request.
     """
 
     hosts: Annotated[tuple[str, ...], Field(min_length=1)] = ("http://127.0.0.1:11434",)
@@ -89,13 +88,13 @@ class ModelSettings(_Section):
         for max_tokens in (self.max_tokens, *(role.max_tokens for role in self.roles.values())):
             if max_tokens is not None and max_tokens > self.context_window // 2:
                 raise ValueError(
-                    f"max_tokens {max_tokens} takes more than half of context_window {self.context_window}; "
+                    f"max_tokens {max_tokens} is more than half of context_window {self.context_window}; "
                     "lower max_tokens or raise context_window"
                 )
         return self
 
     def options(self, role: Role) -> ModelOptions:
-        """What an agent of `role` sends with each request. The runner's options are equal for all roles."""
+        """The options that an agent of `role` sends with each request. Runner options are equal for all roles."""
         values: dict[str, Any] = {
             name: getattr(self, name) for name in ("max_tokens", "temperature", "top_p", "top_k", "seed")
         }
@@ -108,15 +107,16 @@ class ModelSettings(_Section):
         )
 
     def request_limits(self) -> Limits:
+        """The limits for one request."""
         return Limits(**self.limits.model_dump())
 
     def names(self) -> tuple[str, ...]:
-        """Every model some role uses, the default first: what a preflight has to find on the hosts."""
+        """All models that some role uses, the default first. The hosts must have them."""
         return tuple(dict.fromkeys([self.name, *(role.name for role in self.roles.values() if role.name)]))
 
 
 class BudgetSettings(_Section):
-    """`[budgets]`: what a task may cost before the recovery ladder is climbed. Tokens are generated ones."""
+    """`[budgets]`: what a task may cost before a recovery step is taken. Only generated tokens count."""
 
     steps_per_task: Count = 200
     minutes_per_task: Minutes = 180
@@ -126,14 +126,14 @@ class BudgetSettings(_Section):
 
 
 class CheckInSettings(_Section):
-    """`[check_ins]`: how often code wakes a manager and the orchestrator to look around."""
+    """`[check_ins]`: how often a manager and the orchestrator get a check-in message."""
 
     manager_minutes: Minutes = 30
     orchestrator_minutes: Minutes = 60
 
 
 class WorkSettings(_Section):
-    """`[work]`: the longest time between an engineer's commits, hiring limits and command timeouts."""
+    """`[work]`: longest time between an engineer's commits, number of engineers, command timeouts."""
 
     commit_minutes: Minutes = 30
     engineers: Annotated[int, Field(ge=1, le=100)] = 2
@@ -143,7 +143,7 @@ class WorkSettings(_Section):
 
 
 class SandboxSettings(_Section):
-    """`[sandbox]`: `off` is what `--unsafe` sets; `auto` takes what the platform has, or refuses."""
+    """`[sandbox]`: with mode `auto` the crew starts only if a sandbox works here; `--unsafe` sets `off`."""
 
     mode: Literal["auto", "off"] = "auto"
     network: bool = False
@@ -157,16 +157,18 @@ class SandboxSettings(_Section):
     def _paths_are_absolute(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
         for path in paths:
             if not path.startswith(("/", "~/")):
-                raise ValueError(f"{path!r} is not absolute; write /whole/path or ~/path")
+                raise ValueError(f"{path!r} is not an absolute path; use /PATH or ~/PATH")
         return paths
 
 
 class SupervisorSettings(_Section):
-    """`[supervisor]`: more than `intensity` restarts of a child within the window quarantine it.
+    """`[supervisor]`: restarts and deadlines of child processes.
 
-    The first restart in a window is immediate; `backoff_first_s` is the wait before the second, then doubles.
-    `stall_s` is how long work may lie ready before somebody who is idle, and that is then looked into.
-    `inhibit_sleep` keeps the machine awake while a project is active, where the system lets us.
+    - A child is quarantined after more than `intensity` restarts within `intensity_window_s`.
+    - The first restart in a window is immediate. The second waits `backoff_first_s`, then the wait doubles.
+    - `grace_s`: how long a stopping child may take before it is killed.
+    - `stall_s`: how long a task may be ready while an agent is idle before that is investigated.
+    - `inhibit_sleep`: keep the machine awake while a project is active, where the system allows it.
     """
 
     intensity: Annotated[int, Field(ge=0)] = 5
@@ -181,22 +183,22 @@ class SupervisorSettings(_Section):
     def _backoff_grows(self) -> SupervisorSettings:
         if self.backoff_first_s > self.backoff_max_s:
             raise ValueError(
-                f"backoff_first_s {self.backoff_first_s} exceeds backoff_max_s {self.backoff_max_s}"
+                f"backoff_first_s {self.backoff_first_s} is greater than backoff_max_s {self.backoff_max_s}"
             )
         return self
 
 
 class TmuxSettings(_Section):
-    """`[tmux]`: windows to watch the crew in; the crew itself never needs them."""
+    """`[tmux]`: windows in which to watch the crew. The crew works without them."""
 
     enabled: bool = True
     scrollback_lines: Annotated[int, Field(ge=100, le=1_000_000)] = 1000
 
 
 class RetentionSettings(_Section):
-    """`[retention]`: days that archived projects and logs are kept; the size at which a log rotates.
+    """`[retention]`: days that archived projects and logs are kept, and the size at which a log rotates.
 
-    With less than `min_free_mb` of disk left the crew waits until there is room again; 0 never waits.
+    With less than `min_free_mb` free on the disk the crew pauses until there is more; 0 never pauses.
     """
 
     days: Count = 30
@@ -206,7 +208,7 @@ class RetentionSettings(_Section):
 
 
 class Config(_Section):
-    """Everything in force, read once by the supervisor."""
+    """All settings of a crew."""
 
     model: ModelSettings = ModelSettings()
     budgets: BudgetSettings = BudgetSettings()
@@ -218,9 +220,10 @@ class Config(_Section):
     retention: RetentionSettings = RetentionSettings()
 
     def to_json(self) -> str:
+        """All settings as JSON, for a child process."""
         return self.model_dump_json()
 
     @classmethod
     def from_json(cls, text: str) -> Config:
-        """The inverse of `to_json`, called in each child."""
+        """The settings from the JSON that `to_json` made."""
         return cls.model_validate_json(text)

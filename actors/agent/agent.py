@@ -18,7 +18,7 @@ from actors.agent.state import Desk
 from actors.agent.tool_calls import Tooling
 from actors.agent.turn import AskModel, Correct, EndTurn, RunTool, next_call, next_step
 from actors.agent.turn_start import opening
-from actors.disk import RoomWatch
+from actors.disk import DiskWatch
 from actors.runtime import messages
 from actors.runtime.actor import Effects, Runtime, nothing
 from actors.runtime.addresses import HUMAN, Priority
@@ -49,7 +49,7 @@ class Agent(PatientActor):
         self.memory = Memory(runtime.store, runtime.fence)
         self.turn: Row | None = None
         self.paused = False
-        self.room = RoomWatch([runtime.home.path], runtime.config.retention.min_free_mb)
+        self.room = DiskWatch([runtime.home.path], runtime.config.retention.min_free_mb)
 
     def recover(self) -> None:
         """Load the context and the claimed message: where the older incarnation was."""
@@ -86,7 +86,7 @@ class Agent(PatientActor):
         """Messages and steps until there is nothing to do, or the process is to stop."""
         while not self.coupling.stopping.is_set():
             self.coupling.rearm()
-            short = not self.paused and self.room.look() is not None
+            short = not self.paused and self.room.check() is not None
             least = Priority.CONTROL if short else self._least_priority()
             row = inbox.peek(self.store, self.runtime.name, now=self.now(), least_priority=least)
             if row is not None:
@@ -111,7 +111,7 @@ class Agent(PatientActor):
 
     def tick(self) -> float:
         """As for every actor, but who waits for room on the disk looks often."""
-        if self.room.look() is None:
+        if self.room.check() is None:
             self._go_on()
             looks = (super().tick(), self.setbacks.next_due_at(self.now()))
             return min(at for at in looks if at is not None)

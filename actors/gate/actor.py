@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from actors import git, log
-from actors.disk import RoomWatch
+from actors.disk import DiskWatch
 from actors.errors import Interrupted, MessageUnexpected
 from actors.gate import merging
 from actors.gate.checks import CheckReport, report_from_json
@@ -42,7 +42,7 @@ class MergeQueue(PatientActor):
     def __init__(self, runtime: Runtime) -> None:
         super().__init__(runtime)
         self._run_check = SandboxedChecks(runtime.config, runtime.home.path, self.coupling.stopping)
-        self._room = RoomWatch([runtime.home.path], runtime.config.retention.min_free_mb)
+        self._room = DiskWatch([runtime.home.path], runtime.config.retention.min_free_mb)
         self._rests_as = Activity.IDLE
         self._looked_at = time.monotonic()
         self._patience = QaPatience(runtime.store, runtime.name.removeprefix("gate."))
@@ -55,7 +55,7 @@ class MergeQueue(PatientActor):
         rests_as = Activity.IDLE
         if self.project["state"] == ProjectState.PAUSED:
             rests_as = Activity.PAUSED
-        elif self._room.look() is not None:
+        elif self._room.check() is not None:
             rests_as = Activity.NO_SPACE
         if rests_as != self._rests_as:
             with self.write() as tx:

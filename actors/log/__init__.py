@@ -1,4 +1,8 @@
-"""Structured logs, written in every process (`events`) to append-only files that rotate (`files`)."""
+"""Structured logs: `log.info("child_restarted", actor="engineer-1", reason="exit:137")`.
+
+`events.py` writes one JSON line per event into append-only files, `files.py` rotates them, `view.py` reads them
+for people. The one thing to know: writing needs no thread, queue or lock, so no process can block another.
+"""
 
 from actors.log.events import configure, debug, error, event, info, log_path, register, release, warning
 

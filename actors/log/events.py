@@ -1,10 +1,10 @@
-"""Structured logs: events with fields, one JSON line each, for the actor and for the crew.
+"""Write structured log events, one JSON line each, into the actor's log and the crew's log.
 
     log.configure("engineer-2", home / "logs")
     log.info("child_restarted", actor="engineer-1", incarnation=4, reason="exit:137")
 
-`configure` is called in each process after its fork. There is no thread and no queue: a line is in the file
-when the call returns, and what a log cannot take (a full disk) is reported on stderr, never raised.
+Each process calls `configure` after its fork. A line is in the file when the call returns. A failed write, as
+on a full disk, is reported on stderr and never raised.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _RESERVED = frozenset({"time", "level", "source", "pid", "event", "exception"})
 
 
 def configure(actor: str, directory: Path, *, level: str = "INFO", stderr: bool = False) -> None:
-    """Send this process's events to `DIRECTORY/ACTOR.log` and `DIRECTORY/crew.log`; replaces what was set up.
+    """Write this process's events to `DIRECTORY/ACTOR.log` and `DIRECTORY/crew.log` from now on.
 
-    `stderr` also prints them for a person, as `nightcrew up --foreground` does.
+    With `stderr` they are also printed for a person, as in `nightcrew up --foreground`.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     register(level)
@@ -42,7 +42,7 @@ def configure(actor: str, directory: Path, *, level: str = "INFO", stderr: bool 
 
 
 def register(level: str = "INFO") -> None:
-    """Put our sink in place of all others. It costs 5 ms, so the zygote does it once for all its forks."""
+    """Make our sink loguru's only one. Takes 5 ms, so the zygote does it once for all its forks."""
     from loguru import logger
 
     if _SINK.level != level:
@@ -52,18 +52,20 @@ def register(level: str = "INFO") -> None:
 
 
 def release() -> None:
-    """Close the files; events go nowhere until the next `configure`."""
+    """Close the files. Events are discarded until the next `configure`."""
     _SINK.close()
 
 
 def log_path(directory: Path, actor: str | None) -> Path:
-    """The log of one actor, or the crew's."""
+    """The log file of an actor; of the whole crew if `actor` is None."""
     return directory / (CREW_LOG if actor is None else f"{actor.replace('/', '_')}.log")
 
 
 def event(level: str, name: str, /, *, exception: BaseException | None = None, **fields: Any) -> None:
-    """Log one event: a name in snake_case and its fields, which must be JSON or have a telling `str`."""
-    from loguru import logger  # here, as the CLI reads logs without paying for loguru
+    """Log one event: a name in snake_case, and fields that JSON can hold or that have a useful `str()`."""
+    from loguru import (
+        logger,  # not at the top: the CLI reads logs and must not spend time on importing loguru
+    )
 
     extra = {_field_name(key): value for key, value in fields.items()}
     logger.opt(exception=exception).bind(**extra).log(level, name)
@@ -86,7 +88,7 @@ def error(name: str, /, *, exception: BaseException | None = None, **fields: Any
 
 
 class _JsonSink:
-    """A loguru sink that writes to whatever files it has open now; loguru calls `stop` when it is removed."""
+    """A loguru sink that writes to the files that are open now. loguru calls `stop` when it removes the sink."""
 
     def __init__(self) -> None:
         self.level: str | None = None
@@ -117,7 +119,7 @@ _SINK = _JsonSink()
 
 
 class _StderrSink:
-    """The same events, readable."""
+    """A loguru sink that prints events for a person."""
 
     def __init__(self, actor: str) -> None:
         self._actor = actor
@@ -148,8 +150,8 @@ def _field_name(key: str) -> str:
 
 
 def _bounded(value: Any) -> Any:
-    """One event must not fill a log file."""
+    """The value, a long text shortened: one event must not fill a log file."""
     if isinstance(value, str) and len(value) > MAX_FIELD_CHARS:
         half = MAX_FIELD_CHARS // 2
-        return f"{value[:half]} … {len(value) - 2 * half} characters left out … {value[-half:]}"
+        return f"{value[:half]} … {len(value) - 2 * half} characters omitted … {value[-half:]}"
     return value

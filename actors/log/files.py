@@ -1,4 +1,4 @@
-"""Append-only log files that many processes share, with rotation. No thread, no lock while writing."""
+"""Append-only log files that many processes write to, with rotation and without locks while writing."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ LOCK_NAME = ".rotate.lock"
 
 
 class AppendFile:
-    """One log file: `write` is a single `write(2)` on an O_APPEND descriptor, so lines never mix.
+    """One log file. Each line is a single `write(2)` on an O_APPEND descriptor, so lines never mix.
 
-    Whoever finds the file too long rotates it under a flock. Writers take no lock: a process stopped while it
-    held one would silence the whole crew. A writer that looked at the file just before it was renamed adds
-    its line to `NAME.1`: no line is lost.
+    A writer that finds the file too long rotates it under an flock. Writing itself takes no lock: a process
+    that is stopped while it holds one would block the whole crew. A writer that checked the file just before
+    another renamed it appends its line to `NAME.1`, so no line is lost.
     """
 
     def __init__(self, path: Path, max_bytes: int = MAX_LOG_BYTES, kept: int = KEPT_LOGS) -> None:
-        """`kept` older files remain as `NAME.1` (the newest) to `NAME.<kept>`."""
+        """`kept`: the number of older files that remain, from `NAME.1` (the newest) upwards."""
         self._path = path
         self._max_bytes = max_bytes
         self._kept = kept
         self._fd = -1
 
     def write(self, line: bytes) -> None:
-        """Append one line with its newline. Raises OSError."""
+        """Append one line, which ends in a newline. Raises OSError."""
         if self._size() + len(line) > self._max_bytes:
             self._rotate(len(line))
         os.write(self._fd, line)
@@ -40,9 +40,9 @@ class AppendFile:
             self._fd = -1
 
     def _size(self) -> int:
-        """Bytes in the file at our path, which is opened (again) if it is not the one we hold."""
+        """The size of the file at our path. Opens it if it is not the one that we have open."""
         with contextlib.suppress(FileNotFoundError):
-            status = os.stat(self._path)  # noqa: PTH116 - half the cost of Path.stat, on every line
+            status = os.stat(self._path)  # noqa: PTH116 - runs for every line, at half the cost of Path.stat
             if self._fd >= 0 and os.fstat(self._fd).st_ino == status.st_ino:
                 return status.st_size
         self.close()
@@ -51,7 +51,7 @@ class AppendFile:
         return os.fstat(self._fd).st_size
 
     def _rotate(self, line_bytes: int) -> None:
-        """Shift the files by one, unless another process is doing it or has done it."""
+        """Rename the files to the next number, unless another process does it or has done it."""
         lock = os.open(self._path.with_name(LOCK_NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,12 +60,12 @@ class AppendFile:
                 self._shift()
             self._size()
         except BlockingIOError:
-            pass  # a file that grows past its limit for a moment is better than a wait
+            pass  # better a file that exceeds its limit for a moment than a wait
         finally:
             os.close(lock)
 
     def _shift(self) -> None:
-        # From the oldest down: killed anywhere in between, this leaves a gap in the numbers, loses no file.
+        # The oldest first: a crash in between leaves a gap in the numbers but loses no file.
         for number in range(self._kept - 1, 0, -1):
             with contextlib.suppress(FileNotFoundError):
                 numbered(self._path, number).replace(numbered(self._path, number + 1))
@@ -73,5 +73,5 @@ class AppendFile:
 
 
 def numbered(path: Path, number: int) -> Path:
-    """Where the file's `number`-th predecessor lies."""
+    """The path of the `number`-th older file."""
     return path.with_name(f"{path.name}.{number}")

@@ -1,4 +1,4 @@
-"""Reading the logs: `nightcrew log [AGENT] [-f]`. Imports no logging library."""
+"""Read log files for `nightcrew log [AGENT] [-f]`. Imports no logging library."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _HEAD = ("time", "level", "source", "pid", "event", "exception")
 def follow(
     paths: Sequence[Path], *, lines: int = 50, wait: bool = False, stop: threading.Event | None = None
 ) -> Iterator[str]:
-    """The last `lines` lines of these logs by time, then (`wait`) each new one until `stop` is set.
+    """The last `lines` lines of these logs in order of time; with `wait` also new ones until `stop` is set.
 
-    Lines are raw JSON without newline; a rotated file is read to its end before its successor.
+    Lines are JSON texts without newline. A rotated file is read to its end before its successor.
     """
     stop = stop or threading.Event()
     tails = [_Tail(path) for path in paths]
@@ -43,7 +43,7 @@ def follow(
 
 
 def format_line(line: str, *, colour: bool = False) -> str:
-    """One log line for a person: local time, level, source, event, `key=value`; no JSON is shown as it is."""
+    """One log line for a person: local time, level, source, event, `key=value`. Other text is kept as it is."""
     try:
         row = json.loads(line)
         at = datetime.fromisoformat(row["time"]).astimezone()
@@ -59,7 +59,7 @@ def format_line(line: str, *, colour: bool = False) -> str:
 
 
 class _Tail:
-    """The read end of one log file, by name."""
+    """Reads one log file by its name, across rotations."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -67,7 +67,7 @@ class _Tail:
         self._partial = b""
 
     def recent(self, count: int) -> list[str]:
-        """Up to `count` last lines, from the file's predecessors too; the next `fresh` goes on from there."""
+        """Up to `count` last lines, also from older files; the next `fresh` continues after them."""
         lines = self.fresh()
         for number in range(1, KEPT_LOGS + 1):
             if len(lines) >= count:
@@ -80,10 +80,10 @@ class _Tail:
         return lines[-count:] if count > 0 else []
 
     def fresh(self) -> list[str]:
-        """Whole lines that were added since the last call."""
+        """Complete lines that were added since the last call."""
         lines = self._read()
         if self._is_replaced():
-            lines += self._read()  # what was added between the read and the rename
+            lines += self._read()  # lines added between the read and the rename
             self.close()
             self._partial = b""
             lines += self._read()
@@ -104,7 +104,7 @@ class _Tail:
         return [line.decode("utf-8", "replace") for line in whole]
 
     def _is_replaced(self) -> bool:
-        """Whether another file has our name now (while none has it, a rotation is under way)."""
+        """Whether another file has our name now. While no file has it, a rotation is in progress."""
         if self._file is None:
             return False
         try:

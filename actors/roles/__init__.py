@@ -1,6 +1,6 @@
-"""What each role may do and is told: one `<role>.md` here, or the user's own in `<home>/roles/`.
+"""The roles of agents: one file `<role>.md` per role, here or, the user's own, in `<home>/roles/`.
 
-A role file is TOML between two lines of `+++`, then the prompt:
+A role file has TOML between two lines of `+++`, then the prompt:
 
     +++
     summary = "Writes code for one task at a time"
@@ -9,8 +9,8 @@ A role file is TOML between two lines of `+++`, then the prompt:
     +++
     You are ...
 
-A user's file may leave out any key, all of the front matter, or the prompt: what is missing is taken from the
-packaged file. `common.md` ends every prompt; it says what counts as data and cannot be overridden.
+A user's file may omit any key, the whole front matter or the prompt; the packaged file supplies what is missing.
+`common.md` is the end of every prompt. It defines what counts as data and cannot be overridden.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ _KEYS: dict[str, type] = {"summary": str, "tools": list, "can_write": bool}
 
 
 class RoleError(ActorError):
-    """A role is unknown or its file cannot be used; the message says which, what and what is allowed."""
+    """A role is unknown, or its file cannot be used. The text says which, why, and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoleFile:
-    """A role as loaded. `can_write`: its worktree is writable. `origin` is the file the prompt came from."""
+    """A loaded role. `can_write`: its worktree is writable. `origin`: the file that its prompt is from."""
 
     role: Role
     summary: str
@@ -65,7 +65,7 @@ class RoleFile:
 
 
 def role_named(name: str) -> Role:
-    """The role that people mean by `name`: any case, spaces or hyphens, and the aliases. Raises RoleError."""
+    """The role for a name that a person wrote: any case, spaces, hyphens or an alias. Raises RoleError."""
     plain = name.strip().lower().replace("-", "_").replace(" ", "_")
     if plain in ALIASES:
         return ALIASES[plain]
@@ -79,7 +79,7 @@ def role_named(name: str) -> Role:
 
 
 def load_role(name: str, override_dir: Path | None = None) -> RoleFile:
-    """The role file of `name`; a `<role>.md` in `override_dir` goes first. Raises RoleError."""
+    """The role file of `name`; a `<role>.md` in `override_dir` has precedence. Raises RoleError."""
     role = role_named(name)
     path = Path(__file__).parent / f"{role.value}.md"
     values, prompt = _read(path)
@@ -95,10 +95,10 @@ def load_role(name: str, override_dir: Path | None = None) -> RoleFile:
 def system_prompt(
     role_file: RoleFile, agent: str, project: str | None, facts: Sequence[tuple[str, str]] = ()
 ) -> str:
-    """The one system message of `agent`: equal arguments give equal bytes, for the model's prefix cache.
+    """The system message of `agent`. Equal arguments give equal bytes, so the model's prefix cache applies.
 
-    Line 1 is `role: <role>`, line 2 `agent: <name>`, then the project and `facts` (such as
-    `("manager", "manager.shop")`) one a line: put nothing in them that changes during the agent's life.
+    Line 1 is `role: <role>`, line 2 `agent: <name>`, then one line for the project and for each fact, such as
+    `("manager", "manager.shop")`. Facts must not change during the agent's life.
     """
     head = [("role", role_file.role.value), ("agent", agent)]
     head += [("project", project)] if project else []
@@ -108,7 +108,7 @@ def system_prompt(
 
 
 def _read(path: Path) -> tuple[dict[str, Any], str]:
-    """Front matter and prompt of one file, checked."""
+    """The checked front matter and the prompt of one file. Raises RoleError."""
     try:
         data = path.read_bytes()
         text = data.decode("utf-8-sig").replace("\r\n", "\n")
@@ -118,14 +118,15 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
         raise RoleError(f"cannot read {path}: {error.strerror or error}") from error
     if len(data) > MAX_FILE_BYTES:
         raise RoleError(
-            f"{path} has {len(data)} bytes; a prompt of over {MAX_FILE_BYTES} crowds out the work"
+            f"{path} has {len(data)} bytes; the limit is {MAX_FILE_BYTES}, because a long prompt leaves too "
+            "little of the context window for the task"
         )
     lines = text.strip().split("\n")
     if lines[0].rstrip() != _FENCE:
         return {}, text.strip()
     end = next((number for number, line in enumerate(lines[1:], 1) if line.rstrip() == _FENCE), None)
     if end is None:
-        raise RoleError(f"{path}: the front matter opened by {_FENCE} is never closed")
+        raise RoleError(f"{path}: the front matter that starts with {_FENCE} is never closed")
     return _front_matter(path, "\n".join(lines[1:end])), "\n".join(lines[end + 1 :]).strip()
 
 

@@ -22,7 +22,7 @@ import pykka
 
 from actors import log
 from actors.errors import ActorLocked
-from actors.home import Home, safe
+from actors.home import Home, file_name
 from actors.runtime.actor import POLL_S, Actor, Recover, Runtime, Wake
 from actors.runtime.addresses import Priority
 from actors.runtime.wake import Waker, WakeSocket
@@ -106,7 +106,7 @@ def hold_lock(home: Home, name: str, patience_s: float) -> int:
 
     Taken after the fork and close-on-exec, so that nothing can hold it on after this process.
     """
-    path = home.run / f"{safe(name)}.lock"
+    path = home.run / f"{file_name(name)}.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + patience_s
     while True:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim
 
 from actors import log
-from actors.disk import MB, Room, RoomWatch
+from actors.disk import MB, DiskWatch, FreeSpace
 from actors.runtime import mailbox
 from actors.runtime.actor import Actor, Runtime
 from actors.runtime.messages import CheckIn
@@ -34,7 +34,7 @@ class TimerActor(Actor):
         self.rounds = Rounds(
             runtime.store, runtime.fence, config.supervisor.stall_s, self.now() + config.supervisor.stall_s
         )
-        self.room = RoomWatch([runtime.home.path], config.retention.min_free_mb)
+        self.room = DiskWatch([runtime.home.path], config.retention.min_free_mb)
         self.was_short: bool | None = None
 
     def tick(self) -> float:
@@ -45,13 +45,13 @@ class TimerActor(Actor):
         self._look_at_the_disk(now)
         due_at = timers.next_due_at(self.store)
         looks = [now + LONGEST_LOOK_S, self.rounds.look(now)]
-        if self.room.least_mb:
+        if self.room.min_free_mb:
             looks.append(now + DISK_LOOK_S)
         return min([*looks, *([] if due_at is None else [due_at])])
 
     def _look_at_the_disk(self, now: float) -> None:
         """Say it to people when the crew begins to wait for room, and when it goes on."""
-        short = self.room.look()
+        short = self.room.check()
         if self.was_short is None:
             self.was_short = incidents.fact(self.store, "disk_short") is not None
         if (short is not None) == self.was_short:
@@ -61,12 +61,12 @@ class TimerActor(Actor):
             self._note_room(tx, short, now)
         self.was_short = short is not None
 
-    def _note_room(self, tx: Transaction, short: Room | None, now: float) -> None:
+    def _note_room(self, tx: Transaction, short: FreeSpace | None, now: float) -> None:
         if short is None:
             incidents.drop_fact(tx, "disk_short")
             incidents.record(tx, "disk_has_room", now=now)
             return
-        path, free_mb, least_mb = str(short.path), short.free_bytes // MB, self.room.least_mb
+        path, free_mb, least_mb = str(short.path), short.free_bytes // MB, self.room.min_free_mb
         incidents.set_fact(
             tx, "disk_short", {"path": path, "free_mb": free_mb, "least_mb": least_mb}, now=now
         )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actors.home import Home, safe
+from actors.home import Home, file_name
 from supervisor.errors import LaunchFailed, ZygoteNotReady
 from supervisor.process import zygote
 
@@ -81,7 +81,7 @@ class Launcher:
         }
         ours, theirs = socket.socketpair()
         stderr = os.open(
-            self.home.logs / f"{safe(name)}.stderr",
+            self.home.logs / f"{file_name(name)}.stderr",
             os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
             0o600,
         )

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from actors import log
-from actors.disk import MB, room_at
+from actors.disk import MB, free_space
 from actors.errors import ActorLocked
-from actors.home import Home, safe
+from actors.home import Home, file_name
 from actors.runtime.process import hold_lock
 from actors.settings import Config, RetentionSettings
 from store import backup, crew, incidents, retention
@@ -64,7 +64,7 @@ def _attempt(done: dict[str, Any], name: str, act: Callable[[], Any]) -> None:
 
 def _back_up(home: Home, config: RetentionSettings, now: float) -> str:
     """Copy the store; returns the copy's file name. Raises `StoreError` if the disk would become too full."""
-    room = room_at(home.path)
+    room = free_space(home.path)
     needed = home.store.stat().st_size + config.min_free_mb * MB
     if room is not None and room.free_bytes < needed:
         raise StoreError(
@@ -88,7 +88,7 @@ def _delete_old_projects(home: Home, store: Store, config: RetentionSettings, no
 
 def _writers(store: Store) -> set[str]:
     """Names of the processes whose files may still be written to: all agents, and the crew's own processes."""
-    return {safe(row["name"]) for row in crew.all_agents(store)} | {"supervisor", "zygote", "crew", NAME}
+    return {file_name(row["name"]) for row in crew.all_agents(store)} | {"supervisor", "zygote", "crew", NAME}
 
 
 def remove_old_files(home: Home, config: RetentionSettings, writers: set[str], *, now: float) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from actors.disk import MB, RoomWatch, room_at
+from actors.disk import MB, DiskWatch, free_space
 from actors.home import Home
 from actors.settings import Config
 from store import backup, checkup, crew, errors, history, inbox, incidents, journal, retention, tasks, timers
@@ -394,16 +394,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_disk_is_short_below_the_limit_and_again_good_a_tenth_above_it(small_disk: Path) -> None:
-    watch = RoomWatch([small_disk, small_disk / "missing"], 10)
+    watch = DiskWatch([small_disk, small_disk / "missing"], 10)
     ballast = small_disk / "ballast"
-    assert watch.look() is None
+    assert watch.check() is None
     ballast.write_bytes(bytes(26 * MB))
-    assert watch.look() is not None
+    assert watch.check() is not None
     ballast.write_bytes(bytes(23 * MB))
-    assert watch.look() is not None, "10.5 MB are no more than the limit and a tenth"
+    assert watch.check() is not None, "10.5 MB are no more than the limit and a tenth"
     ballast.write_bytes(bytes(20 * MB))
-    assert watch.look() is None
-    assert RoomWatch([small_disk], 0).look() is None, "0 never waits"
+    assert watch.check() is None
+    assert DiskWatch([small_disk], 0).check() is None, "0 never waits"
 
 
 def test_a_crew_waits_while_the_disk_is_nearly_full_says_so_and_goes_on_by_itself(
@@ -437,7 +437,7 @@ def test_a_crew_waits_while_the_disk_is_nearly_full_says_so_and_goes_on_by_itsel
 
 
 def room_left(path: Path) -> int:
-    found = room_at(path)
+    found = free_space(path)
     assert found is not None
     return found.free_bytes
 
