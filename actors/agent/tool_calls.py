@@ -163,7 +163,7 @@ class Tooling:
             return self.intend(tx, due, call.reply)
 
     def _commit_result(self, call: RunTool, intent: Intent, result: ToolResult, *, settled: bool) -> None:
-        unknown = settled and result.evidence.get("outcome") == "unknown"
+        unknown = settled and result.outcome_unknown
 
         def effects(tx: Transaction) -> list[Entry]:
             state = IntentState.UNKNOWN if unknown else IntentState.DONE

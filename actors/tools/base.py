@@ -54,11 +54,14 @@ class ToolContext:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What the model is told, whether it worked, and facts (JSON-able) for the journal and the report."""
+    """The text for the model, and whether the call succeeded.
+
+    `outcome_unknown`: the call was interrupted, and what it did could not be determined.
+    """
 
     text: str
     ok: bool
-    evidence: dict[str, Any] = field(default_factory=dict)
+    outcome_unknown: bool = False
 
 
 class ToolRefused(Exception):
@@ -74,9 +77,10 @@ class WorldTool(Protocol):
         ...
 
     def intend(self, arguments: Mapping[str, Any], context: ToolContext) -> dict[str, Any]:
-        """Evidence from before the run, to be stored durably first. Never raises for bad input.
+        """What must be stored before the run, to determine after a crash whether the call took effect.
 
-        `context.call_id` may be unknown yet: the evidence cannot depend on it.
+        A JSON object that only `settle` of the same tool reads. It cannot depend on `context.call_id`, which may
+        be unknown yet. Invalid arguments do not raise.
         """
         ...
 
@@ -85,9 +89,9 @@ class WorldTool(Protocol):
         ...
 
     def settle(
-        self, arguments: Mapping[str, Any], intent: Mapping[str, Any], context: ToolContext
+        self, arguments: Mapping[str, Any], evidence: Mapping[str, Any], context: ToolContext
     ) -> ToolResult | None:
-        """After a crash: the result, as far as evidence gives it; None means it is safe to run (again)."""
+        """After a crash: the result that the stored evidence of `intend` gives, None if it is safe to run the call."""
         ...
 
 

@@ -11,7 +11,7 @@ from actors.model.protocol import Parameter, ToolSpec
 from actors.tools.base import ToolContext, ToolRefused, ToolResult, text_argument
 from actors.tools.beneath import Place, draft_name, nearest, place, read_regular, replace_file
 from actors.tools.document import Document, decode, encodable, numbered, sha256
-from actors.tools.files import outcome_notes, require_writable, settle_by_hash
+from actors.tools.files import FileChange, outcome_notes, require_writable, settle_by_hash
 from actors.tools.matching import Absent, Ambiguous, Found, find_edit
 
 _SHOWN_LINES = 30
@@ -53,7 +53,7 @@ class EditFile:
             path, old, new = _edit_arguments(arguments)
             with place(context.worktree, path) as where:
                 plan = _plan(where, old, new, context)
-                return {"path": where.shown, "before": sha256(plan.before), "after": sha256(plan.after)}
+                return FileChange(where.shown, sha256(plan.before), sha256(plan.after)).as_json()
         except ToolRefused as refused:
             return {"refused": str(refused)}
 
@@ -75,9 +75,9 @@ class EditFile:
             return ToolResult(f"{refused}{advice}", ok=False)
 
     def settle(
-        self, arguments: Mapping[str, Any], intent: Mapping[str, Any], context: ToolContext
+        self, arguments: Mapping[str, Any], evidence: Mapping[str, Any], context: ToolContext
     ) -> ToolResult | None:
-        return settle_by_hash(intent, context)
+        return settle_by_hash(evidence, context)
 
 
 def _edit_arguments(arguments: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -126,12 +126,4 @@ def _edited(shown: str, plan: _Plan) -> ToolResult:
     excerpt = numbered([line.removesuffix("\r").encode("utf-8", "replace").decode() for line in visible], top)
     tolerance = f" (matched in spite of different {found.how})" if found.how else ""
     notes = outcome_notes(shown, plan.document.text, text, found.replacement)
-    evidence = {
-        "path": shown,
-        "before": sha256(plan.before),
-        "after": sha256(plan.after),
-        "match": found.how or "exact",
-    }
-    return ToolResult(
-        f"Edited {shown}{tolerance}. It now reads:\n{excerpt}{notes}", ok=True, evidence=evidence
-    )
+    return ToolResult(f"Edited {shown}{tolerance}. It now reads:\n{excerpt}{notes}", ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,26 @@ from actors.tools.document import Document, damage_note, decode, encodable, intr
 
 _MAX_LINE_CHARS = 1_000
 _MAX_LISTED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """The evidence of a change to a file: hashes of its content before (None without a file) and after."""
+
+    path: str
+    before: str | None
+    after: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        return {"path": self.path, "before": self.before, "after": self.after}
+
+    @classmethod
+    def from_json(cls, evidence: Mapping[str, Any]) -> FileChange | None:
+        """The change in a tool's evidence; None if the tool refused the call."""
+        path, after = evidence.get("path"), evidence.get("after")
+        if path is None or after is None:
+            return None
+        return cls(path, evidence.get("before"), after)
 
 
 class ReadFile:
@@ -34,7 +55,7 @@ class ReadFile:
         return {}
 
     def settle(
-        self, arguments: Mapping[str, Any], intent: Mapping[str, Any], context: ToolContext
+        self, arguments: Mapping[str, Any], evidence: Mapping[str, Any], context: ToolContext
     ) -> ToolResult | None:
         """Reading changes nothing, so it is always safe to do again."""
         return None
@@ -48,7 +69,7 @@ class ReadFile:
             with place(_root_for(path, context), path) as where:
                 listing = _listing(where)
                 if listing is not None:
-                    return ToolResult(listing, ok=True, evidence={"path": where.shown})
+                    return ToolResult(listing, ok=True)
                 # A whole log may be far longer than what may be edited; it is only paged through.
                 content = read_regular(where, limits.max_file_bytes * 4)
                 if content is None:
@@ -56,7 +77,7 @@ class ReadFile:
                     raise ToolRefused(f"{where.shown}: there is no such file.{near}")
                 text = decode(content, where.shown).text
                 page = _page(text, where.shown, start, count, limits.max_read_chars)
-                return ToolResult(page, ok=True, evidence={"path": where.shown, "sha256": sha256(content)})
+                return ToolResult(page, ok=True)
         except ToolRefused as refused:
             return ToolResult(str(refused), ok=False)
 
@@ -132,10 +153,10 @@ class WriteFile:
             with place(context.worktree, path) as where:
                 before = read_regular(where, context.limits.max_file_bytes)
                 after, _ = _new_bytes(before, content, where.shown)
-                return {"path": where.shown, "before": sha256(before), "after": sha256(after)}
+                return FileChange(where.shown, sha256(before), sha256(after)).as_json()
         except ToolRefused as refused:
             if "there is no folder" in str(refused):
-                return {"path": path, "before": None, "after": sha256(_new_bytes(None, content, path)[0])}
+                return FileChange(path, None, sha256(_new_bytes(None, content, path)[0])).as_json()
             return {"refused": str(refused)}
 
     def run(self, arguments: Mapping[str, Any], context: ToolContext) -> ToolResult:
@@ -151,9 +172,9 @@ class WriteFile:
             return ToolResult(str(refused), ok=False)
 
     def settle(
-        self, arguments: Mapping[str, Any], intent: Mapping[str, Any], context: ToolContext
+        self, arguments: Mapping[str, Any], evidence: Mapping[str, Any], context: ToolContext
     ) -> ToolResult | None:
-        return settle_by_hash(intent, context)
+        return settle_by_hash(evidence, context)
 
 
 def _write_arguments(arguments: Mapping[str, Any]) -> tuple[str, str]:
@@ -192,8 +213,7 @@ def _written(
     )
     kept = " Its line ends (CRLF) were kept." if old is not None and old.newline == "\r\n" else ""
     notes = outcome_notes(shown, None if old is None else old.text, content, content)
-    evidence = {"path": shown, "before": sha256(before), "after": sha256(after)}
-    return ToolResult(f"{did}: {shown} ({lines} lines).{kept}{notes}", ok=True, evidence=evidence)
+    return ToolResult(f"{did}: {shown} ({lines} lines).{kept}{notes}", ok=True)
 
 
 def outcome_notes(shown: str, before: str | None, after: str, new_text: str) -> str:
@@ -204,25 +224,23 @@ def outcome_notes(shown: str, before: str | None, after: str, new_text: str) -> 
     return "".join(f"\n{note}" for note in [*notes, *([damage] if damage is not None else [])])
 
 
-def settle_by_hash(intent: Mapping[str, Any], context: ToolContext) -> ToolResult | None:
-    """After a crash: done if the file has the intended content, None if it is as before, else unknown."""
-    path, before, after = intent.get("path"), intent.get("before"), intent.get("after")
-    if not isinstance(path, str) or after is None:
+def settle_by_hash(evidence: Mapping[str, Any], context: ToolContext) -> ToolResult | None:
+    """The result of an interrupted change: success if the file has the new content, None if it has the old."""
+    change = FileChange.from_json(evidence)
+    if change is None:
         return None
     try:
-        with place(context.worktree, path) as where:
+        with place(context.worktree, change.path) as where:
             drop_draft(where, draft_name(context.call_id))
             current = sha256(read_regular(where, context.limits.max_file_bytes * 4))
     except ToolRefused:
         current = None
-    evidence = {"path": path, "before": before, "after": after, "found": current, "settled": True}
-    if current == after:
-        text = f"Done: {path} has the new content (found so after a restart)."
-        return ToolResult(text, ok=True, evidence=evidence)
-    if current == before:
+    if current == change.after:
+        return ToolResult(f"Done: {change.path} has the new content (found so after a restart).", ok=True)
+    if current == change.before:
         return None
     text = (
-        f"Outcome unknown: the agent was restarted while it changed {path}, and the file is neither as it "
+        f"Outcome unknown: the agent was restarted while it changed {change.path}, and the file is neither as it "
         "was before nor as the change would leave it. Read it before you go on."
     )
-    return ToolResult(text, ok=False, evidence=evidence)
+    return ToolResult(text, ok=False)

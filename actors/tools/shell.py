@@ -77,7 +77,7 @@ class Shell:
         return _told(record, result.output, context, f"the limit of {timeout_s} s")
 
     def settle(
-        self, arguments: Mapping[str, Any], intent: Mapping[str, Any], context: ToolContext
+        self, arguments: Mapping[str, Any], evidence: Mapping[str, Any], context: ToolContext
     ) -> ToolResult | None:
         """The real result if the end was seen; None if it surely never began; else "outcome unknown"."""
         files = RecordFiles.of(context.spill_dir, context.call_id)
@@ -93,7 +93,7 @@ class Shell:
             return replace(
                 told, text=f"{told.text}\n[the agent was restarted meanwhile; output may be missing]"
             )
-        if "started" not in read_status(files) and intent.get("boot_id") == boot_id():
+        if "started" not in read_status(files) and evidence.get("boot_id") == boot_id():
             # Within one boot a missing line proves it; after a power loss it may just not have been synced.
             return None
         text = (
@@ -101,7 +101,7 @@ class Shell:
             "Check what it did before you repeat it."
         )
         seen = f"\nIts output until then:\n{output}" if output else ""
-        return ToolResult(text + seen, ok=False, evidence={"outcome": "unknown", "settled": True})
+        return ToolResult(text + seen, ok=False, outcome_unknown=True)
 
 
 def _told(record: ExitRecord, output: str, context: ToolContext, limit: str) -> ToolResult:
@@ -116,16 +116,7 @@ def _told(record: ExitRecord, output: str, context: ToolContext, limit: str) -> 
         ending = f"exit code {record.exit_code}{took}"
         if record.exit_code and context.sandbox.mode == "landlock" and "Permission denied" in output:
             ending += f". {NO_NEW_ENTRIES}"
-    files = RecordFiles.of(context.spill_dir, context.call_id)
-    evidence = {
-        "exit_code": record.exit_code,
-        "signal": record.signal,
-        "killed_for": record.killed_for,
-        "duration_s": None if record.duration_s is None else round(record.duration_s, 3),
-        "total_bytes": record.total_bytes,
-        "output_file": str(files.output),
-    }
-    return ToolResult(f"{body}\n[{ending}]", ok=record.exit_code == 0, evidence=evidence)
+    return ToolResult(f"{body}\n[{ending}]", ok=record.exit_code == 0)
 
 
 def _why(killed_for: str, policy: SandboxPolicy, limit: str) -> str:

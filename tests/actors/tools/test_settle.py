@@ -65,7 +65,6 @@ def test_kill_between_the_commands_end_and_the_commit_gives_the_real_result(cont
     result = Shell().settle(arguments, intent, context)
     assert result is not None
     assert result.text == "built\n[exit code 3]"
-    assert result.evidence["exit_code"] == 3
 
 
 def test_command_that_ends_while_its_agent_is_stopped_leaves_its_exit_code(context: ToolContext) -> None:
@@ -80,7 +79,7 @@ def test_command_that_ends_while_its_agent_is_stopped_leaves_its_exit_code(conte
     _kill(agent)
     result = Shell().settle(arguments, intent, context)
     assert result is not None
-    assert result.evidence["exit_code"] == 5
+    assert "[exit code 5]" in result.text
     assert "may be missing" in result.text
 
 
@@ -103,6 +102,7 @@ def test_kill_while_the_command_runs_reports_outcome_unknown_and_ends_it(
     assert result is not None
     assert not result.ok
     assert "Outcome unknown" in result.text
+    assert result.outcome_unknown
     assert "half" in result.text
     _wait_for(lambda: not processes_with("sleep 4711.5"), "nothing of it is left")
 

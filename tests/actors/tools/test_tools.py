@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from actors.sandbox.record import RecordFiles
 from actors.tools.base import ToolContext, ToolResult
 from actors.tools.edits import EditFile
 from actors.tools.files import ReadFile, WriteFile
@@ -62,7 +63,7 @@ def test_shell_answers_bad_input_instead_of_raising(arguments: dict[str, Any], c
 
 def test_spilled_output_of_a_command_is_read_by_pages(context: ToolContext) -> None:
     told = Shell().run({"command": "seq 20000"}, context)
-    path = told.evidence["output_file"]
+    path = str(RecordFiles.of(context.spill_dir, context.call_id).output)
     assert path in told.text
     page = _read(context, path, start_line=15000, line_count=2)
     assert page.text.startswith(
