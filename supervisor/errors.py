@@ -1,25 +1,31 @@
-"""What the supervisor and the CLI can refuse, as one tree. The code is the process's exit status.
+"""The errors of the supervisor and of the command line, as one tree.
 
-NightcrewError           1  something could not be done
-|-- UsageProblem         2  the command's words are off
-|-- NotReady            69  something that is needed is missing: model server, git, tmux, sandbox
+The number is the exit code of a command that such an error ends. A class without a number has its parent's.
+
+NightcrewError           1  `store/errors.py`
+|-- UsageProblem         2  the arguments are invalid
+|-- SpecError           65  a project's spec is incomplete or cannot be read
+|-- NotReady            69  something is missing: model server, git, tmux, sandbox
 |-- LaunchFailed        71  a process could not be started
-|   `-- ZygoteNotReady  71  the process that forks actors is still starting: try again
-|-- AlreadyRunning      75  another supervisor holds this home
-`-- NotRunning          76  no supervisor runs for this home
+|   `-- ZygoteNotReady      the process that forks actors is still starting: try again
+|-- ProjectNameTaken    73  a live project has that name
+|-- AlreadyRunning      75  another supervisor runs for this home
+|-- NotRunning          76  no supervisor runs for this home
+|-- ConfigError         78  the configuration is invalid
+|-- StartFailed             the supervisor ended before it was ready; each has the supervisor's own exit code
+|-- NoAnswer                an agent has not answered in time
+|-- StillRunning            what is to be archived still has processes
+|-- ServiceNotEnabled       the service manager refused the service's file
+`-- ServiceUnsupported      the system has neither systemd nor launchd
 """
 
 from __future__ import annotations
 
-
-class NightcrewError(Exception):
-    """Something could not be done."""
-
-    exit_code = 1
+from store.errors import NightcrewError
 
 
 class UsageProblem(NightcrewError):
-    """The command's words are off."""
+    """The arguments are invalid."""
 
     exit_code = 2
 
@@ -41,7 +47,7 @@ class ZygoteNotReady(LaunchFailed):
 
 
 class AlreadyRunning(NightcrewError):
-    """Another supervisor holds this home."""
+    """Another supervisor runs for this home."""
 
     exit_code = 75
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Literal
 
 from actors.home import Home
-from supervisor.errors import NightcrewError
+from store.errors import NightcrewError
 
 PATIENCE_S = 60.0
 # By way of env, because systemd takes no quotes or dollars in the path of the program itself.

@@ -11,37 +11,13 @@ from actors.git.commits import FileChange, changes_since, commit_all, diff_text,
 from actors.git.merge import SyncResult, sync_worktree
 from actors.git.pending_merge import unresolved
 from actors.git.refs import commit_at, create_branch, head_of, is_ancestor
-from actors.git.repository import (
-    BareRepositoryError,
-    BranchBlockedError,
-    GitTooOldError,
-    NoCommitError,
-    NotARepositoryError,
-    OccupiedPathError,
-    PathMissingError,
-    Repository,
-    UntrustedRepositoryError,
-    WorkspaceError,
-    inspect,
-    integration_branch,
-    slug,
-    task_branch,
-)
+from actors.git.repository import Repository, inspect, integration_branch, slug, task_branch
 from actors.git.worktree import Worktree, ensure_worktree, open_worktree, remove_worktree
 
 __all__ = [
-    "BareRepositoryError",
-    "BranchBlockedError",
     "FileChange",
-    "GitTooOldError",
-    "NoCommitError",
-    "NotARepositoryError",
-    "OccupiedPathError",
-    "PathMissingError",
     "Repository",
     "SyncResult",
-    "UntrustedRepositoryError",
-    "WorkspaceError",
     "Worktree",
     "changes_since",
     "commit_all",

@@ -4,10 +4,6 @@ The only module that starts git. No terminal, editor, pager, hooks, signatures, 
 system monitor; the crew's own identity; none of the caller's `GIT_*` variables. No garbage collection either:
 `gc --prune=now` during a commit would destroy a repository. Commands on a linked worktree name its git folder
 explicitly, so git does not follow a `.git` file that an agent has replaced.
-
-GitError                the command ended with an unexpected exit code
-|- GitTimeoutError      it was killed after `timeout_s`
-`- GitMissingError      git is not installed
 """
 
 from __future__ import annotations
@@ -20,6 +16,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from actors.git.errors import GitError, GitMissingError, GitTimeoutError
 
 IDENTITY_NAME = "Nightcrew"
 IDENTITY_EMAIL = "nightcrew@localhost"
@@ -64,26 +62,6 @@ _CONFIG = {
     "worktree.useRelativePaths": "false",
     "advice.detachedHead": "false",
 }
-
-
-class GitError(Exception):
-    """A git command failed. The text has the command, the folder and git's message."""
-
-    def __init__(
-        self, what: str, *, command: Sequence[str] = (), exit_code: int = -1, stderr: str = ""
-    ) -> None:
-        super().__init__(what)
-        self.command = tuple(command)
-        self.exit_code = exit_code
-        self.stderr = stderr
-
-
-class GitTimeoutError(GitError):
-    """A git command was killed because it exceeded its time limit."""
-
-
-class GitMissingError(GitError):
-    """git is not on PATH."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +166,7 @@ class Git:
             f"git {' '.join(args[:2])} failed in {cwd or self.repository} "
             f"with exit code {outcome.exit_code}: {answer[-2000:]}",
             command=args,
-            exit_code=outcome.exit_code,
+            git_exit_code=outcome.exit_code,
             stderr=outcome.stderr,
         )
 

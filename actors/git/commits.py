@@ -17,9 +17,10 @@ from typing import Literal
 
 from actors.git import pending_merge
 from actors.git.command import Git
+from actors.git.errors import WorkspaceError
 from actors.git.locks import hold
 from actors.git.refs import head_of, move_ref
-from actors.git.repository import Repository, WorkspaceError
+from actors.git.repository import Repository
 from actors.git.worktree import Worktree, repair
 from store.failpoints import failpoint
 

@@ -15,11 +15,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from actors.git.errors import LockTimeoutError
+
 DEFAULT_WAIT_S = 300.0
-
-
-class LockTimeoutError(Exception):
-    """A lock was not released in time. The text names what it locks, and its file."""
 
 
 @contextlib.contextmanager

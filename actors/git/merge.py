@@ -9,9 +9,9 @@ from typing import Literal
 from actors.git import pending_merge
 from actors.git.command import Git, GitOutcome
 from actors.git.commits import commit_locked
+from actors.git.errors import WorkspaceError
 from actors.git.locks import hold
 from actors.git.refs import commit_at, head_of, is_ancestor
-from actors.git.repository import WorkspaceError
 from actors.git.worktree import Worktree, repair
 
 

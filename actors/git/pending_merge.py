@@ -17,9 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actors.git.command import GitError
+from actors.git.errors import GitError, WorkspaceError
 from actors.git.refs import head_of, move_ref
-from actors.git.repository import WorkspaceError
 
 if TYPE_CHECKING:
     from actors.git.worktree import Worktree  # which calls `finish_interrupted` when it repairs

@@ -9,9 +9,9 @@ import contextlib
 import re
 from pathlib import Path
 
-from actors.git.command import GitError
+from actors.git.errors import BranchBlockedError, GitError, WorkspaceError
 from actors.git.locks import hold
-from actors.git.repository import PREFIX, BranchBlockedError, Repository, WorkspaceError
+from actors.git.repository import PREFIX, Repository
 
 NO_COMMIT = "0" * 40  # git's name for "does not exist" in a compare-and-swap
 

@@ -3,16 +3,6 @@
 The crew adds branches and tags under `nightcrew/` and worktrees. It reads, but never writes, the user's own
 branches, index, files, stash and configuration. It never runs `git worktree prune`, which would also remove the
 user's worktrees on a disk that is unplugged at the moment.
-
-WorkspaceError               a repository or worktree that cannot be used; the text says what to do
-|- PathMissingError          the path does not exist
-|- NotARepositoryError       the path is outside any repository
-|- BareRepositoryError       the repository has no working tree
-|- NoCommitError             the repository has no commit
-|- GitTooOldError            git before 2.38 cannot merge without a checkout
-|- UntrustedRepositoryError  git refuses the repository because it belongs to another user
-|- BranchBlockedError        a branch of the user has a name that prevents one of ours
-`- OccupiedPathError         the path of a worktree contains something else
 """
 
 from __future__ import annotations
@@ -25,46 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.git.command import MINIMUM_VERSION, Git, driver_overrides, git_version
+from actors.git.errors import (
+    BareRepositoryError,
+    GitTooOldError,
+    NoCommitError,
+    NotARepositoryError,
+    PathMissingError,
+    UntrustedRepositoryError,
+    WorkspaceError,
+)
 
 PREFIX = "nightcrew"
 NO_COMMIT = "0" * 40
 MAX_SLUG_LENGTH = 60
-
-
-class WorkspaceError(Exception):
-    """A repository or worktree cannot be used. The text says which, why, and what to do."""
-
-
-class PathMissingError(WorkspaceError):
-    """The path does not exist."""
-
-
-class NotARepositoryError(WorkspaceError):
-    """The path is not in a git repository."""
-
-
-class BareRepositoryError(WorkspaceError):
-    """The repository has no working tree."""
-
-
-class NoCommitError(WorkspaceError):
-    """The repository has no commit."""
-
-
-class GitTooOldError(WorkspaceError):
-    """The installed git cannot merge without a checkout."""
-
-
-class UntrustedRepositoryError(WorkspaceError):
-    """Git refuses the repository because it belongs to another user."""
-
-
-class BranchBlockedError(WorkspaceError):
-    """A branch of the user, such as `nightcrew`, has a name that prevents one of ours."""
-
-
-class OccupiedPathError(WorkspaceError):
-    """The path of a worktree contains something that is not our worktree."""
 
 
 @dataclass(frozen=True, slots=True)

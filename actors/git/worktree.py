@@ -16,9 +16,10 @@ from pathlib import Path
 
 from actors.git import pending_merge
 from actors.git.command import Git
+from actors.git.errors import OccupiedPathError, WorkspaceError
 from actors.git.locks import hold
 from actors.git.refs import create_branch
-from actors.git.repository import OccupiedPathError, Repository, WorkspaceError
+from actors.git.repository import Repository
 
 # `git worktree add` locks a worktree with this reason until it is complete. Any other reason is a person's.
 _UNFINISHED = "initializing"

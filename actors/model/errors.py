@@ -1,6 +1,6 @@
 """The errors of a model request. Each stands for one reaction of the agent.
 
-ModelError
+ModelError                  `store/errors.py` has the root
 ├── ModelUnavailable    server down, busy or hung, or its runner died: wait with backoff, then ask again
 ├── ReplyMalformed      the reply was cut off or unreadable: ask again with another seed
 ├── RequestRefused      the same request can never succeed: a person must act
@@ -11,8 +11,10 @@ ModelError
 
 from __future__ import annotations
 
+from store.errors import NightcrewError
 
-class ModelError(Exception):
+
+class ModelError(NightcrewError):
     """A request to a model failed."""
 
     def __init__(self, message: str, *, host: str = "", model: str = "", status: int | None = None) -> None:

@@ -52,9 +52,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from actors.rehearsal.faults import Fault, FaultKind
+from store.errors import NightcrewError
 
 
-class ScriptError(Exception):
+class ScriptError(NightcrewError):
     """A script cannot be used. The message lists each mistake with its place and what is allowed."""
 
 

@@ -13,16 +13,13 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 from actors import log
-from actors.git.command import GitError
-from actors.git.locks import LockTimeoutError
-from actors.git.repository import WorkspaceError
+from actors.errors import InfrastructureError
 from actors.runtime.actor import Actor
-from actors.sandbox.errors import SandboxError
 from store import crew, inbox, incidents
 from store.engine import Store, Transaction
 from store.inbox import Row
 
-INFRASTRUCTURE = (GitError, WorkspaceError, LockTimeoutError, SandboxError, OSError)
+INFRASTRUCTURE = (InfrastructureError, OSError)
 PAUSES_S: Sequence[float] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 120.0, 120.0, 120.0, 120.0)  # 607 s in all
 BRIEF_PAUSES_S: Sequence[float] = (
     0.5,

@@ -7,8 +7,10 @@ SandboxError
 
 from __future__ import annotations
 
+from actors.errors import InfrastructureError
 
-class SandboxError(Exception):
+
+class SandboxError(InfrastructureError):
     """The sandbox failed; says nothing about the command."""
 
 

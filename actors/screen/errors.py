@@ -9,8 +9,10 @@ ScreenError
 
 from __future__ import annotations
 
+from store.errors import NightcrewError
 
-class ScreenError(Exception):
+
+class ScreenError(NightcrewError):
     """The windows could not be brought to what they should show."""
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from actors.errors import ActorError
 from actors.model.protocol import ToolSpec
 from actors.sandbox.policy import Sandbox
 
@@ -64,7 +65,7 @@ class ToolResult:
     outcome_unknown: bool = False
 
 
-class ToolRefused(Exception):
+class ToolRefused(ActorError):
     """Input that a tool will not act on; the text is for the model, as a `ToolResult(ok=False)`."""
 
 

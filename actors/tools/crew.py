@@ -13,6 +13,7 @@ from typing import Any
 from actors import git
 from actors.errors import ActorError
 from actors.git import Worktree
+from actors.git.errors import WorkspaceError
 from actors.model.protocol import Parameter, ToolSpec
 from actors.roles import role_named
 from actors.runtime import mailbox
@@ -59,7 +60,7 @@ class Outcome:
     ends_turn: bool = False
 
 
-class _Refusal(Exception):
+class _Refusal(ActorError):
     """The call makes no sense now; its text is for the model."""
 
 
@@ -75,7 +76,7 @@ class CrewTool:
         """Do it, or say to the model why not."""
         try:
             return self.run_checked(context, arguments)
-        except (_Refusal, NotFound, ActorError, git.WorkspaceError) as error:
+        except (NotFound, ActorError, WorkspaceError) as error:
             return Outcome(str(error), ok=False)
 
 

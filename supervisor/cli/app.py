@@ -2,9 +2,9 @@
 
 | what went wrong                     | exit status                       |
 |-------------------------------------|-----------------------------------|
-| the command's words                 | 2                                 |
+| invalid arguments                   | 2                                 |
 | a `NightcrewError`                  | its own `exit_code`               |
-| store, actor, workspace, sandbox ...| 1 (73 where nothing can be written)|
+| a full or read-only disk            | 73                                |
 | Ctrl-C                              | 130                               |
 """
 
@@ -19,28 +19,16 @@ from collections.abc import Sequence
 import click
 from click.shell_completion import shell_complete
 
+from store.errors import NightcrewError
 from supervisor.cli.lazy import LazyGroup
 from supervisor.cli.options import Options, shared
-from supervisor.errors import NightcrewError
 
 PROGRAM = "nightcrew"
 COMPLETE_VARIABLE = "_NIGHTCREW_COMPLETE"
 EXIT_UNWRITABLE = 73
 EXIT_INTERRUPTED = 130
-# Of the packages below us, by the names of their trees' roots: importing them all would cost each command.
-_OURS = frozenset(
-    {
-        "StoreError",
-        "ActorError",
-        "WorkspaceError",
-        "GitError",
-        "SandboxError",
-        "ScreenError",
-        "ModelError",
-        "ScriptError",
-        "LockTimeoutError",
-    }
-)
+# Any write can meet a full or read-only disk. A person must fix that; it is no fault of the program.
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 def _version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -93,37 +81,16 @@ def run(arguments: Sequence[str]) -> int:
         # The reader has gone (`| head`): quiet, also when Python flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
-        if not is_ours(error) and not _is_full_or_forbidden(error):
-            raise
-        return _refuse(options, error)
-
-
-def is_ours(error: BaseException) -> bool:
-    """Whether an error is one of the project's own, made for people to read."""
-    return isinstance(error, NightcrewError) or any(kind.__name__ in _OURS for kind in type(error).__mro__)
-
-
-def _is_full_or_forbidden(error: Exception) -> bool:
-    """A full or read-only disk can meet any write; that is for people to mend."""
-    causes = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-    return isinstance(error, OSError) and error.errno in causes
-
-
-def exit_code_of(error: Exception) -> int:
-    if isinstance(error, NightcrewError):
+    except NightcrewError as error:
+        message = str(error) or (type(error).__doc__ or type(error).__name__).strip()
+        _print_error(options, type(error).__name__, message)
         return error.exit_code
-    if type(error).__name__ == "StoreUnwritable" or isinstance(error, OSError):
-        return EXIT_UNWRITABLE
-    return 1
-
-
-def _refuse(options: Options, error: Exception) -> int:
-    message = str(error) or (type(error).__doc__ or type(error).__name__).strip()
-    if isinstance(error, OSError):
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
         message = f"{error.filename or 'the disk'}: {error.strerror}; make room there, or make it writable"
-    _print_error(options, type(error).__name__, message)
-    return exit_code_of(error)
+        _print_error(options, type(error).__name__, message)
+        return EXIT_UNWRITABLE
 
 
 def _refuse_usage(options: Options, error: click.ClickException) -> int:

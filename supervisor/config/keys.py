@@ -11,8 +11,8 @@ from pydantic.fields import FieldInfo
 
 from actors.settings import HOST_WIDE, Config, ModelSettings, RoleModel
 from actors.text import nearest
+from store.errors import NightcrewError
 from store.states import Role
-from supervisor.errors import NightcrewError
 
 PREFIX = "NIGHTCREW_"
 

@@ -55,13 +55,13 @@ def examine(home: Home, config: Config) -> Iterator[Finding]:
 
 
 def _git() -> Finding:
-    from actors import git
-    from actors.git.command import GitError, git_version
+    from actors.git.command import git_version
+    from actors.git.errors import GitError, WorkspaceError
     from actors.git.repository import require_git
 
     try:
         require_git()
-    except (git.WorkspaceError, GitError) as error:
+    except (WorkspaceError, GitError) as error:
         return Finding("git", "missing", str(error), "sudo apt install git, or your system's way")
     return Finding("git", "ok", ".".join(str(part) for part in git_version()))
 

@@ -21,8 +21,8 @@ from actors.settings import Config
 from actors.work import assignment
 from store import crew, timers
 from store.engine import Store, Transaction
+from store.errors import NightcrewError
 from store.states import ProjectState, Role
-from supervisor.errors import NightcrewError
 from supervisor.project_spec.file import Spec
 from supervisor.project_spec.slug import MAX_LENGTH
 

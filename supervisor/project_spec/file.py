@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.text import nearest
-from supervisor.errors import NightcrewError
+from store.errors import NightcrewError
 from supervisor.project_spec.items import Line, split_items, without_mark
 from supervisor.project_spec.sections import SECTIONS, Section, split_sections
 from supervisor.project_spec.slug import project_slug

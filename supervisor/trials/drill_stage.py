@@ -18,9 +18,10 @@ from actors.home import Home
 from actors.runtime.wake import Waker
 from store import crew, inbox, migrate, timers
 from store.engine import Store
+from store.errors import NightcrewError
 from store.states import MessageState, ProjectState
 from supervisor import config
-from supervisor.errors import NightcrewError, NotReady
+from supervisor.errors import NotReady
 from supervisor.health import status
 from supervisor.project_spec.deploy import deploy
 from supervisor.project_spec.file import parse_spec

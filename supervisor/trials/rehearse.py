@@ -30,8 +30,9 @@ from actors.git.worktree import checkout_scratch
 from actors.home import Home
 from store import crew, incidents, journal, tasks
 from store.engine import Store
+from store.errors import NightcrewError
 from store.states import Activity, IntentState, TaskState
-from supervisor.errors import NightcrewError, NotReady
+from supervisor.errors import NotReady
 from supervisor.trials.audit import audit
 
 DATA = Path(__file__).parent / "rehearsal"

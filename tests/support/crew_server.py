@@ -15,8 +15,8 @@ from typing import Any
 
 from actors.home import Home
 from actors.settings import Config
+from store.errors import NightcrewError
 from supervisor import loop, run
-from supervisor.errors import NightcrewError
 from supervisor.health import preflight
 from supervisor.process import children
 

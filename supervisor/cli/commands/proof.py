@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from store.errors import NightcrewError
 from supervisor.cli import names, output
 from supervisor.cli.options import Options, pass_options, shared
-from supervisor.errors import NightcrewError, NotReady
+from supervisor.errors import NotReady
 
 if TYPE_CHECKING:
     from actors.settings import Config

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from store.errors import NightcrewError
 from supervisor.cli import output
 from supervisor.cli.options import Options, pass_options, shared
-from supervisor.errors import NightcrewError
 
 if TYPE_CHECKING:
     from supervisor.service import Service

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from store.errors import NightcrewError
 from supervisor.cli import output
 from supervisor.cli.options import Options, pass_options, shared
-from supervisor.errors import AlreadyRunning, LaunchFailed, NightcrewError, NotReady
+from supervisor.errors import AlreadyRunning, LaunchFailed, NotReady
 
 if TYPE_CHECKING:
     from actors.home import Home

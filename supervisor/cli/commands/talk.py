@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from store.errors import NightcrewError
 from supervisor.cli import names, output
 from supervisor.cli.options import Options, pass_options, shared
-from supervisor.errors import NightcrewError, NotRunning, UsageProblem
+from supervisor.errors import NotRunning, UsageProblem
 
 if TYPE_CHECKING:
     from store.engine import Store

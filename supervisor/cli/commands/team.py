@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from store.errors import NightcrewError
 from supervisor.cli import names, output
 from supervisor.cli.commands import control
 from supervisor.cli.options import Options, pass_options, shared
-from supervisor.errors import NightcrewError, UsageProblem
+from supervisor.errors import UsageProblem
 
 if TYPE_CHECKING:
     from actors.home import Home

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from actors.agent.agent import Agent
-from actors.git.command import GitError
+from actors.git.errors import GitError
 from actors.runtime.actor import Actor
 from actors.runtime.messages import Resume, TaskAssigned, Text
 from actors.runtime.retries import PAUSES_S, PatientActor, Setback, next_setback

@@ -24,8 +24,9 @@ from actors.gate.merging import (
     tag_stable,
 )
 from actors.git.commits import commit_all
+from actors.git.errors import WorkspaceError
 from actors.git.refs import create_branch, head_of
-from actors.git.repository import Repository, WorkspaceError, inspect
+from actors.git.repository import Repository, inspect
 from actors.git.worktree import ensure_worktree
 from tests.actors.git.user_repository import UserRepository, run_in_shell, write
 

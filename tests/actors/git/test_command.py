@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.git.command import Git, GitError, GitMissingError, GitTimeoutError, driver_overrides, git_version
+from actors.git.command import Git, driver_overrides, git_version
+from actors.git.errors import GitError, GitMissingError, GitTimeoutError
 from tests.actors.git.user_repository import UserRepository
 
 
@@ -16,7 +17,7 @@ def test_failed_command_says_what_where_and_what_git_answered(user: UserReposito
         GitError, match=r"git rev-parse .*mein Repo äöü.*exit code 128: fatal: .*nowhere"
     ) as caught:
         Git(user.path).run("rev-parse", "nowhere")
-    assert caught.value.exit_code == 128
+    assert caught.value.git_exit_code == 128
     assert "nowhere" in caught.value.stderr
 
 

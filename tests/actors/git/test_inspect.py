@@ -8,21 +8,17 @@ from pathlib import Path
 import pytest
 
 from actors.git import repository as repository_module
-from actors.git.refs import create_branch, head_of, move_ref
-from actors.git.repository import (
+from actors.git.errors import (
     BareRepositoryError,
     BranchBlockedError,
     GitTooOldError,
     NoCommitError,
     NotARepositoryError,
     PathMissingError,
-    Repository,
     WorkspaceError,
-    inspect,
-    integration_branch,
-    slug,
-    task_branch,
 )
+from actors.git.refs import create_branch, head_of, move_ref
+from actors.git.repository import Repository, inspect, integration_branch, slug, task_branch
 from tests.actors.git.user_repository import UserRepository
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.git.locks import LockTimeoutError, hold
+from actors.git.errors import LockTimeoutError
+from actors.git.locks import hold
 
 _HOLDER = (
     "import sys, pathlib, subprocess\n"

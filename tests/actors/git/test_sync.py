@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from actors.git.commits import commit_all
+from actors.git.errors import WorkspaceError
 from actors.git.merge import merge_trees, sync_worktree
 from actors.git.pending_merge import unresolved
-from actors.git.repository import Repository, WorkspaceError, inspect
+from actors.git.repository import Repository, inspect
 from actors.git.worktree import Worktree, ensure_worktree
 from tests.actors.git.user_repository import UserRepository, write
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from actors.git.commits import commit_all
+from actors.git.errors import OccupiedPathError, WorkspaceError
 from actors.git.refs import head_of
-from actors.git.repository import OccupiedPathError, Repository, WorkspaceError, inspect
+from actors.git.repository import Repository, inspect
 from actors.git.worktree import Worktree, checkout_scratch, ensure_worktree, open_worktree, remove_worktree
 from tests.actors.git.user_repository import ENVIRONMENT, UserRepository, write
 
