@@ -42,7 +42,15 @@ PRELOAD = (
     "ollama",
     "loguru",
 )
-LATE = ("libtmux", "rich", "textual", "alembic", "prompt_toolkit")  # must stay out of the agents
+LATE = (
+    "libtmux",
+    "rich",
+    "textual",
+    "alembic",
+    "prompt_toolkit",
+    "markdown_it",
+    "jinja2",
+)  # must stay out of the agents
 COLD = "cold"
 _HEADER = struct.Struct("!I")
 

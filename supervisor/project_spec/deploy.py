@@ -1,6 +1,6 @@
-"""From a spec and a repository to a project with its crew: one branch, then one transaction.
+"""Creates a project with its crew from a spec and a repository: first a branch, then one transaction.
 
-Killed in between, it may be done again: the branch is at the same commit, and nothing else was made.
+After a crash in between it can simply be repeated: the branch is at the same commit, and nothing else exists.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from store import crew, timers
 from store.engine import Store, Transaction
 from store.errors import NightcrewError
 from store.states import ProjectState, Role
-from supervisor.project_spec.file import Spec
 from supervisor.project_spec.slug import MAX_LENGTH
+from supervisor.project_spec.spec import Spec
 
 _LIVE = (ProjectState.ACTIVE, ProjectState.PAUSED)
 _MOST_NUMBERS = 10_000
@@ -38,14 +38,14 @@ ORCHESTRATOR_NOTE = (
 
 
 class ProjectNameTaken(NightcrewError):
-    """A live project has that name, with another spec or repository."""
+    """Another live project, with another spec or repository, has that name."""
 
     exit_code = 73
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a spec would be worked on: what looking at the repository gave, nothing changed yet."""
+    """The inspected repository of a spec, and the checks to run in it. Nothing is changed yet."""
 
     repository: Repository
     checks: tuple[str, ...]
@@ -53,8 +53,8 @@ class Site:
     warnings: tuple[str, ...]
 
 
-def look(spec: Spec, repository_path: Path) -> Site:
-    """Inspect the repository and find the checks. Raises a `WorkspaceError`; writes nothing."""
+def inspect(spec: Spec, repository_path: Path) -> Site:
+    """Inspect the repository and find the checks; writes nothing. Raises a `WorkspaceError`."""
     repository = git.inspect(repository_path)
     warnings = [*spec.warnings, *repository.warnings]
     if spec.checks:
@@ -65,15 +65,15 @@ def look(spec: Spec, repository_path: Path) -> Site:
         warnings.append(f"no CHECKS in the spec; {found.source}. The gate runs: {listed}")
     else:
         warnings.append(
-            f"no CHECKS in the spec, and {found.source}: what is merged will be marked unverified"
+            f"no CHECKS in the spec, and {found.source}: merged work will be marked as unverified"
         )
     return Site(repository, found.commands, found.source, tuple(warnings))
 
 
-def running(store: Store, spec: Spec, site: Site) -> dict[str, Any] | None:
-    """The live project of this very spec on this very repository, if there is one.
+def running_project(store: Store, spec: Spec, site: Site) -> dict[str, Any] | None:
+    """The live project with this spec and this repository, or None.
 
-    Raises `ProjectNameTaken` if the name is another live project's.
+    Raises `ProjectNameTaken` if another live project has the name.
     """
     return _same_project(crew.all_projects(store), spec, site)
 
@@ -89,13 +89,13 @@ def deploy(
     *,
     site: Site | None = None,
 ) -> dict[str, Any]:
-    """Make the project, its crew and its briefing; returns its row, the first one's if it runs already.
+    """Create the project, its crew and its briefing; returns its row. A project that runs already is returned.
 
-    `engineers` and `qa` default to the configuration's; `site` spares a second look. Raises a
+    `engineers` and `qa` default to those of the configuration. `site` avoids a second inspection. Raises a
     `WorkspaceError` or `ProjectNameTaken`.
     """
-    site = site or look(spec, repository_path)
-    known = running(store, spec, site)
+    site = site or inspect(spec, repository_path)
+    known = running_project(store, spec, site)
     if known is not None:
         return known
     name = _free_name({row["name"] for row in crew.all_projects(store)}, spec.slug, site.repository)
@@ -110,14 +110,14 @@ def deploy(
         "with_qa": config.work.qa if qa is None else qa,
     }
     with store.write() as tx:
-        # Looked at again inside the transaction: two `run`s at once must not make two of it.
+        # Checked again inside the transaction, because two commands may run at the same time.
         if crew.find_project(tx, name) is None:
             _add(tx, config, values, now=time.time())
     return crew.project(store, name)
 
 
 def _columns(spec: Spec, site: Site) -> dict[str, Any]:
-    """What a project's row has of its spec and its repository."""
+    """The values of a project's row that come from the spec and the repository."""
     return {
         "title": spec.project,
         "repository": str(site.repository.root),
@@ -130,7 +130,7 @@ def _columns(spec: Spec, site: Site) -> dict[str, Any]:
 
 
 def spec_as_json(spec: Spec) -> dict[str, Any]:
-    """The `spec` column of a project."""
+    """The value of a project's `spec` column."""
     return {
         "title": spec.project,
         "raw": spec.raw,
@@ -143,7 +143,7 @@ def spec_as_json(spec: Spec) -> dict[str, Any]:
 
 
 def _add(tx: Transaction, config: Config, values: dict[str, Any], *, now: float) -> None:
-    """Project, gate, manager (and QA), the regular check-ins and the briefing. Engineers are hired later."""
+    """Add the project, its gate, manager and QA, the regular check-ins and the briefing. Engineers come later."""
     name = values["name"]
     manager = assignment.manager(name)
     crew.add_project(tx, now=now, **values)
@@ -175,7 +175,7 @@ def _check_in(tx: Transaction, agent: str, note: str, minutes: float, now: float
 
 
 def _same_project(rows: list[dict[str, Any]], spec: Spec, site: Site) -> dict[str, Any] | None:
-    """Among the live projects of the spec's name (or that name with a number)."""
+    """The live project among `rows` that has this spec and repository, or None. Raises `ProjectNameTaken`."""
     for row in rows:
         if row["state"] not in _LIVE or not _is_numbered(row["name"], spec.slug):
             continue
@@ -183,18 +183,17 @@ def _same_project(rows: list[dict[str, Any]], spec: Spec, site: Site) -> dict[st
         if here and row["spec"]["raw"] == spec.raw:
             return row
         if row["title"] != spec.project:
-            continue  # `shop 2` is another project than the second night of `shop`
+            continue  # a project called `shop 2` is not the second run of `shop`
         other = "another spec" if here else f"the repository {row['repository']}"
         raise ProjectNameTaken(
-            f"the project {row['name']} is {row['state']} with {other}; "
-            f"give yours another name (PROJECT: ...), wait until that one has ended, "
-            f"or end it: `nightcrew cancel {row['name']}`"
+            f"a project {row['name']} with {other} is {row['state']}; give yours another name (PROJECT: ...), "
+            f"wait for the other one to end, or end it with `nightcrew cancel {row['name']}`"
         )
     return None
 
 
 def _is_numbered(name: str, slug: str) -> bool:
-    """Whether `name` is `slug`, or it with a number behind."""
+    """Whether `name` is `slug`, or `slug` with a number appended."""
     number = name.rpartition("-")[2]
     return name == slug or (number.isdigit() and name == _numbered(slug, int(number)))
 
@@ -205,7 +204,7 @@ def _numbered(slug: str, number: int) -> str:
 
 
 def _free_name(taken: set[str], slug: str, repository: Repository) -> str:
-    """`shop`, else `shop-2` and so on: no project of this crew, nor branches that another one left here."""
+    """`shop`, else `shop-2` and so on: the first name without a project, and without branches in the repository."""
     for number in range(1, _MOST_NUMBERS):
         name = _numbered(slug, number)
         if name not in taken and not _has_foreign_branches(repository, name):
@@ -214,7 +213,7 @@ def _free_name(taken: set[str], slug: str, repository: Repository) -> str:
 
 
 def _has_foreign_branches(repository: Repository, name: str) -> bool:
-    """Branches under `nightcrew/<name>/`, other than what a deploy that was cut short has made."""
+    """Whether there are branches under `nightcrew/<name>/`, apart from that of an interrupted `deploy`."""
     integration = git.integration_branch(name)
     prefix = integration.removesuffix("integration")
     answer = repository.git().attempt(

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-LINE_RULE = re.compile(r"^ {0,3}(?:(?:-\s*){3,}|(?:\*\s*){3,}|(?:_\s*){3,}|={3,})$")
+from supervisor.project_spec.markdown import Line
 
 _DASHES = "\u2013\u2014"
 _BULLET = re.compile(rf"^(?:[-*+•·‣◦▪●○➤►→{_DASHES}]\s+(?:\[[ xX]?\]\s+)?|\[[ xX]?\]\s+)")
@@ -17,29 +17,16 @@ _NUMBER = re.compile(
     r"|[A-Z]{1,2}\d{1,3}[.):])(?:\*\*|__)?\s+"
 )
 _TICKED = re.compile(r"^(?:[-*+•]\s+|\d{1,3}[.)]\s+)?\[[xX]\]\s")
-_GROUP = re.compile(r"^(?:\*\*|__)?([A-ZÄÖÜ][\w/&-]*(?: [\w/&-]+){0,2})(?:\*\*|__)?:(?:\*\*|__)?$")
-_HEADING = re.compile(r"^ {0,3}#{2,6}\s+(\S.*?)\s*#*$")
-_RUNS_ON = re.compile(
-    r"(?:,|\b(?:and|or|that|which|the|a|an|of|to|with|for|in|by|und|oder|der|die|das|mit))$"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of the file: its number from 1, its text, whether it is a code fence or inside one."""
-
-    number: int
-    text: str
-    is_code: bool = False
-
-    @property
-    def indent(self) -> int:
-        return len(self.text) - len(self.text.lstrip())
+_GROUP = re.compile(r"^(?:\*\*|__)?([A-ZÀ-ÖØ-Þ][\w/&-]*(?: [\w/&-]+){0,2})(?:\*\*|__)?:(?:\*\*|__)?$")
+_RUNS_ON = re.compile(r"(?:,|\b(?:and|or|that|which|the|a|an|of|to|with|for|in|by))$")
 
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """A section's items, continuation lines kept; `loose` is text around them; `ticked` were marked [x]."""
+    """A section's items with their continuation lines.
+
+    `loose` are lines that belong to no item. `ticked` are the items that were marked as done (`[x]`).
+    """
 
     items: tuple[str, ...]
     loose: tuple[str, ...] = ()
@@ -47,7 +34,7 @@ class Items:
 
 
 def is_marked(text: str) -> bool:
-    """True if the line begins with a bullet, a number or a checkbox."""
+    """Whether the line begins with a bullet, a number or a checkbox."""
     return bool(_BULLET.match(text.strip() + " ") or _NUMBER.match(text.strip() + " "))
 
 
@@ -90,9 +77,13 @@ def split_items(lines: Sequence[Line]) -> Items:
 
 
 def _starts(lines: Sequence[Line]) -> tuple[dict[int, str], dict[int, str]]:
-    """Where items begin and with what text, and where groups of them are headed and by what title."""
+    """The positions where items begin, with their first line, and where groups begin, with their title."""
     text = {position: line for position, line in enumerate(lines) if not line.is_code and line.text}
-    headings = {p: found[1].strip("*_ ") for p, line in text.items() if (found := _HEADING.match(line.text))}
+    headings = {
+        position: line.title.strip("*_ ")
+        for position, line in text.items()
+        if line.level > 1 and line.is_hashed
+    }
     marked = {p: line for p, line in text.items() if p not in headings and is_marked(line.text)}
     numbered = {p: without_mark(title) for p, title in headings.items() if is_marked(title)}
     if numbered or (headings and not marked):
@@ -102,7 +93,7 @@ def _starts(lines: Sequence[Line]) -> tuple[dict[int, str], dict[int, str]]:
     least = min(line.indent for line in marked.values())
     level = {p: line for p, line in marked.items() if line.indent == least}
     if _NUMBER.match(lines[min(level)].text.strip()):
-        # "1. Login" with its details as "- ..." right below, not indented: the numbers are the items.
+        # "1. Login" with its details as "- ..." below, not indented: only the numbers begin items.
         level = {p: line for p, line in level.items() if not _BULLET.match(line.text.strip())}
     groups = {
         p: found[1]
@@ -114,7 +105,7 @@ def _starts(lines: Sequence[Line]) -> tuple[dict[int, str], dict[int, str]]:
 
 
 def _unmarked(lines: Sequence[Line]) -> list[str]:
-    """Without bullets: paragraphs, if one of several has more than a line; else each line is an item."""
+    """Items without marks: paragraphs, if there are several and one has more than a line, else lines."""
     paragraphs: list[list[Line]] = [[]]
     for line in lines:
         if line.text or line.is_code:

@@ -1,52 +1,47 @@
-"""Splits the text of a spec into sections, in the many ways people write headings.
+"""Splits the lines of a spec into sections, in the many ways people write headings.
 
-What the sections mean is `spec_file.py`'s; what the items of a list are, `spec_items.py`'s.
+What the sections mean is decided in `parse.py`; how a list is split into items, in `items.py`.
 """
 
 from __future__ import annotations
 
 import re
-import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from supervisor.project_spec.items import LINE_RULE, Line, is_marked, without_mark
+from supervisor.project_spec.items import is_marked, without_mark
+from supervisor.project_spec.markdown import Line, classify, clean_lines, fence_mark
 
 SECTIONS = ("PROJECT", "GOAL", "CONSTRAINTS", "DELIVERABLES", "SUCCESS CRITERIA", "CHECKS")
 LISTS = ("CONSTRAINTS", "DELIVERABLES", "SUCCESS CRITERIA")
+MAX_TITLE_CHARS = 60  # longer text is never the name of a section
 
 _KNOWN = {name.lower(): name for name in SECTIONS} | {
     "project name": "PROJECT",
-    "projekt": "PROJECT",
     "goals": "GOAL",
     "objective": "GOAL",
     "objectives": "GOAL",
-    "ziel": "GOAL",
     "constraint": "CONSTRAINTS",
-    "einschränkungen": "CONSTRAINTS",
     "deliverable": "DELIVERABLES",
-    "ergebnisse": "DELIVERABLES",
     "success criterion": "SUCCESS CRITERIA",
     "acceptance criteria": "SUCCESS CRITERIA",
     "definition of done": "SUCCESS CRITERIA",
-    "erfolgskriterien": "SUCCESS CRITERIA",
     "check": "CHECKS",
-    "prüfungen": "CHECKS",
 }
 _NOTES = frozenset(
     ("note", "notes", "background", "context", "references", "links", "out of scope", "non-goals")
 )
-_HASHES = re.compile(r"^ {0,3}(#{1,6})\s*(\S.*?)\s*#*$")
-_UNDERLINE = re.compile(r"^ {0,3}(={2,}|-{2,})$")
-_FENCE = re.compile(r"^\s*(?:[-*+]\s+)?(`{3,}|~{3,})([^`]*)$")
-_BOLD = re.compile(r"^(\*{1,3}|_{1,3})(?=\S)(.+?)\1\s*(:?)\s*(.*)$")
-_SHOUTED = re.compile(r"^([A-ZÄÖÜ][A-ZÄÖÜ0-9 /&_-]{2,40}):(?:\s+(.*)|)$")
-_NAMED = re.compile(r"^([^\W\d_][\w '/&-]{1,40}?)\s*:(?:\s+(.*)|)$")
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_EMPHASISED = re.compile(r"^(\*{1,3}|_{1,3})(?=\S)(.+?)\1\s*(:?)\s*(.*)$")
+_LABEL = re.compile(r"[^\W\d_][\w '/&-]{1,40}")
 
 
 @dataclass(slots=True)
 class Section:
-    """A heading and the lines under it. `name` is one of SECTIONS, else what the unknown heading says."""
+    """A heading and the lines under it. `name` is one of SECTIONS, else the words of the unknown heading.
+
+    `number` is the heading's line, 0 for the text before the first heading. `level` is its markdown level, 0
+    for a heading without markdown.
+    """
 
     name: str
     number: int
@@ -56,7 +51,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class _Heading:
-    """The words of a heading line, the value behind its colon, its markdown level (0 where plain)."""
+    """The words of a heading, the value behind its colon, and its markdown level (0 without markdown)."""
 
     title: str
     value: str = ""
@@ -64,18 +59,20 @@ class _Heading:
 
     @property
     def known(self) -> str | None:
+        """The section of SECTIONS that the words name, in any case and with any decoration around them."""
+        if len(self.title) > MAX_TITLE_CHARS:
+            return None
         words = re.sub(r"[\s_-]+", " ", self.title).lower()
         return _KNOWN.get(re.sub(r"^\W+|\W+$", "", words))
 
 
 def split_sections(text: str) -> list[Section]:
-    """The sections in the order of the file; the first is unnamed and holds what stands before them."""
+    """The sections in the order of the file. The first has no name and holds the text before the others."""
     sections = [Section("", 0)]
-    lines = _lines(text)
     bulleted = False
-    for line, following in zip(lines, [*lines[1:], Line(0, "")], strict=True):
-        heading = None if line.is_code else _heading(line.text, following.text, sections[-1])
-        # A list of "- GOAL: ..." is taken for headings only if the file begins so: else it is content.
+    for line in classify(_unwrapped(clean_lines(text))):
+        heading = None if line.is_code else _heading(line, sections[-1])
+        # A list of "- GOAL: ..." is read as headings only if the file begins with it, else as content.
         if heading is None and not line.is_code and (len(sections) == 1 or bulleted) and is_marked(line.text):
             heading = _plain(without_mark(line.text))
             bulleted |= heading is not None
@@ -83,59 +80,89 @@ def split_sections(text: str) -> list[Section]:
             sections.append(Section(heading.known or heading.title, line.number, heading.level))
             if heading.value:
                 sections[-1].lines.append(Line(line.number, heading.value))
-        elif line.is_code or not (LINE_RULE.match(line.text) or _UNDERLINE.match(line.text)):
+        elif not line.is_rule:
             sections[-1].lines.append(line)
     return sections
 
 
-def _heading(text: str, following: str, current: Section) -> _Heading | None:
-    if found := _HASHES.match(text):
-        return _hashed(text, len(found[1]), found[2], current)
-    if not text.strip() or text.startswith("    "):
+def _unwrapped(raw: Sequence[str]) -> list[str]:
+    """The lines without a code fence around the whole file. A fence around code alone stays."""
+    lines = list(raw)
+    written = [position for position, line in enumerate(lines) if line]
+    if len(written) < 3:
+        return lines
+    first, last = written[0], written[-1]
+    mark = fence_mark(lines[first])
+    if not mark or not lines[last].strip().startswith(mark) or lines[last].strip(mark[0] + " "):
+        return lines
+    inner = lines[first + 1 : last]
+    if any(fence_mark(line) for line in inner) and not any(_plain(line.strip()) for line in inner):
+        return lines
+    lines[first] = lines[last] = ""
+    return lines
+
+
+def _heading(line: Line, current: Section) -> _Heading | None:
+    if line.level and not is_marked(line.text):
+        heading = _split_title(line.title, line.level)
+        if heading.known or (line.is_hashed and not _belongs_to(current, line.level)):
+            return heading
+        if line.is_hashed:
+            return None
+        if line.level == 1:
+            return heading
+    bare = line.text.strip()
+    if not bare or line.indent > 3:
         return None
-    bare = text.strip()
-    if (underline := _UNDERLINE.match(following)) and not is_marked(text):
-        underlined = _split_title(bare, 1 if underline[1].startswith("=") else 2)
-        if underlined.known or underlined.level == 1:
-            return underlined
-    if heading := _plain(bare):
-        return heading
-    if current.name != "CHECKS" and (shouted := _SHOUTED.match(bare)):
-        return _Heading(shouted[1].strip(), shouted[2] or "")
-    if bare.endswith(":") and bare[:-1].strip("*_ ").lower() in _NOTES:
-        return _Heading(bare[:-1].strip("*_ "))
+    if bare.startswith("#"):
+        # Not markdown without a space, but "#Goal" is clear enough.
+        heading = _split_title(bare.lstrip("#"), len(bare) - len(bare.lstrip("#")))
+        return heading if heading.known else None
+    return _plain(bare) or _unknown(bare, current)
+
+
+def _belongs_to(current: Section, level: int) -> bool:
+    """Whether an unknown `#` heading is part of the section: a group or item of a list, or a shell comment."""
+    if current.name == "CHECKS" and level == 1 != current.level:
+        return True
+    return current.name in LISTS and 0 < current.level < level
+
+
+def _unknown(text: str, current: Section) -> _Heading | None:
+    """`OUT OF SCOPE: ...` in capitals, or one of the usual words for notes."""
+    title, value = _label(text) or ("", "")
+    if current.name != "CHECKS" and len(title) > 2 and title.isupper():
+        return _Heading(title, value)
+    if text.endswith(":") and text[:-1].strip("*_ ").lower() in _NOTES:
+        return _Heading(text[:-1].strip("*_ "))
     return None
-
-
-def _hashed(text: str, level: int, title: str, current: Section) -> _Heading | None:
-    """A `#` heading. Unknown ones inside a list are its groups or items; inside CHECKS, shell comments."""
-    heading = _split_title(title, level)
-    if heading.known:
-        return heading
-    is_comment = current.name == "CHECKS" and level == 1 != current.level
-    is_inside = current.name in LISTS and 0 < current.level < level
-    if is_comment or is_inside or not text.lstrip()[level:].startswith(" "):
-        return None
-    return _Heading(_bare(title).rstrip(":"), level=level)
 
 
 def _plain(text: str) -> _Heading | None:
     """`Goal: value`, `**Goal:** value` or a lone `GOAL`, if the name is a known one."""
-    if bold := _BOLD.match(text):
-        inner, colon, value = _bare(bold[2]), bold[3], bold[4]
+    if found := _EMPHASISED.match(text):
+        inner, colon, value = _bare(found[2]), found[3], found[4]
         if colon or inner.endswith(":") or not value:
             heading = _Heading(inner.rstrip(": "), value)
             if heading.known:
                 return heading
-    if named := _NAMED.match(text):
-        heading = _Heading(named[1], named[2] or "")
+    if label := _label(text):
+        heading = _Heading(*label)
         return heading if heading.known else None
     heading = _Heading(text)
     return heading if heading.known and text[0].isupper() else None
 
 
+def _label(text: str) -> tuple[str, str] | None:
+    """The words before a colon and the text behind it, if the words may be a heading."""
+    title, colon, value = text.partition(":")
+    if not colon or value[:1].strip() or not _LABEL.fullmatch(title.rstrip()):
+        return None
+    return title.rstrip(), value.strip()
+
+
 def _split_title(title: str, level: int) -> _Heading:
-    """A markdown heading's text, which may carry its value: `## Goal: ...`."""
+    """The text of a markdown heading, which may have its value behind a colon: `## Goal: ...`."""
     if heading := _plain(without_mark(title)):
         return replace(heading, level=level)
     return _Heading(_bare(title).rstrip(": "), level=level)
@@ -143,40 +170,3 @@ def _split_title(title: str, level: int) -> _Heading:
 
 def _bare(title: str) -> str:
     return without_mark(title.strip("*_ ")).strip("*_ ")
-
-
-def _lines(text: str) -> list[Line]:
-    """The file's lines without tabs, comments and the fence or indentation around the whole, code marked."""
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    text = re.sub(r"[\u200b\u200e\u200f\ufeff]", "", text).replace("\u00a0", " ").expandtabs(4)
-    text = _COMMENT.sub(lambda found: "\n" * found[0].count("\n"), text)
-    raw = [line.rstrip() for line in textwrap.dedent(text).split("\n")]
-    written = [number for number, line in enumerate(raw) if line]
-    if len(written) > 2 and _FENCE.match(raw[written[0]]) and _closes(raw[written[0]], raw[written[-1]]):
-        inner = raw[written[0] + 1 : written[-1]]
-        if not any(_FENCE.match(line) for line in inner) or any(
-            _plain(line.strip() or "-") for line in inner
-        ):
-            raw[written[0]] = raw[written[-1]] = ""
-    return _with_code_marked(raw)
-
-
-def _with_code_marked(raw: list[str]) -> list[Line]:
-    """Fences and what they hold are code; one that is never closed is dropped, to hide nothing."""
-    lines: list[Line] = []
-    closing = -1
-    for position, text in enumerate(raw):
-        if position <= closing:
-            lines.append(Line(position + 1, text, is_code=True))
-        elif _FENCE.match(text):
-            rest = range(position + 1, len(raw))
-            closing = next((later for later in rest if _closes(text, raw[later])), -1)
-            lines.append(Line(position + 1, text, is_code=True) if closing > 0 else Line(position + 1, ""))
-        else:
-            lines.append(Line(position + 1, text))
-    return lines
-
-
-def _closes(opening: str, line: str) -> bool:
-    opened, found = _FENCE.match(opening), _FENCE.match(line)
-    return bool(opened and found and not found[2].strip() and found[1].startswith(opened[1]))

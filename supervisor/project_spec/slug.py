@@ -1,4 +1,4 @@
-"""Names of projects as git, tmux and agents can carry them."""
+"""Turns project names into slugs that are valid in git, in tmux and in agents' names."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ import unicodedata
 
 MAX_LENGTH = 40
 
-# Names of addresses and of the crew's own tmux session: a project of that name would shadow them.
+# Names of addresses and of the crew's own tmux session, which a project must not take.
 RESERVED = frozenset(
     {"orchestrator", "human", "supervisor", "timer", "tmux", "gate", "crew", "all", "project"}
 )
 
-_GERMAN = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "oe", "å": "aa"})
+_TRANSLITERATED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "oe", "å": "aa"})
 
 
 def project_slug(name: str) -> str:
-    """`name` in a-z, 0-9 and single hyphens, 1 to 40 characters, a letter first, none of RESERVED.
+    """The slug of `name`: a-z, 0-9 and single hyphens, 1 to 40 characters, a letter first, none of RESERVED.
 
-    Fit for a git ref, a tmux session and the part of an agent's name behind the dot. Equal names give equal
-    slugs; a name without any Latin letter or digit gets a short hash of itself.
+    Equal names give equal slugs. A name without any Latin letter or digit gets a short hash of itself.
     """
-    lowered = unicodedata.normalize("NFC", name).lower().translate(_GERMAN)
+    lowered = unicodedata.normalize("NFC", name).lower().translate(_TRANSLITERATED)
     ascii_only = unicodedata.normalize("NFKD", lowered).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^a-z0-9]+", "-", re.sub(r"['`]", "", ascii_only)).strip("-")
     if not slug:

@@ -24,7 +24,7 @@ from supervisor import config
 from supervisor.errors import NotReady
 from supervisor.health import status
 from supervisor.project_spec.deploy import deploy
-from supervisor.project_spec.file import parse_spec
+from supervisor.project_spec.parse import parse_spec
 from supervisor.upkeep import shifted_clock
 
 SCRIPT = Path(__file__).parent / "rehearsal" / "drill.toml"

@@ -79,7 +79,7 @@ def _nothing_was_made(crew: WholeCrew, repository: Path) -> None:
 
 def test_a_spec_that_is_not_there_is_refused_with_an_example(crew: WholeCrew, repository: Path) -> None:
     done = crew.run("run", str(repository / "nowhere.md"), "--repo", str(repository))
-    _refused(done, 65, "there is no file", "nowhere.md", "DELIVERABLES:")
+    _refused(done, 65, "file not found", "nowhere.md", "DELIVERABLES:")
     _nothing_was_made(crew, repository)
 
 

@@ -19,8 +19,8 @@ import psutil
 from actors.settings import Config
 from store import tasks
 from store.states import TaskState
-from supervisor.project_spec import file
 from supervisor.project_spec.deploy import deploy
+from supervisor.project_spec.parse import parse_spec
 from tests.benchmarks.crew import BenchCrew, open_crew, until
 from tests.benchmarks.model import Request, TimedState, reply, timed_model
 from tests.benchmarks.rows import Bar, Row, at_most, median, percentile
@@ -132,7 +132,7 @@ def _deploy(bench: BenchCrew) -> None:
     _git(repository, "init", "--quiet", "--initial-branch=main")
     _git(repository, "add", "--all")
     _git(repository, *identity, "commit", "--quiet", "--message=One function is missing")
-    deploy(bench.store, bench.home, Config(), file.parse_spec(SPEC, PROJECT), repository, 1, False)
+    deploy(bench.store, bench.home, Config(), parse_spec(SPEC, PROJECT), repository, 1, False)
 
 
 def _git(folder: Path, *words: str) -> None:

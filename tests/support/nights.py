@@ -28,8 +28,8 @@ from store.engine import Store
 from store.failpoints import VARIABLE
 from store.states import AgentState, MessageState, ProjectState
 from supervisor.process import recovery
-from supervisor.project_spec import file
 from supervisor.project_spec.deploy import deploy
+from supervisor.project_spec.parse import parse_spec
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -158,7 +158,7 @@ class Night:
         migrate.ensure(self.home.store)
         self.waker = Waker(self.home.run)
         self.store = Store(self.home.store, notify=self.waker)
-        deploy(self.store, self.home, Config(), file.parse_spec(SPEC, "night"), self.repository, 2, False)
+        deploy(self.store, self.home, Config(), parse_spec(SPEC, "night"), self.repository, 2, False)
         now = time.time()
         with self.store.write() as tx:
             for every_s in (None, 0.7):

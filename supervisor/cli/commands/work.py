@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from store.engine import Store
     from supervisor.project_spec.deploy import Site
-    from supervisor.project_spec.file import Spec
+    from supervisor.project_spec.spec import Spec
 
 
 def _project_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,7 +107,7 @@ def _work(
     from supervisor.project_spec.file import read_spec
 
     spec = read_spec(spec_file)
-    site = deploy.look(spec, repository)
+    site = deploy.inspect(spec, repository)
     loaded = options.load_config()
     warnings = [*site.warnings, *loaded.warnings, *filter(None, [preflight.screen_warning(loaded.config)])]
     if not _is_known(options, spec, site):
@@ -117,7 +117,7 @@ def _work(
     if start and starting.ensure(options, unsafe=unsafe) and not options.as_json:
         output.note(f"the crew is up (home {options.home.path})")
     with options.store() as store:
-        known = deploy.running(store, spec, site)
+        known = deploy.running_project(store, spec, site)
         project = known or deploy.deploy(
             store, options.home, loaded.config, spec, repository, engineers, qa, site=site
         )
@@ -138,7 +138,7 @@ def _is_known(options: Options, spec: Spec, site: Site) -> bool:
 
     try:
         with options.store() as store:
-            return deploy.running(store, spec, site) is not None
+            return deploy.running_project(store, spec, site) is not None
     except StoreMissing:
         return False
 

@@ -26,7 +26,7 @@ from supervisor.health import status
 from supervisor.policy import tree
 from supervisor.process import recovery
 from supervisor.project_spec.deploy import deploy
-from supervisor.project_spec.file import parse_spec
+from supervisor.project_spec.parse import parse_spec
 from tests.actors.git.user_repository import UserRepository
 from tests.support.stores import NOW, make_file
 

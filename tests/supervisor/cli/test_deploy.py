@@ -10,7 +10,8 @@ from store import crew, inbox, timers
 from store.engine import Store
 from supervisor.project_spec import deploy as deploying
 from supervisor.project_spec.deploy import ProjectNameTaken, deploy
-from supervisor.project_spec.file import Spec, parse_spec
+from supervisor.project_spec.parse import parse_spec
+from supervisor.project_spec.spec import Spec
 from tests.actors.git.user_repository import UserRepository
 from tests.supervisor.cli.conftest import FILES, SPEC
 
@@ -99,7 +100,7 @@ def test_the_users_repository_is_as_it_was_but_for_one_branch(
 ) -> None:
     repository.write({"shop.py": "unsaved work\n"})
     before = repository.belongings()
-    site = deploying.look(_spec(), repository.path)
+    site = deploying.inspect(_spec(), repository.path)
     assert any("uncommitted changes" in warning for warning in site.warnings)
     deploy(store, home, Config(), _spec(), repository.path, site=site)
     assert repository.belongings() == before
