@@ -16,9 +16,9 @@ from actors.runtime import mailbox
 from actors.runtime.actor import Effects, Runtime
 from actors.runtime.addresses import HUMAN
 from actors.runtime.messages import Text
-from actors.tools.base import WorldTool
+from actors.tools.base import WorktreeTool
 from actors.tools.crew import CREW_TOOLS
-from actors.tools.world import WORLD_TOOL_NAMES, world_tools
+from actors.tools.registry import WORKTREE_TOOL_NAMES, worktree_tools
 from actors.work import assignment
 from store import crew, history, inbox, journal, tasks
 from store.engine import Transaction
@@ -47,9 +47,9 @@ class Desk:
         self._usage: dict[str, Any] | None = None
         self.unbegun: Intent | None = None  # committed with its reply; its tool has not been started
         self.role_file = load_role(self.role.value, runtime.home.roles)
-        self.world: dict[str, WorldTool] = {
+        self.world: dict[str, WorktreeTool] = {
             tool.spec.name: tool
-            for tool in world_tools([name for name in self.role_file.tools if name in WORLD_TOOL_NAMES])
+            for tool in worktree_tools([name for name in self.role_file.tools if name in WORKTREE_TOOL_NAMES])
         }
         self.specs: list[ToolSpec] = [
             self.world[name].spec if name in self.world else CREW_TOOLS[name].spec

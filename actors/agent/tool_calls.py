@@ -9,7 +9,7 @@ from typing import Any
 from actors import log
 from actors.agent.state import COMMIT_PATIENCE_S, Desk
 from actors.agent.turn import RunTool, next_call
-from actors.tools.base import ToolContext, ToolLimits, ToolResult, WorldTool
+from actors.tools.base import ToolContext, ToolLimits, ToolResult, WorktreeTool
 from actors.tools.crew import CREW_TOOLS, CrewContext, Outcome
 from store import crew, journal
 from store.engine import Transaction
@@ -119,7 +119,7 @@ class Tooling:
             self.runtime.generation,
         )
 
-    def _run_world_tool(self, turn: Row, call: RunTool, tool: WorldTool) -> None:
+    def _run_world_tool(self, turn: Row, call: RunTool, tool: WorktreeTool) -> None:
         """Intent committed, run, outcome committed; after a crash settled from evidence instead."""
         tool_context = self._tool_context(turn, f"{call.reply}-{call.position}")
         intent = self._take_unbegun(call)
@@ -150,7 +150,7 @@ class Tooling:
         return intent if is_this else None
 
     def _intend_now(
-        self, call: RunTool, tool: WorldTool, tool_context: ToolContext, earlier: Intent | None
+        self, call: RunTool, tool: WorktreeTool, tool_context: ToolContext, earlier: Intent | None
     ) -> Intent:
         evidence = tool.intend(call.arguments, tool_context)
         patience_s = self._tool_patience_s(call.arguments)

@@ -1,7 +1,7 @@
-"""What every tool that touches the world is: a spec, an intent, a run, and a way to settle it after a crash.
+"""The interface of the tools that work on a worktree: `intend`, `run`, and `settle` after a crash.
 
-The agent's loop stores `intend()`'s evidence before `run()` and the result after it. An intent that has no
-outcome when the agent comes back goes to `settle()`, so nothing is run twice blindly.
+The agent stores the evidence from `intend()` before `run()`, and the result after it. If a restarted agent
+finds an intent without a result, it calls `settle()`. So no call is blindly run a second time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from actors.sandbox.policy import Sandbox
 
 @dataclass(frozen=True, slots=True)
 class ToolLimits:
-    """How long a command may take and how much one result may show to the model."""
+    """The limits of one call: how long a command may take, how much of a result the model sees."""
 
     default_timeout_s: float = 180.0
     max_timeout_s: float = 3_600.0
@@ -31,16 +31,18 @@ class ToolLimits:
 
 
 def _discard(_: str) -> None:
-    """No one watches."""
+    """Ignore the live output: nobody watches."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """Where and for whom one call runs.
+    """The surroundings of one call.
 
-    `spill_dir` belongs to one agent, lies outside every worktree, and is readable in its sandbox: whole
-    outputs and exit records go there. `call_id` is unique among that agent's calls and the same after a
-    restart. `on_output` gets a command's output live, from the calling thread.
+    - `spill_dir`: the agent's folder for whole outputs and exit records, outside of any worktree. Its commands
+      can read it.
+    - `call_id`: unique among the agent's calls, and the same after a restart.
+    - `writable`: False for a reviewer.
+    - `on_output`: receives a command's output live, from the calling thread.
     """
 
     worktree: Path
@@ -66,48 +68,48 @@ class ToolResult:
 
 
 class ToolRefused(ActorError):
-    """Input that a tool will not act on; the text is for the model, as a `ToolResult(ok=False)`."""
+    """A call with unusable input. Its text is for the model and becomes a `ToolResult(ok=False)`."""
 
 
-class WorldTool(Protocol):
-    """Implemented by shell, read_file, edit_file and write_file. One set of instances per agent."""
+class WorktreeTool(Protocol):
+    """A tool that works on a worktree: shell, read_file, edit_file, write_file. Each agent has its own."""
 
     @property
     def spec(self) -> ToolSpec:
-        """As the model sees it."""
+        """Name, description and parameters as the model sees them."""
         ...
 
     def intend(self, arguments: Mapping[str, Any], context: ToolContext) -> dict[str, Any]:
-        """What must be stored before the run, to determine after a crash whether the call took effect.
+        """What must be stored before the call, to find out after a crash whether it happened.
 
-        A JSON object that only `settle` of the same tool reads. It cannot depend on `context.call_id`, which may
-        be unknown yet. Invalid arguments do not raise.
+        A JSON object that only `settle` of the same tool reads. Never raises for bad input. Must not use
+        `context.call_id`, which may not be known yet.
         """
         ...
 
     def run(self, arguments: Mapping[str, Any], context: ToolContext) -> ToolResult:
-        """Do it. Bad input is a result with `ok=False`; only a broken sandbox raises (`SandboxError`)."""
+        """Run the call. Bad input gives a result with `ok=False`. Raises SandboxError if the sandbox fails."""
         ...
 
     def settle(
         self, arguments: Mapping[str, Any], evidence: Mapping[str, Any], context: ToolContext
     ) -> ToolResult | None:
-        """After a crash: the result that the stored evidence of `intend` gives, None if it is safe to run the call."""
+        """After a crash: find out from the stored evidence what the call did. None: run it again."""
         ...
 
 
 def text_argument(arguments: Mapping[str, Any], name: str) -> str:
-    """A required string argument. Raises ToolRefused with what is missing."""
+    """A required string argument. Raises ToolRefused."""
     value = arguments.get(name)
     if isinstance(value, str):
         return value
     if value is None:
-        raise ToolRefused(f"The argument '{name}' is missing; give it as text.")
+        raise ToolRefused(f"The argument '{name}' is missing; it must be text.")
     raise ToolRefused(f"The argument '{name}' must be text, not {type(value).__name__}.")
 
 
 def whole_number(arguments: Mapping[str, Any], name: str, default: int, least: int, most: int) -> int:
-    """An optional whole number within bounds; what lies outside is moved to the nearest bound."""
+    """An optional whole number; one out of bounds becomes the nearest bound. Raises ToolRefused."""
     value = arguments.get(name)
     if value is None or value == "":
         return default

@@ -1,4 +1,4 @@
-"""Text files as bytes that must survive: encoding, byte order mark, line ends; and what an edit broke."""
+"""Text files whose encoding, byte order mark and line ends are preserved; and checks of what an edit broke."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from actors.tools.base import ToolRefused
 
 _BOM = "\ufeff"
-# The model server is known to turn `<T=string>` in an argument into `<T name="string">`.
+# The model server changes `<T=string>` in an argument to `<T name="string">`.
 _DAMAGED = re.compile(r'<\w+ name="\w*">')
 _MARKUP = (
     ".html",
@@ -34,14 +34,14 @@ _MARKUP = (
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text file. `text` is without the byte order mark; bytes that are no UTF-8 survive as surrogates."""
+    """A text file. `text` has no byte order mark. Bytes that are not UTF-8 are kept as surrogates."""
 
     text: str
     bom: bool
     newline: str
 
     def encode(self, text: str) -> bytes:
-        """Bytes for a changed text, with this file's byte order mark."""
+        """The bytes of a changed text, with the byte order mark of this file."""
         return ((_BOM if self.bom else "") + text).encode("utf-8", "surrogateescape")
 
 
@@ -49,7 +49,7 @@ def decode(content: bytes, shown: str) -> Document:
     """Read bytes as text. Raises ToolRefused for binary files."""
     if b"\0" in content[:65536]:
         raise ToolRefused(
-            f"{shown} is a binary file; this tool is for text. Use shell (`file`, `xxd`, a program)."
+            f"{shown} is a binary file; this tool reads text. Use shell, for example `file` or `xxd`."
         )
     text = content.decode("utf-8", "surrogateescape")
     bom = text.startswith(_BOM)
@@ -59,17 +59,17 @@ def decode(content: bytes, shown: str) -> Document:
 
 
 def sha256(content: bytes | None) -> str | None:
-    """None for a file that is not there."""
+    """The hash of a file's content; None for a missing file."""
     return None if content is None else hashlib.sha256(content).hexdigest()
 
 
 def encodable(text: str) -> str:
-    """Text from a model, made fit for UTF-8: lone surrogates, which it can't mean, become question marks."""
+    """The model's text with lone surrogates, which UTF-8 cannot encode, replaced by question marks."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def introduced_error(shown: str, before: str | None, after: str) -> str | None:
-    """The syntax error that `after` has and `before` had not (Python, JSON, TOML); None if there is none."""
+    """The syntax error of `after`, unless `before` had one too; None if there is none (see `syntax_error`)."""
     error = syntax_error(shown, after)
     if error is None or (before is not None and syntax_error(shown, before) is not None):
         return None
@@ -77,7 +77,7 @@ def introduced_error(shown: str, before: str | None, after: str) -> str | None:
 
 
 def syntax_error(shown: str, text: str) -> str | None:
-    """What is wrong with a Python, JSON or TOML text; None for all that parses and all other kinds."""
+    """The syntax error of a Python, JSON or TOML file; None if it has none or is another kind of file."""
     try:
         if shown.endswith((".py", ".pyi")):
             with warnings.catch_warnings():
@@ -96,18 +96,18 @@ def syntax_error(shown: str, text: str) -> str | None:
 
 
 def damage_note(shown: str, new_text: str, before: str | None) -> str | None:
-    """A warning if the new text looks as if the model server had rewritten `<x=y>` in it."""
+    """A warning if it looks as if the model server has changed `<x=y>` in the new text; otherwise None."""
     if shown.endswith(_MARKUP):
         return None
     found = _DAMAGED.search(new_text)
     if found is None or (before is not None and found[0] in before):
         return None
     return (
-        f"Note: the text holds `{found[0]}`. If you meant the form `<x=y>`, it was changed on the way; "
-        "correct it with shell, for example with sed or printf."
+        f"Note: the text contains `{found[0]}`. If you wrote the form `<x=y>`, the model server has changed "
+        "it. Correct it with shell, for example with sed or printf."
     )
 
 
 def numbered(lines: list[str], first: int) -> str:
-    """Lines with their numbers (`first` is that of the first), as read_file shows them."""
+    """The lines with their numbers, as read_file shows them. `first`: the number of the first line."""
     return "\n".join(f"{number:>6}\t{line}" for number, line in enumerate(lines, first))

@@ -1,4 +1,4 @@
-"""edit_file: replace one passage, forgiving to the model, exact for the file."""
+"""The tool edit_file: replace one passage of a file, even if the model's copy of it is slightly different."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from actors.model.protocol import Parameter, ToolSpec
 from actors.tools.base import ToolContext, ToolRefused, ToolResult, text_argument
-from actors.tools.beneath import Place, draft_name, nearest, place, read_regular, replace_file
+from actors.tools.confined import Location, draft_name, locate, nearest, read_regular, replace_file
 from actors.tools.document import Document, decode, encodable, numbered, sha256
 from actors.tools.files import FileChange, outcome_notes, require_writable, settle_by_hash
 from actors.tools.matching import Absent, Ambiguous, Found, find_edit
@@ -32,16 +32,16 @@ class _Plan:
 
 
 class EditFile:
-    """Replaces the one place where `old_text` stands. Remembers failures per file to advise write_file."""
+    """edit_file. Counts failures per file, to suggest write_file after several."""
 
     spec = ToolSpec(
         "edit_file",
-        "Replace one passage of a file. old_text must stand there exactly once; copy it from read_file "
-        "without the line numbers, with a few lines around the change.",
+        "Replace one passage of a file. old_text must appear in the file exactly once: copy it from read_file "
+        "without the line numbers, and include a few lines around the change.",
         (
             Parameter("path", "string", "Path relative to the worktree."),
-            Parameter("old_text", "string", "The text to replace, as it is in the file."),
-            Parameter("new_text", "string", "The text to put there instead."),
+            Parameter("old_text", "string", "The text to replace, exactly as it is in the file."),
+            Parameter("new_text", "string", "The text that replaces it."),
         ),
     )
 
@@ -51,7 +51,7 @@ class EditFile:
     def intend(self, arguments: Mapping[str, Any], context: ToolContext) -> dict[str, Any]:
         try:
             path, old, new = _edit_arguments(arguments)
-            with place(context.worktree, path) as where:
+            with locate(context.worktree, path) as where:
                 plan = _plan(where, old, new, context)
                 return FileChange(where.shown, sha256(plan.before), sha256(plan.after)).as_json()
         except ToolRefused as refused:
@@ -62,7 +62,7 @@ class EditFile:
         try:
             require_writable(context)
             path, old, new = _edit_arguments(arguments)
-            with place(context.worktree, path) as where:
+            with locate(context.worktree, path) as where:
                 plan = _plan(where, old, new, context)
                 replace_file(where, plan.after, draft_name(context.call_id))
                 self._failures.pop(path, None)
@@ -71,7 +71,7 @@ class EditFile:
             self._failures[path] += 1
             advice = ""
             if path and self._failures[path] >= _FAILURES_BEFORE_ADVICE:
-                advice = "\nEdits of this file keep failing: read it whole, then replace it with write_file."
+                advice = "\nSeveral edits of this file failed. Read the whole file, then replace it with write_file."
             return ToolResult(f"{refused}{advice}", ok=False)
 
     def settle(
@@ -84,24 +84,26 @@ def _edit_arguments(arguments: Mapping[str, Any]) -> tuple[str, str, str]:
     path = text_argument(arguments, "path").strip()
     old, new = (encodable(text_argument(arguments, name)) for name in ("old_text", "new_text"))
     if not old.strip():
-        raise ToolRefused("old_text is empty. Give the text to replace, or use write_file for a whole file.")
+        raise ToolRefused(
+            "old_text is empty. It must be the text to replace. To replace a whole file, use write_file."
+        )
     if old == new:
         raise ToolRefused("old_text and new_text are the same, so nothing would change.")
     return path, old, new
 
 
-def _plan(where: Place, old: str, new: str, context: ToolContext) -> _Plan:
+def _plan(where: Location, old: str, new: str, context: ToolContext) -> _Plan:
     before = read_regular(where, context.limits.max_file_bytes)
     if before is None:
         near = nearest(where.folder_fd, where.name)
-        raise ToolRefused(f"{where.shown}: there is no such file.{near} To make it, use write_file.")
+        raise ToolRefused(f"{where.shown}: there is no such file.{near} To create it, use write_file.")
     document = decode(before, where.shown)
     found = find_edit(document.text, old, new, document.newline)
     if isinstance(found, Ambiguous):
         places = ", ".join(str(line) for line in found.lines[:10])
         raise ToolRefused(
-            f"{where.shown}: old_text stands there {len(found.lines)} times (lines {places}). "
-            "Add the lines before and after it, so that it fits one place only."
+            f"{where.shown}: old_text appears {len(found.lines)} times (lines {places}). "
+            "Add the lines before and after it, so that it matches one place only."
         )
     if isinstance(found, Absent):
         raise ToolRefused(_absent(where.shown, found))
@@ -111,9 +113,9 @@ def _plan(where: Place, old: str, new: str, context: ToolContext) -> _Plan:
 
 def _absent(shown: str, found: Absent) -> str:
     if not found.nearest:
-        return f"{shown}: old_text is not in it, nor anything like it. Read the file first."
+        return f"{shown}: old_text is not in this file, nor anything similar. Read the file first."
     lines = numbered([line.encode("utf-8", "replace").decode() for line in found.nearest], found.first_line)
-    return f"{shown}: old_text is not in it. The most similar lines are:\n{lines}\nCopy old_text from these."
+    return f"{shown}: old_text is not in this file. The most similar lines are:\n{lines}\nCopy old_text from these."
 
 
 def _edited(shown: str, plan: _Plan) -> ToolResult:
@@ -124,6 +126,6 @@ def _edited(shown: str, plan: _Plan) -> ToolResult:
     top = max(1, first - 2)
     visible = lines[top - 1 : min(first + changed + 1, top + _SHOWN_LINES)]
     excerpt = numbered([line.removesuffix("\r").encode("utf-8", "replace").decode() for line in visible], top)
-    tolerance = f" (matched in spite of different {found.how})" if found.how else ""
+    tolerance = f" (matched despite different {found.how})" if found.how else ""
     notes = outcome_notes(shown, plan.document.text, text, found.replacement)
     return ToolResult(f"Edited {shown}{tolerance}. It now reads:\n{excerpt}{notes}", ok=True)

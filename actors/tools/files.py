@@ -1,4 +1,4 @@
-"""read_file and write_file."""
+"""The tools read_file and write_file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from typing import Any
 
 from actors.model.protocol import Parameter, ToolSpec
 from actors.tools.base import ToolContext, ToolRefused, ToolResult, text_argument, whole_number
-from actors.tools.beneath import Place, draft_name, drop_draft, nearest, place, read_regular, replace_file
+from actors.tools.confined import (
+    Location,
+    delete_draft,
+    draft_name,
+    locate,
+    nearest,
+    read_regular,
+    replace_file,
+)
 from actors.tools.document import Document, damage_note, decode, encodable, introduced_error, numbered, sha256
 
 _MAX_LINE_CHARS = 1_000
@@ -39,15 +47,19 @@ class FileChange:
 
 
 class ReadFile:
-    """Numbered lines of a text file, by pages; also of the spilled output of a command."""
+    """read_file: numbered lines of a text file, in pages. Also reads the stored output of a command."""
 
     spec = ToolSpec(
         "read_file",
-        "Read a text file of the worktree, with line numbers. Long files come in pages.",
+        "Read a text file, with line numbers, one page at a time. For a folder: list its names.",
         (
             Parameter("path", "string", "Path relative to the worktree."),
-            Parameter("start_line", "integer", "First line to show, from 1.", required=False),
-            Parameter("line_count", "integer", "How many lines to show (at most 500).", required=False),
+            Parameter(
+                "start_line", "integer", "Number of the first line to show (default 1).", required=False
+            ),
+            Parameter(
+                "line_count", "integer", "Number of lines to show (default 200, at most 500).", required=False
+            ),
         ),
     )
 
@@ -57,7 +69,7 @@ class ReadFile:
     def settle(
         self, arguments: Mapping[str, Any], evidence: Mapping[str, Any], context: ToolContext
     ) -> ToolResult | None:
-        """Reading changes nothing, so it is always safe to do again."""
+        """None: reading changes nothing, so it can always be repeated."""
         return None
 
     def run(self, arguments: Mapping[str, Any], context: ToolContext) -> ToolResult:
@@ -66,11 +78,11 @@ class ReadFile:
             path = text_argument(arguments, "path").strip()
             start = whole_number(arguments, "start_line", 1, 1, 10**9)
             count = whole_number(arguments, "line_count", limits.default_read_lines, 1, limits.max_read_lines)
-            with place(_root_for(path, context), path) as where:
+            with locate(_root_for(path, context), path) as where:
                 listing = _listing(where)
                 if listing is not None:
                     return ToolResult(listing, ok=True)
-                # A whole log may be far longer than what may be edited; it is only paged through.
+                # Stored output may be larger than a file that can be edited: only a page of it is shown.
                 content = read_regular(where, limits.max_file_bytes * 4)
                 if content is None:
                     near = nearest(where.folder_fd, where.name)
@@ -83,14 +95,14 @@ class ReadFile:
 
 
 def _root_for(path: str, context: ToolContext) -> Path:
-    """The folder of spilled output for absolute paths in it, else the worktree."""
+    """The folder of stored outputs if `path` is an absolute path in it; otherwise the worktree."""
     spill = context.spill_dir
     inside = any(path.startswith(f"{root}/") for root in (spill, spill.resolve()))
     return spill if inside else context.worktree
 
 
-def _listing(where: Place) -> str | None:
-    """A folder's names, as that is what one wants who reads a folder; None if it is none."""
+def _listing(where: Location) -> str | None:
+    """The names in a folder; None if it is not a folder."""
     status = where.status()
     if status is None or not stat.S_ISDIR(status.st_mode):
         return None
@@ -115,7 +127,7 @@ def _page(text: str, shown: str, start: int, count: int, max_chars: int) -> str:
     if total == 0:
         return f"[{shown} is empty]"
     if start > total:
-        raise ToolRefused(f"{shown} has only {total} lines; start_line {start} is past its end.")
+        raise ToolRefused(f"{shown} has only {total} lines; start_line {start} is beyond its end.")
     chosen: list[str] = []
     size = 0
     for line in lines[start - 1 : start - 1 + count]:
@@ -129,18 +141,18 @@ def _page(text: str, shown: str, start: int, count: int, max_chars: int) -> str:
     last = start + len(chosen) - 1
     page = numbered(chosen, start)
     if last < total:
-        page += f"\n[lines {start} to {last} of {total}; go on with start_line={last + 1}]"
+        page += f"\n[lines {start} to {last} of {total}; continue with start_line={last + 1}]"
     elif start > 1:
         page += f"\n[lines {start} to {last} of {total}; end of file]"
     return page
 
 
 class WriteFile:
-    """The whole content of a file; one that is replaced keeps its mode, line ends and byte order mark."""
+    """write_file: writes a whole file. A replaced file keeps permissions, line ends and byte order mark."""
 
     spec = ToolSpec(
         "write_file",
-        "Write a whole file: make a new one or replace all of an old one. Folders are made as needed.",
+        "Write a whole file: create a new one, or replace all of an existing one. Creates missing folders.",
         (
             Parameter("path", "string", "Path relative to the worktree."),
             Parameter("content", "string", "The complete new content of the file."),
@@ -150,7 +162,7 @@ class WriteFile:
     def intend(self, arguments: Mapping[str, Any], context: ToolContext) -> dict[str, Any]:
         try:
             path, content = _write_arguments(arguments)
-            with place(context.worktree, path) as where:
+            with locate(context.worktree, path) as where:
                 before = read_regular(where, context.limits.max_file_bytes)
                 after, _ = _new_bytes(before, content, where.shown)
                 return FileChange(where.shown, sha256(before), sha256(after)).as_json()
@@ -163,7 +175,7 @@ class WriteFile:
         try:
             require_writable(context)
             path, content = _write_arguments(arguments)
-            with place(context.worktree, path, make_folders=True) as where:
+            with locate(context.worktree, path, make_folders=True) as where:
                 before = read_regular(where, context.limits.max_file_bytes)
                 after, old = _new_bytes(before, content, where.shown)
                 replace_file(where, after, draft_name(context.call_id))
@@ -180,15 +192,15 @@ class WriteFile:
 def _write_arguments(arguments: Mapping[str, Any]) -> tuple[str, str]:
     path, content = text_argument(arguments, "path").strip(), encodable(text_argument(arguments, "content"))
     if path.endswith("/"):
-        raise ToolRefused(f"{path}: names a folder. Give the path of a file.")
+        raise ToolRefused(f"{path} names a folder. Use the path of a file.")
     return path, content
 
 
 def require_writable(context: ToolContext) -> None:
-    """Raises ToolRefused in a reviewer's view."""
+    """Raises ToolRefused if the agent may only read the worktree."""
     if not context.writable:
         raise ToolRefused(
-            "This worktree is read-only for you: you may look and report, others make the changes."
+            "This worktree is read-only for you. Report what should be changed; others change it."
         )
 
 
@@ -198,7 +210,7 @@ def _new_bytes(before: bytes | None, content: str, shown: str) -> tuple[bytes, D
     old = decode(before, shown)
     if old.newline == "\r\n" and "\r" not in content:
         content = content.replace("\n", "\r\n")
-    # A model sends no byte order mark, and a second one would be text.
+    # `encode` adds the file's byte order mark; a second one would be part of the text.
     return old.encode(content.removeprefix("\ufeff")), old
 
 
@@ -206,41 +218,41 @@ def _written(
     shown: str, before: bytes | None, after: bytes, old: Document | None, content: str
 ) -> ToolResult:
     lines = content.count("\n") + (0 if content.endswith("\n") or not content else 1)
-    did = (
-        "Made"
-        if before is None
-        else ("Left unchanged (it had this content already)" if before == after else "Replaced")
-    )
-    kept = " Its line ends (CRLF) were kept." if old is not None and old.newline == "\r\n" else ""
+    if before is None:
+        action = "Created"
+    else:
+        action = "Left unchanged, because it has this content already" if before == after else "Replaced"
+    kept = " Its CRLF line ends were kept." if old is not None and old.newline == "\r\n" else ""
     notes = outcome_notes(shown, None if old is None else old.text, content, content)
-    return ToolResult(f"{did}: {shown} ({lines} lines).{kept}{notes}", ok=True)
+    return ToolResult(f"{action}: {shown} ({lines} lines).{kept}{notes}", ok=True)
 
 
 def outcome_notes(shown: str, before: str | None, after: str, new_text: str) -> str:
-    """What the model must know at once about the text it has just put there; '' if all is well."""
+    """Warnings about the text that was just written, one per line; empty if there are none."""
     error = introduced_error(shown, before, after)
-    notes = [f"WARNING: {shown} now has a syntax error: {error}. Correct it."] if error is not None else []
+    notes = [f"WARNING: {shown} now has a syntax error: {error}. Fix it."] if error is not None else []
     damage = damage_note(shown, new_text, before)
     return "".join(f"\n{note}" for note in [*notes, *([damage] if damage is not None else [])])
 
 
 def settle_by_hash(evidence: Mapping[str, Any], context: ToolContext) -> ToolResult | None:
-    """The result of an interrupted change: success if the file has the new content, None if it has the old."""
+    """After a crash: done if the file has the new content, None if it is unchanged, otherwise unknown."""
     change = FileChange.from_json(evidence)
     if change is None:
         return None
     try:
-        with place(context.worktree, change.path) as where:
-            drop_draft(where, draft_name(context.call_id))
+        with locate(context.worktree, change.path) as where:
+            delete_draft(where, draft_name(context.call_id))
             current = sha256(read_regular(where, context.limits.max_file_bytes * 4))
     except ToolRefused:
         current = None
     if current == change.after:
-        return ToolResult(f"Done: {change.path} has the new content (found so after a restart).", ok=True)
+        text = f"Done: {change.path} has the new content. The agent was restarted meanwhile."
+        return ToolResult(text, ok=True)
     if current == change.before:
         return None
     text = (
-        f"Outcome unknown: the agent was restarted while it changed {change.path}, and the file is neither as it "
-        "was before nor as the change would leave it. Read it before you go on."
+        f"Outcome unknown: the agent was restarted while it changed {change.path}, and the file has neither the "
+        "old nor the new content. Read it before you continue."
     )
     return ToolResult(text, ok=False)

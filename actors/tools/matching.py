@@ -1,7 +1,7 @@
-"""Finding what a model wants replaced: exactly, else by unique tolerant match. Pure text, no files.
+"""Find the passage that a model wants to replace: exactly, or else with increasing tolerance. Pure functions.
 
-Tolerance in order: line ends, typographic quotes and dashes, trailing whitespace, indentation. Each step must
-find exactly one place. Lines that the edit does not change keep the file's own bytes.
+Ignores differences in line ends, then in typographic quotes and dashes, trailing whitespace, indentation. Each
+step must find exactly one place. Lines that the edit does not change keep the file's own characters.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ANCHOR_LINES = 8
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Replace `text[start:end]` by `replacement`; `how` names the tolerance it took ('' if none)."""
+    """Replace `text[start:end]` by `replacement`. `how`: the difference that was ignored; empty if none."""
 
     start: int
     end: int
@@ -35,21 +35,21 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Ambiguous:
-    """The text is there more than once: the 1-based lines where."""
+    """The passage appears more than once. `lines`: the numbers of the lines, from 1."""
 
     lines: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """Nowhere. The most similar lines: 1-based number of the first, and the lines."""
+    """The passage does not appear. `nearest`: the most similar lines; `first_line`: their first number."""
 
     first_line: int
     nearest: tuple[str, ...]
 
 
 def find_edit(text: str, old: str, new: str, newline: str) -> Found | Ambiguous | Absent:
-    """Where `old` is in `text` and what goes there for `new`. `old` must not be empty."""
+    """Find `old` in `text`, and what replaces it. `old` must not be empty; `newline` is the file's."""
     for candidate in dict.fromkeys((old, _with_ends(old, newline))):
         exact = _unique(text, text, candidate, _with_ends(new, newline), "")
         if exact is not None:
@@ -94,7 +94,7 @@ def _unique(text: str, searched: str, old: str, new: str, how: str) -> Found | A
 
 
 def _lines(text: str) -> list[str]:
-    """With their ends. Not splitlines(), which also breaks at form feeds and other separators."""
+    """The lines with their ends. Unlike splitlines() it does not split at form feeds and the like."""
     *ended, last = text.split("\n")
     return [line + "\n" for line in ended] + ([last] if last else [])
 
@@ -104,7 +104,7 @@ def _bare(lines: list[str]) -> list[str]:
 
 
 def _trimmed(text: str) -> list[str]:
-    """The lines without empty ones at either end."""
+    """The lines of the text, without empty ones at the start and the end."""
     lines = [line.rstrip("\r") for line in text.split("\n")]
     while lines and not lines[0].strip():
         lines.pop(0)
@@ -138,7 +138,7 @@ def _by_lines(
             result += matched[i1:i2]
         else:
             result += [_reindented(line, indents) + end for line in new_lines[j1:j2]]
-    # Only the last line may lack its end, and does exactly if the last matched one did.
+    # Only the last line may have no line end; it has none if the last matched line has none.
     result = [line if line.endswith("\n") else line + end for line in result]
     if result and not matched[-1].endswith("\n"):
         result[-1] = result[-1].rstrip("\r\n")
@@ -151,7 +151,7 @@ def _indent(line: str) -> str:
 
 
 def _reindented(line: str, indents: dict[str, str]) -> str:
-    """The line with the file's indentation: as matched elsewhere, else from the nearest outer level."""
+    """The line with the file's indentation: of the same level in the match, or of the nearest outer one."""
     indent = _indent(line)
     if not line.strip() or indent in indents:
         return (indents.get(indent, "") + line[len(indent) :]) if line.strip() else ""
@@ -162,7 +162,7 @@ def _reindented(line: str, indents: dict[str, str]) -> str:
         if "\t" in "".join(indents.values()) and "\t" not in rest:
             rest = "\t" * max(1, round(len(rest) / 4))
         return indents[known] + rest + line[len(indent) :]
-    # Further out than anything in the old text: take off what the file has less, or add what it has more.
+    # Less indented than all of the old text: shift it as the file's least indented line is shifted.
     shallow = min(indents, key=len, default="")
     shift = len(indents.get(shallow, "")) - len(shallow)
     width = max(0, len(indent) + shift)

@@ -1,4 +1,4 @@
-"""shell: one command line in the sandbox, and what is known about it after a crash."""
+"""The tool shell: run one command line in the sandbox; after a crash, find out how it ended."""
 
 from __future__ import annotations
 
@@ -16,25 +16,30 @@ from actors.sandbox.usage import boot_id
 from actors.tools.base import ToolContext, ToolRefused, ToolResult, text_argument, whole_number
 from actors.tools.document import encodable
 
-_WORTH_TELLING_S = 2.0
+_SHOW_DURATION_FROM_S = 2.0
 NO_NEW_ENTRIES = (
-    "A command cannot make, remove or rename anything in the top folder here: make it with write_file first"
+    "Commands cannot create, remove or rename anything in the top folder here. Use write_file to create files there"
 )
-_PRUNED_EVERY = 20  # calls: a look through all their files costs as much as a commit
-# Linux takes 128 KiB in one argument.
+_PRUNE_EVERY_CALLS = 20  # listing all the records takes as long as a commit
+# Linux limits one argument to 128 KiB.
 _MAX_COMMAND_BYTES = 120_000
 
 
 class Shell:
-    """Runs a command to its end. Nothing that it starts in the background is left."""
+    """shell. A command's background processes end with it."""
 
     spec = ToolSpec(
         "shell",
-        "Run a shell command in the worktree and get its output and exit code. It can't ask questions, and "
-        "what it starts in the background ends with it. Git is read-only: commits are made for you.",
+        "Run a shell command in the worktree; returns its output and exit code. It cannot read input, and its "
+        "background processes end with it. Git is read-only: the crew commits for you.",
         (
-            Parameter("command", "string", "The command line, for bash."),
-            Parameter("timeout_s", "integer", "Seconds until it is stopped (default 180).", required=False),
+            Parameter("command", "string", "The command line for bash."),
+            Parameter(
+                "timeout_s",
+                "integer",
+                "Stop the command after this many seconds (default 180).",
+                required=False,
+            ),
         ),
     )
 
@@ -42,7 +47,7 @@ class Shell:
         self._calls = 0
 
     def intend(self, arguments: Mapping[str, Any], context: ToolContext) -> dict[str, Any]:
-        if self._calls % _PRUNED_EVERY == 0:
+        if self._calls % _PRUNE_EVERY_CALLS == 0:
             prune(context.spill_dir)
         self._calls += 1
         return {"boot_id": boot_id()}
@@ -53,10 +58,10 @@ class Shell:
             command = encodable(text_argument(arguments, "command"))
             if not command.strip() or "\0" in command:
                 raise ToolRefused(
-                    "The command is empty or holds a NUL character. Give a command line for bash."
+                    "The command is empty or contains a NUL character. Use a command line for bash."
                 )
             if len(command.encode()) > _MAX_COMMAND_BYTES:
-                raise ToolRefused("The command is too long for the system. Use write_file for long texts.")
+                raise ToolRefused("The command is too long. To write a long text, use write_file.")
             default, most = int(limits.default_timeout_s), int(limits.max_timeout_s)
             timeout_s = whole_number(arguments, "timeout_s", default, 1, most)
         except ToolRefused as refused:
@@ -74,42 +79,42 @@ class Shell:
             shown_chars=limits.max_output_chars,
         )
         record = ExitRecord(result.exit_code, result.killed_for, result.duration_s, result.total_bytes)
-        return _told(record, result.output, context, f"the limit of {timeout_s} s")
+        return _result(record, result.output, context, f"the limit of {timeout_s} s")
 
     def settle(
         self, arguments: Mapping[str, Any], evidence: Mapping[str, Any], context: ToolContext
     ) -> ToolResult | None:
-        """The real result if the end was seen; None if it surely never began; else "outcome unknown"."""
+        """The result if the end was recorded; None if it certainly never started; otherwise "unknown"."""
         files = RecordFiles.of(context.spill_dir, context.call_id)
         if not context.sandbox.confines:
-            # Nothing ended it with its agent, so it may even be running still.
+            # Without a sandbox it did not end with its agent, so it may still be running.
             kill_marked(str(files.status))
         record = read_record(files)
         output = read_spilled(files.output, context.limits.max_output_chars)
         if record is not None and record.total_bytes is not None:
-            return _told(record, output, context, "its time limit")
+            return _result(record, output, context, "its time limit")
         if record is not None:
-            told = _told(record, output, context, "its time limit")
+            result = _result(record, output, context, "its time limit")
             return replace(
-                told, text=f"{told.text}\n[the agent was restarted meanwhile; output may be missing]"
+                result, text=f"{result.text}\n[the agent was restarted meanwhile; output may be missing]"
             )
         if "started" not in read_status(files) and evidence.get("boot_id") == boot_id():
-            # Within one boot a missing line proves it; after a power loss it may just not have been synced.
+            # Since the same boot a missing line is proof. After a power failure it may have been lost.
             return None
         text = (
-            "Outcome unknown: the command was interrupted after it may have started, and has ended. "
+            "Outcome unknown: the command may have started before it was interrupted. It is no longer running. "
             "Check what it did before you repeat it."
         )
-        seen = f"\nIts output until then:\n{output}" if output else ""
-        return ToolResult(text + seen, ok=False, outcome_unknown=True)
+        shown = f"\nIts output so far:\n{output}" if output else ""
+        return ToolResult(text + shown, ok=False, outcome_unknown=True)
 
 
-def _told(record: ExitRecord, output: str, context: ToolContext, limit: str) -> ToolResult:
-    """The result as the model reads it: the output, then one line on how it ended."""
+def _result(record: ExitRecord, output: str, context: ToolContext, limit: str) -> ToolResult:
+    """The result for the model: the output, then one line about the end of the command."""
     body = output.rstrip("\n") or "(no output)"
-    took = f" after {record.duration_s:.0f} s" if (record.duration_s or 0) >= _WORTH_TELLING_S else ""
+    took = f" after {record.duration_s:.0f} s" if (record.duration_s or 0) >= _SHOW_DURATION_FROM_S else ""
     if record.killed_for is not None:
-        ending = _why(record.killed_for, context.sandbox.policy, limit)
+        ending = _reason(record.killed_for, context.sandbox.policy, limit)
     elif record.signal is not None:
         ending = f"exit code {record.exit_code}{took}: ended by signal {record.signal}"
     else:
@@ -119,12 +124,12 @@ def _told(record: ExitRecord, output: str, context: ToolContext, limit: str) -> 
     return ToolResult(f"{body}\n[{ending}]", ok=record.exit_code == 0)
 
 
-def _why(killed_for: str, policy: SandboxPolicy, limit: str) -> str:
+def _reason(killed_for: str, policy: SandboxPolicy, limit: str) -> str:
     reasons = {
-        "timeout": f"stopped: it ran into {limit}. If it needs longer, give a larger timeout_s",
+        "timeout": f"stopped: it reached {limit}. If it needs more time, use a larger timeout_s",
         "cancelled": "stopped: the call was cancelled",
         "memory": f"stopped: it used more than {policy.memory_bytes / GIB:.1f} GiB of memory",
         "processes": f"stopped: it had more than {policy.max_processes} processes",
-        "output": f"stopped: it wrote more than {policy.max_output_bytes:,} bytes. Filter its output",
+        "output": f"stopped: it wrote more than {policy.max_output_bytes:,} bytes. Limit its output",
     }
     return reasons.get(killed_for, f"stopped: {killed_for}")

@@ -14,7 +14,7 @@ import pytest
 
 from actors.sandbox.record import RecordFiles, read_status
 from actors.tools.base import ToolContext
-from actors.tools.beneath import draft_name
+from actors.tools.confined import draft_name
 from actors.tools.edits import EditFile
 from actors.tools.files import ReadFile, WriteFile
 from actors.tools.shell import Shell

@@ -14,8 +14,8 @@ from actors.sandbox.record import RecordFiles
 from actors.tools.base import ToolContext, ToolResult
 from actors.tools.edits import EditFile
 from actors.tools.files import ReadFile, WriteFile
+from actors.tools.registry import WORKTREE_TOOL_NAMES, worktree_tools
 from actors.tools.shell import Shell
-from actors.tools.world import WORLD_TOOL_NAMES, world_tools
 
 
 def _edit(context: ToolContext, path: str, old: str, new: str) -> ToolResult:
@@ -32,7 +32,7 @@ def _write(context: ToolContext, path: str, content: str) -> ToolResult:
 
 def test_tools_have_the_signatures_that_the_roles_promise() -> None:
     shapes = {
-        tool.spec.name: [p.name for p in tool.spec.parameters] for tool in world_tools(WORLD_TOOL_NAMES)
+        tool.spec.name: [p.name for p in tool.spec.parameters] for tool in worktree_tools(WORKTREE_TOOL_NAMES)
     }
     assert shapes == {
         "shell": ["command", "timeout_s"],
@@ -40,8 +40,8 @@ def test_tools_have_the_signatures_that_the_roles_promise() -> None:
         "edit_file": ["path", "old_text", "new_text"],
         "write_file": ["path", "content"],
     }
-    with pytest.raises(ValueError, match="no such world tool: teleport"):
-        world_tools(["shell", "teleport"])
+    with pytest.raises(ValueError, match="no such worktree tool: teleport"):
+        worktree_tools(["shell", "teleport"])
 
 
 def test_shell_tells_output_and_exit_code(context: ToolContext) -> None:
@@ -50,7 +50,7 @@ def test_shell_tells_output_and_exit_code(context: ToolContext) -> None:
     bad = Shell().run({"command": "echo no >&2; exit 2", "timeout_s": "30"}, context)
     assert (bad.ok, bad.text) == (False, "no\n[exit code 2]")
     slow = Shell().run({"command": "sleep 30", "timeout_s": 1}, context)
-    assert "ran into the limit of 1 s" in slow.text
+    assert "reached the limit of 1 s" in slow.text
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_spilled_output_of_a_command_is_read_by_pages(context: ToolContext) -> N
     assert path in told.text
     page = _read(context, path, start_line=15000, line_count=2)
     assert page.text.startswith(
-        " 15000\t15000\n 15001\t15001\n[lines 15000 to 15001 of 20000; go on with start_line=15002]"
+        " 15000\t15000\n 15001\t15001\n[lines 15000 to 15001 of 20000; continue with start_line=15002]"
     )
 
 
@@ -75,8 +75,8 @@ def test_read_shows_numbered_pages_and_what_comes_next(context: ToolContext) -> 
     (context.worktree / "long.txt").write_text("".join(f"line {n}\n" for n in range(1, 1001)))
     first = _read(context, "long.txt")
     assert first.text.splitlines()[0] == "     1\tline 1"
-    assert first.text.endswith("[lines 1 to 200 of 1000; go on with start_line=201]")
-    assert "past its end" in _read(context, "long.txt", start_line=2000).text
+    assert first.text.endswith("[lines 1 to 200 of 1000; continue with start_line=201]")
+    assert "beyond its end" in _read(context, "long.txt", start_line=2000).text
     assert _read(context, str(context.worktree / "hello.py")).text == "     1\tprint('hello')"
     assert "hello.py" in _read(context, ".").text
 
@@ -88,8 +88,8 @@ def test_read_refuses_what_is_no_text_and_offers_near_names(context: ToolContext
     with open(context.worktree / "huge.txt", "wb") as huge:
         huge.truncate(1 << 30)
     assert "binary" in _read(context, "a.bin").text
-    assert "no regular file" in _read(context, "pipe").text
-    assert "leads out" in _read(context, "zero").text
+    assert "not a regular file" in _read(context, "pipe").text
+    assert "points out" in _read(context, "zero").text
     assert "too large" in _read(context, "huge.txt").text
     assert "Did you mean hello.py?" in _read(context, "helo.py").text
     assert "no such file" in _read(context, "a-new-thing.rs").text
@@ -132,7 +132,7 @@ def test_links_inside_the_worktree_are_followed_to_the_real_file(context: ToolCo
     assert (context.worktree / "hello.py").read_text() == "print('bye')\n"
     assert (context.worktree / "pkg/alias.py").is_symlink()
     (context.worktree / "round").symlink_to("round")
-    assert "circles" in _read(context, "round").text
+    assert "loop" in _read(context, "round").text
 
 
 def test_write_makes_folders_and_keeps_mode_and_line_ends(context: ToolContext) -> None:

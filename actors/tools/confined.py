@@ -1,7 +1,8 @@
-"""Opening files that are surely below one folder, whatever symbolic links a command has laid.
+"""Open files only inside one folder, whatever symbolic links a command has made there.
 
-A walk by directory descriptors, one name at a time and never following a link in the kernel: links are read
-and walked here, so none leads out and nothing can be swapped between check and use. For Linux and macOS.
+Walks the path by directory descriptors, one name at a time, and resolves symbolic links itself instead of in
+the kernel. So no link leads out of the folder, and nothing can be replaced between check and use. Works on
+Linux and macOS.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A name in an open folder: `name` is no link (it may not exist); `shown` is its path below the root."""
+class Location:
+    """A name in an open folder. It is no symbolic link, and may not exist. `shown`: its path below the root."""
 
     folder_fd: int
     name: str
     shown: str
 
     def status(self) -> os.stat_result | None:
-        """None if nothing is there."""
+        """The status of the file; None if it does not exist."""
         try:
             return os.stat(self.name, dir_fd=self.folder_fd, follow_symlinks=False)
         except FileNotFoundError:
@@ -39,10 +40,10 @@ class Place:
 
 
 @contextmanager
-def place(root: Path, path: str, *, make_folders: bool = False) -> Iterator[Place]:
-    """Where `path` (relative to `root`, or absolute below it) is. Raises ToolRefused for all that leads out.
+def locate(root: Path, path: str, *, make_folders: bool = False) -> Iterator[Location]:
+    """The location of `path`, relative to `root` or absolute below it. Raises ToolRefused if it leads out.
 
-    Errors of the system inside the block become ToolRefused too, with what the system said.
+    An OSError inside the block becomes a ToolRefused with the system's message.
     """
     walk = _Walk(root, path, make_folders)
     try:
@@ -63,7 +64,7 @@ class _Walk:
         self._names: list[str] = []
         self._links = 0
 
-    def to_end(self) -> Place:
+    def to_end(self) -> Location:
         self._folders.append(os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         while self._pending:
             name = self._pending.popleft()
@@ -71,27 +72,27 @@ class _Walk:
                 self._up()
             elif name.casefold() == ".git":
                 raise ToolRefused(
-                    f"{self._path}: .git belongs to the crew; no file in it is read or written here."
+                    f"{self._path}: .git belongs to the crew; its files can be neither read nor written."
                 )
             else:
                 found = self._enter(name)
                 if found is not None:
                     return found
-        return Place(self._folders[-1], ".", "/".join(self._names) or ".")
+        return Location(self._folders[-1], ".", "/".join(self._names) or ".")
 
     def close(self) -> None:
         while self._folders:
             os.close(self._folders.pop())
 
-    def _enter(self, name: str) -> Place | None:
-        """One step down; gives the place when it is the last one."""
+    def _enter(self, name: str) -> Location | None:
+        """Enter the folder `name`; returns the location if it is the last part of the path."""
         here = self._folders[-1]
         shown = "/".join([*self._names, name])
         try:
             status = os.stat(name, dir_fd=here, follow_symlinks=False)
         except FileNotFoundError:
             if not self._pending:
-                return Place(here, name, shown)
+                return Location(here, name, shown)
             if not self._make_folders:
                 raise ToolRefused(f"{self._path}: there is no folder {shown}.{nearest(here, name)}") from None
             os.mkdir(name, dir_fd=here)
@@ -100,7 +101,7 @@ class _Walk:
                 self._follow(os.readlink(name, dir_fd=here), shown)
                 return None
             if not self._pending:
-                return Place(here, name, shown)
+                return Location(here, name, shown)
             if not stat.S_ISDIR(status.st_mode):
                 raise ToolRefused(f"{self._path}: {shown} is a file, not a folder.")
         self._folders.append(os.open(name, _FOLDER, dir_fd=here))
@@ -110,13 +111,13 @@ class _Walk:
     def _follow(self, target: str, shown: str) -> None:
         self._links += 1
         if self._links > _MAX_LINKS:
-            raise ToolRefused(f"{self._path}: its symbolic links go round in circles.")
+            raise ToolRefused(f"{self._path}: its symbolic links form a loop.")
         if target.startswith("/"):
             try:
                 parts = _parts_below(self._root, target)
             except ToolRefused:
                 raise ToolRefused(
-                    f"{self._path}: the symbolic link {shown} leads out of the worktree."
+                    f"{self._path}: the symbolic link {shown} points out of the worktree."
                 ) from None
             while len(self._folders) > 1:
                 self._up()
@@ -126,7 +127,7 @@ class _Walk:
 
     def _up(self) -> None:
         if len(self._folders) == 1:
-            raise ToolRefused(f"{self._path}: leads out of {self._root}. Use a path inside it.")
+            raise ToolRefused(f"{self._path}: points out of {self._root}. Use a path inside it.")
         os.close(self._folders.pop())
         self._names.pop()
 
@@ -137,36 +138,38 @@ def _split(path: str) -> list[str]:
 
 def _parts_below(root: Path, path: str) -> list[str]:
     if not path.strip() or "\0" in path:
-        raise ToolRefused("The path is empty or holds a NUL character; give a file's path in the worktree.")
+        raise ToolRefused(
+            "The path is empty or contains a NUL character. Use the path of a file in the worktree."
+        )
     try:
         os.fsencode(path)
     except UnicodeEncodeError:
-        raise ToolRefused("The path holds characters that no file name can have.") from None
+        raise ToolRefused("The path contains characters that no file name can have.") from None
     if path.startswith("~"):
-        raise ToolRefused(f"{path}: a home folder is out of reach. Use a path relative to the worktree.")
+        raise ToolRefused(f"{path}: home folders are not accessible. Use a path relative to the worktree.")
     if not path.startswith("/"):
         return _split(path)
     for base in dict.fromkeys((str(root), str(root.resolve()))):
         if path == base or path.startswith(base.rstrip("/") + "/"):
             return _split(path[len(base) :])
-    raise ToolRefused(f"{path}: is outside of {root}. Use a path relative to that folder.")
+    raise ToolRefused(f"{path} is outside of {root}. Use a path relative to that folder.")
 
 
 def nearest(folder_fd: int, name: str) -> str:
-    """' Did you mean …?' or ''."""
+    """' Did you mean NAME?', to append to an error; empty if no name in the folder is similar."""
     with suppress(OSError):
         close = difflib.get_close_matches(name, os.listdir(folder_fd), n=3, cutoff=0.5)
         return f" Did you mean {', '.join(close)}?" if close else ""
     return ""
 
 
-def read_regular(where: Place, max_bytes: int) -> bytes | None:
-    """A regular file's content; None if nothing is there. Raises ToolRefused for all else, and huge ones."""
+def read_regular(where: Location, max_bytes: int) -> bytes | None:
+    """The content of a regular file; None if it does not exist. Raises ToolRefused if it is too large."""
     status = where.status()
     if status is None:
         return None
     _require_regular(where, status)
-    # O_NONBLOCK: a FIFO put there since the look above must not block the open.
+    # O_NONBLOCK: opening must not block on a FIFO that replaced the file since the check above.
     descriptor = os.open(
         where.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=where.folder_fd
     )
@@ -176,27 +179,28 @@ def read_regular(where: Place, max_bytes: int) -> bytes | None:
         if now.st_size > max_bytes:
             raise ToolRefused(
                 f"{where.shown} is too large for this tool ({now.st_size:,} bytes, limit {max_bytes:,}). "
-                f"Look at parts of it with shell, such as `head`, `grep -n` or `sed -n '100,150p'`."
+                f"Read parts of it with shell, for example `head`, `grep -n` or `sed -n '100,150p'`."
             )
         return file.read(max_bytes + 1)
 
 
-def _require_regular(where: Place, status: os.stat_result) -> None:
+def _require_regular(where: Location, status: os.stat_result) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise ToolRefused(f"{where.shown} is a folder, not a file.")
     if not stat.S_ISREG(status.st_mode):
-        raise ToolRefused(f"{where.shown} is no regular file (a pipe, socket or device); it is left alone.")
+        raise ToolRefused(f"{where.shown} is not a regular file but a pipe, socket or device.")
 
 
 def draft_name(call_id: str) -> str:
-    """The temporary name that one call writes to, so that a crash's leftover can be found again."""
+    """The name of a call's temporary file. It depends on the call, so it is found again after a crash."""
     return f".nightcrew-{hashlib.sha256(call_id.encode()).hexdigest()[:12]}.draft"
 
 
-def replace_file(where: Place, content: bytes, draft: str) -> None:
-    """Put `content` there at once and durably; mode bits of what was there are kept.
+def replace_file(where: Location, content: bytes, draft: str) -> None:
+    """Write `content` to the file atomically and durably, keeping the file's permissions. Raises OSError.
 
-    Never in place: a reader or a crash finds the old or the new, and no hard link is written through.
+    Writes a new file and renames it: readers see the old or the new content, and other hard links to the file
+    keep the old one.
     """
     status = where.status()
     if status is not None:
@@ -219,7 +223,7 @@ def replace_file(where: Place, content: bytes, draft: str) -> None:
     os.fsync(where.folder_fd)
 
 
-def drop_draft(where: Place, draft: str) -> None:
-    """Remove what a crash in `replace_file` may have left."""
+def delete_draft(where: Location, draft: str) -> None:
+    """Delete the temporary file that a crash in `replace_file` may have left."""
     with suppress(OSError):
         os.unlink(draft, dir_fd=where.folder_fd)
