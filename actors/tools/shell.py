@@ -18,7 +18,7 @@ from actors.tools.document import encodable
 
 _SHOW_DURATION_FROM_S = 2.0
 NO_NEW_ENTRIES = (
-    "Commands cannot create, remove or rename anything in the top folder here. Use write_file to create files there"
+    "Commands cannot create, remove or rename anything in the top folder here; use write_file to create"
 )
 _PRUNE_EVERY_CALLS = 20  # listing all the records takes as long as a commit
 # Linux limits one argument to 128 KiB.
