@@ -12,11 +12,21 @@ from pathlib import Path
 from actors import log
 from actors.agent import briefing, duties, guard
 from actors.agent.memory import Memory
-from actors.agent.model_calls import Questions
-from actors.agent.recovery import Stuck
+from actors.agent.model_calls import ModelCalls
+from actors.agent.recovery import Recovery
 from actors.agent.state import Desk
 from actors.agent.tool_calls import Tooling
-from actors.agent.turn import AskModel, Correct, EndTurn, RunTool, next_call, next_step
+from actors.agent.turn import (
+    AskModel,
+    Continue,
+    Correct,
+    Ended,
+    EndTurn,
+    RunTool,
+    Stuck,
+    next_call,
+    next_step,
+)
 from actors.agent.turn_start import opening
 from actors.disk import DiskWatch
 from actors.runtime import messages
@@ -43,9 +53,9 @@ class Agent(PatientActor):
     def __init__(self, runtime: Runtime) -> None:
         super().__init__(runtime)
         self.desk: Desk
-        self.questions: Questions
+        self.model_calls: ModelCalls
         self.tooling: Tooling
-        self.stuck: Stuck
+        self.recovery: Recovery
         self.memory = Memory(runtime.store, runtime.fence)
         self.turn: Row | None = None
         self.paused = False
@@ -57,8 +67,8 @@ class Agent(PatientActor):
         self.memory.load(row["context_from"])
         self.desk = Desk(self.runtime, self.memory, row)
         self.tooling = Tooling(self.desk)
-        self.questions = Questions(self.desk, self.tooling)
-        self.stuck = Stuck(self.desk)
+        self.model_calls = ModelCalls(self.desk, self.tooling)
+        self.recovery = Recovery(self.desk)
         self.paused = row["paused"]
         if self.desk.project is not None:
             repository = Path(crew.project(self.store, self.desk.project)["repository"])
@@ -232,7 +242,7 @@ class Agent(PatientActor):
         task_id = self.desk.task
         if task_id is None:
             return nothing
-        self.stuck.keep_work("Work when the task was cancelled")
+        self.recovery.keep_work("Work when the task was cancelled")
 
         def effects(tx: Transaction) -> None:
             task = tasks.current(tx, task_id)
@@ -307,21 +317,22 @@ class Agent(PatientActor):
                     return
                 case None:
                     pass
-        spent = self.stuck.spent_budget(turn)
+        spent = self.recovery.spent_budget(turn)
         if spent is not None:
             self._climb(turn, spent)
             return
-        stuck = self.questions.ask_model(turn, self._may_end)
-        if stuck is not None:
-            self._climb(turn, stuck)
-        elif self.questions.ended:
-            self.questions.ended = False
-            self._leave_turn()
+        match self.model_calls.call(turn, self._may_end):
+            case Stuck(reason):
+                self._climb(turn, reason)
+            case Ended():
+                self._leave_turn()
+            case Continue():
+                pass
 
     def _leave_turn(self) -> None:
         """The turn is over and committed; what was only there to look at goes."""
         turn, self.turn = self.turn, None
-        self.questions.asker.pool.close()
+        self.model_calls.close()
         if turn is not None:
             self._went_well(turn)
         if self.desk.view_is_open and self.desk.project is not None:
@@ -356,7 +367,7 @@ class Agent(PatientActor):
             effects = duties.give_up(self.runtime, self.desk.role, self.desk.project, turn)
             self.desk.end_turn(turn, "", effects, note=f"turn ended: {reason}")
             self._leave_turn()
-        elif self.stuck.climb(turn, reason):
+        elif self.recovery.climb(turn, reason):
             self._leave_turn()
 
     def _is_working(self) -> bool:

@@ -1,136 +1,242 @@
-"""Asking the model: one question, its reply committed; what failures mean for the turn; the window."""
+"""One call to the model: send the prompt, commit the reply, and decide what a failure means for the turn."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from actors import log
-from actors.agent import preloading, prompt
-from actors.agent.asking import Asker, cut_prompt
+from actors.agent import ladder
+from actors.agent.context_window import ContextWindow
 from actors.agent.state import Desk
-from actors.agent.summary import written_summary
 from actors.agent.tool_calls import Tooling
+from actors.agent.turn import Continue, Ended, StepResult, Stuck
+from actors.model import preload
 from actors.model.errors import (
     ModelCancelled,
+    ModelError,
     ModelUnavailable,
     PromptTooLong,
     ReplyMalformed,
     RequestRefused,
 )
-from actors.model.truncation import PromptSize
+from actors.model.hosts.failover import HostPool
+from actors.model.hosts.host import ChatRequest, HostReply
+from actors.model.parsing.calls import extract
 from actors.runtime.addresses import HUMAN
+from actors.runtime.live import LiveStream
 from store import incidents, tasks
 from store.engine import Transaction
-from store.entries import Entry, MessageBody, ReplyBody, ReplyCost
+from store.entries import Call, Entry, MessageBody, ReplyBody, ReplyCost
 from store.failpoints import failpoint
 from store.inbox import Row
 from store.journal import Intent
 from store.states import Activity, Role
 
 TOO_LONG_TRIES = 2
-OUTAGE_PATIENCE_S = 1_800.0  # longer than any pause between two tries
+OUTAGE_PATIENCE_S = 1_800.0  # longer than any pause between two attempts
+WAITING_AFTER_S = 1.0  # a shorter wait for a slot is not worth a commit
+WAITING_PATIENCE_S = 600.0
+BRIEF_ROLES = frozenset({Role.ORCHESTRATOR, Role.PROJECT_MANAGER, Role.QA})
+EMPTY = "Your reply was empty. Call a tool, or say in one sentence that you are done."
+CUT = "Your reply was cut off because it was too long. Do it in smaller steps."
 
 
-class Questions:
-    """The part of an agent that talks to its model."""
+class ModelCalls:
+    """The part of an agent that calls its model."""
 
     def __init__(self, desk: Desk, tooling: Tooling) -> None:
         self.desk = desk
         self.tooling = tooling
         self.runtime = desk.runtime
-        self.memory = desk.memory
-        self.asker = Asker(desk, desk.runtime.config.model.options(desk.role))
-        self.prompt = prompt.GrowingPrompt()
-        self.ended = False
-        self._outage_noted = False
-        self._refused_as_too_long = 0
-        self._cut_in: int | None = None  # the context of which a cut prompt was told
-        self._window = self.asker.options.context_window
-        self._must_compact = False
-        if desk.role is Role.ORCHESTRATOR and desk.runtime.config.model.preload:
-            # One per crew, so that the model loads before anybody waits for it, and is loaded once.
-            preloading.start(desk.runtime, self.asker.options)
+        settings = self.runtime.config.model
+        limits = settings.request_limits()
+        self._options = settings.options(desk.role)
+        self._window = ContextWindow(desk, self._options)
+        self._pool = HostPool(
+            self.runtime.name, settings.hosts, self.runtime.home.run, limits, settings.slots
+        )
+        self._attempts = 0
+        self._malformed = 0  # unreadable replies in a row
+        self._too_long = 0  # refusals in a row because of the prompt's length
+        self._outage_recorded = False
+        if desk.role is Role.ORCHESTRATOR and settings.preload:
+            # One process per crew loads the model, before any agent waits for it.
+            preload.start(settings.hosts, self._options, limits)
 
-    def ask_model(self, turn: Row, may_end: Callable[[Row], bool]) -> str | None:
-        """One question, its reply committed; a last word that may end the turn ends it in the same
-        transaction (`ended`). Returns why the turn is stuck, None if it is not."""
-        must, self._must_compact = self._must_compact, False
-        if self.compact(force=must):
-            return None
+    def close(self) -> None:
+        """Close the connections kept during a turn."""
+        self._pool.close()
+
+    def call(self, turn: Row, may_end: Callable[[Row], bool]) -> StepResult:
+        """Call the model once and commit its reply; or compact the prompt, or wait after a failure.
+
+        A reply without calls ends the turn in the same transaction if `may_end` permits it.
+        """
+        if self._window.compact():
+            return Continue()
         failpoint("before_model_call")
-        began = time.monotonic()
+        started = time.monotonic()
         try:
-            reply = self.asker.ask(self.prompt, self.desk.rung())
-        except ModelCancelled:
-            return None
-        except PromptTooLong as error:
-            return self._too_long(error)
-        except (ModelUnavailable, RequestRefused) as error:
-            self._note_outage(error)
-            self.asker.wait_out(error)
-            return None
-        except ReplyMalformed as error:
-            log.warning("reply_malformed", actor=self.runtime.name, reason=str(error))
-            if self.asker.malformed >= self.runtime.config.budgets.format_errors:
-                self.asker.malformed = 0
-                return f"the model's replies could not be read: {error}"
-            return None
+            reply = self._request()
+        except ModelError as error:
+            return self._after_failure(error)
         failpoint("model_answered")
-        self.desk.active_s += time.monotonic() - began - (reply.cost.queue_ms or 0.0) / 1000
-        self._commit_reply(turn, reply, may_end)
+        self.desk.active_s += time.monotonic() - started - (reply.cost.queue_ms or 0.0) / 1000
+        result = self._commit(turn, reply, may_end)
         failpoint("reply_written")
-        return None
+        return result
 
-    def _commit_reply(self, turn: Row, reply: ReplyBody, may_end: Callable[[Row], bool]) -> None:
-        last = not reply.calls and not reply.problems and may_end(turn)
+    def _request(self) -> ReplyBody:
+        """The model's reply, with its tool calls checked. Raises a `ModelError`."""
+        slot_wait = SlotWait(self.desk)
+        request = ChatRequest(
+            agent=self.runtime.name,
+            is_brief=self.desk.role in BRIEF_ROLES,
+            messages=self._window.messages,
+            tools=self.desk.specs,
+            options=ladder.sampling(self._options, self.desk.rung(), self._malformed),
+            cancelled=self.runtime.coupling.cancelled,
+            on_wait=slot_wait.on_wait,
+            on_slot=slot_wait.on_slot,
+        )
+        try:
+            host_reply = self._pool.chat(request, self._new_stream)
+        except ModelError:
+            self._stream().discard()
+            raise
+        self._malformed = 0
+        return self._body(host_reply)
+
+    def _new_stream(self) -> Callable[[str], None]:
+        self._attempts += 1
+        return self._stream().send
+
+    def _stream(self) -> LiveStream:
+        return LiveStream(self.runtime.waker, self.runtime.name, self._stream_number())
+
+    def _stream_number(self) -> int:
+        """The number of the latest attempt; it rises across restarts too."""
+        return self.runtime.generation * 1_000_000 + self._attempts
+
+    def _body(self, host_reply: HostReply) -> ReplyBody:
+        reply = host_reply.reply
+        extraction = extract(reply, self.desk.specs)
+        problems = list(extraction.problems)
+        if reply.done_reason == "length" and not extraction.calls and not problems:
+            problems.append(CUT)
+        if extraction.is_empty:
+            problems.append(EMPTY)
+        return ReplyBody(
+            text=extraction.text.strip(),
+            calls=tuple(Call(call.name, call.arguments) for call in extraction.calls),
+            problems=tuple(problems),
+            done_reason=reply.done_reason,
+            cost=_cost(host_reply, self._window.characters),
+            host=host_reply.host,
+            stream=self._stream_number(),
+        )
+
+    # -- the reply -----------------------------------------------------------------------------
+
+    def _commit(self, turn: Row, reply: ReplyBody, may_end: Callable[[Row], bool]) -> Continue | Ended:
+        ends = not reply.calls and not reply.problems and may_end(turn)
         due = self.tooling.due(turn, reply)
         intents: list[Intent] = []
-        cut = self._new_cut(reply)
+        cut = self._window.find_cut(reply)
 
         def effects(tx: Transaction) -> list[Entry]:
             entry = self.desk.append(tx, reply)
             self._count(tx, reply.cost)
             for message in self._unanswered_people(turn) if reply.text else ():
                 self.desk.answer(tx, message, reply.text)
-            if last:
+            if ends:
                 self.desk.finish(tx, turn, reply.text)
             if due is not None:
                 intents.append(self.tooling.intend(tx, due, entry.id))
             if cut is not None:
-                self._record_cut(tx, reply.host, cut)
+                self._window.record_cut(tx, reply.host, cut)
             return [entry]
 
-        if last:
+        if ends:
             self.desk.write(effects)
         elif due is None:
             self.desk.write(effects, Activity.MODEL)
         else:
             self.desk.write(effects, Activity.TOOL, due.patience_s)
             self.desk.unbegun = intents[0]
-        self._outage_noted = False
-        self._refused_as_too_long = 0
-        self.ended = last
+        self._outage_recorded = False
+        self._too_long = 0
+        return Ended() if ends else Continue()
 
     def _unanswered_people(self, turn: Row) -> list[int]:
-        """Messages that people put into the running turn and that no text has followed yet."""
-        owed: list[int] = []
-        for entry in reversed(self.memory.entries):
+        """Messages from people that came during the turn and that no text of the model has followed yet."""
+        found: list[int] = []
+        for entry in reversed(self.desk.memory.entries):
             if entry.message == turn.id:
                 break
             match entry.body:
                 case ReplyBody(text=text) if text:
                     break
                 case MessageBody(sender=sender) if sender == HUMAN and entry.message:
-                    owed.append(entry.message)
-        return owed
+                    found.append(entry.message)
+        return found
 
-    def _note_outage(self, error: ModelUnavailable | RequestRefused) -> None:
-        """An incident and a state, once an outage; who waits for a model is not late, who hangs is."""
-        if self._outage_noted:
+    def _count(self, tx: Transaction, cost: ReplyCost) -> None:
+        """Add the cost of a reply to what the task in hand has used."""
+        if self.desk.task is None:
+            return
+        usage = dict(tasks.current(tx, self.desk.task)["usage"])
+        usage["steps"] = usage.get("steps", 0) + 1
+        for name in ("prompt_tokens", "cached_tokens", "generated_tokens", "total_ms", "queue_ms"):
+            usage[name] = usage.get(name, 0) + (getattr(cost, name) or 0)
+        usage["active_s"] = round(usage.get("active_s", 0.0) + self.desk.active_s, 3)
+        self.desk.active_s = 0.0
+        self.desk.count(tx, usage)
+
+    # -- failures ------------------------------------------------------------------------------
+
+    def _after_failure(self, error: ModelError) -> Continue | Stuck:
+        match error:
+            case ModelCancelled():
+                return Continue()
+            case PromptTooLong():
+                return self._after_too_long(error)
+            case ReplyMalformed():
+                return self._after_malformed(error)
+            case ModelUnavailable() | RequestRefused():
+                self._record_outage(error)
+                self._pool.wait_to_retry(error, self.runtime.coupling.cancelled)
+                return Continue()
+        raise error
+
+    def _after_malformed(self, error: ReplyMalformed) -> Continue | Stuck:
+        log.warning("reply_malformed", actor=self.runtime.name, reason=str(error))
+        self._malformed += 1
+        if self._malformed < self.runtime.config.budgets.format_errors:
+            return Continue()
+        self._malformed = 0
+        return Stuck(f"the model's replies could not be read: {error}")
+
+    def _after_too_long(self, error: PromptTooLong) -> Continue | Stuck:
+        """Compact the prompt. If that is impossible try again before giving up: a server that is just loading
+        the model may refuse a prompt that fits."""
+        if self._window.compact(force=True):
+            return Continue()
+        self._too_long += 1
+        if self._too_long <= TOO_LONG_TRIES and self._window.fits():
+            self._pool.wait_to_retry(error, self.runtime.coupling.cancelled)
+            return Continue()
+        self._too_long = 0
+        return Stuck(f"its prompt does not fit the window: {error}")
+
+    def _record_outage(self, error: ModelUnavailable | RequestRefused) -> None:
+        """Record one incident per outage, and a deadline: an agent that waits for a model is not unresponsive."""
+        if self._outage_recorded:
             self.desk.expect(Activity.WAITING, OUTAGE_PATIENCE_S, at_least_s=OUTAGE_PATIENCE_S / 2)
             return
-        self._outage_noted = True
+        self._outage_recorded = True
         with self.runtime.store.write(self.runtime.fence) as tx:
             self.desk.set_activity(tx, Activity.WAITING, OUTAGE_PATIENCE_S)
             incidents.record(
@@ -143,92 +249,43 @@ class Questions:
                 reason=str(error),
             )
 
-    # -- the window ----------------------------------------------------------------------------
 
-    def _too_long(self, error: PromptTooLong) -> str | None:
-        """Compact; where nothing is left to compact, ask again before giving up: a server that loads the
-        model anew may refuse a prompt that fits."""
-        if self.compact(force=True):
-            return None
-        self._refused_as_too_long += 1
-        if self._refused_as_too_long <= TOO_LONG_TRIES and self._used() < 1:
-            self.asker.wait_out(error)
-            return None
-        self._refused_as_too_long = 0
-        return f"its prompt does not fit the window: {error}"
+@dataclass(slots=True)
+class SlotWait:
+    """Records that the agent waits for a slot of its host, if the wait is long enough for a commit.
 
-    def _new_cut(self, reply: ReplyBody) -> PromptSize | None:
-        """What was sent and what the server reports, if it read only a part; once per context."""
-        context_id = self.memory.entries[0].id
-        cut = cut_prompt(reply.cost, self.memory.entries, self.asker.options.context_window)
-        if cut is None or self._cut_in == context_id:
-            return None
-        self._cut_in = context_id
-        self._must_compact = True
-        # From now on we believe the server, but never less than half of what was agreed: one that reports
-        # nonsense must not stop the work.
-        reported = cut.tokens + self.asker.options.max_tokens
-        self._window = max(self.asker.options.context_window // 2, min(self._window, reported))
-        log.error(
-            "prompt_cut",
-            actor=self.runtime.name,
-            host=reply.host,
-            asked_characters=cut.characters,
-            reported_tokens=cut.tokens,
-        )
-        return cut
+    The record is renewed at half its time, so a waiting agent is never late, but one that was stopped is.
+    """
 
-    def _record_cut(self, tx: Transaction, host: str, cut: PromptSize) -> None:
-        incidents.record(
-            tx,
-            "prompt_cut",
-            now=self.runtime.clock(),
-            agent=self.runtime.name,
-            project=self.desk.project,
-            needs_human=True,
-            host=host,
-            context_window=self.asker.options.context_window,
-            asked_characters=cut.characters,
-            reported_tokens=cut.tokens,
-        )
+    desk: Desk
+    recorded_at_s: float | None = None
 
-    def _used(self) -> float:
-        """The share of the room for a prompt that the next one takes."""
-        self.prompt.follow(self.memory.entries)
-        characters = self.prompt.characters + self.desk.tools_characters
-        return prompt.tokens(self.memory.entries, characters) / self._room()
+    def on_wait(self, waited_s: float) -> None:
+        """Called while the agent waits, with the seconds waited so far."""
+        due_s = WAITING_AFTER_S
+        if self.recorded_at_s is not None:
+            due_s = self.recorded_at_s + WAITING_PATIENCE_S / 2
+        if waited_s >= due_s:
+            self.recorded_at_s = waited_s
+            with self.desk.runtime.store.write(self.desk.runtime.fence) as tx:
+                self.desk.set_activity(tx, Activity.WAITING, WAITING_PATIENCE_S)
 
-    def _room(self) -> int:
-        """Tokens that a prompt may have, so that the answer still fits."""
-        return self._window - self.asker.options.max_tokens
+    def on_slot(self) -> None:
+        """Called when the agent has a slot."""
+        self.recorded_at_s = None
+        self.desk.expect(Activity.MODEL)
 
-    def compact(self, *, force: bool = False) -> bool:
-        """Keep the prompt well inside the window; True if the context was changed (then look again)."""
-        used = self._used()
-        if not force and used < min(prompt.MASK_AT, prompt.SUMMARISE_AT):
-            return False
-        mask_to = prompt.next_mask(self.memory.entries, self._room())
-        if mask_to is not None and (force or used >= prompt.MASK_AT):
-            log.info("context_masked", actor=self.runtime.name, used=round(used, 2))
-            now = self.runtime.clock()
-            self.desk.write(lambda tx: self.memory.mask(tx, mask_to, now=now))
-            return True
-        keep_from = prompt.next_keep(self.memory.entries, self._room())
-        if keep_from is not None and (force or used >= prompt.SUMMARISE_AT):
-            log.info("context_summarised", actor=self.runtime.name, used=round(used, 2))
-            text = written_summary(self.memory.entries, keep_from)
-            now = self.runtime.clock()
-            self.desk.write(lambda tx: self.memory.summarise(tx, text, keep_from, now=now))
-            return True
-        return False
 
-    def _count(self, tx: Transaction, cost: ReplyCost) -> None:
-        if self.desk.task is None:
-            return
-        usage = dict(tasks.current(tx, self.desk.task)["usage"])
-        usage["steps"] = usage.get("steps", 0) + 1
-        for name in ("prompt_tokens", "cached_tokens", "generated_tokens", "total_ms", "queue_ms"):
-            usage[name] = usage.get(name, 0) + (getattr(cost, name) or 0)
-        usage["active_s"] = round(usage.get("active_s", 0.0) + self.desk.active_s, 3)
-        self.desk.active_s = 0.0
-        self.desk.count(tx, usage)
+def _cost(host_reply: HostReply, prompt_characters: int) -> ReplyCost:
+    cost = host_reply.reply.cost
+    return ReplyCost(
+        prompt_tokens=cost.prompt_tokens,
+        cached_tokens=cost.cached_tokens,
+        generated_tokens=cost.generated_tokens,
+        load_ms=cost.load_ms,
+        prefill_ms=cost.prefill_ms,
+        generation_ms=cost.generation_ms,
+        total_ms=cost.total_ms,
+        queue_ms=round(host_reply.queue_ms, 1),
+        prompt_characters=prompt_characters,
+    )

@@ -16,7 +16,7 @@ from store.inbox import Row
 from store.states import Activity
 
 
-class Stuck:
+class Recovery:
     """The part of an agent that decides when enough is enough, and goes another way."""
 
     def __init__(self, desk: Desk) -> None:

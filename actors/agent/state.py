@@ -35,7 +35,7 @@ COMMIT_PATIENCE_S = 600.0  # several git commands, each with a limit of its own
 
 
 class Desk:
-    """Shared by the parts that act (`questions.py`, `tooling.py`, `stuck.py`); one thread uses it."""
+    """Shared by the parts that act (`model_calls.py`, `tool_calls.py`, `recovery.py`); one thread uses it."""
 
     def __init__(self, runtime: Runtime, memory: Memory, row: dict[str, Any]) -> None:
         """`row` is the agent's, as loaded at its start."""

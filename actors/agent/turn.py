@@ -44,6 +44,26 @@ class EndTurn:
 Step = AskModel | RunTool | Correct | EndTurn
 
 
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """The step was taken, and the turn goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The step has ended the turn, and the end is committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """The turn cannot go on in this way. `reason` is for the recovery ladder and for people."""
+
+    reason: str
+
+
+StepResult = Continue | Ended | Stuck
+
+
 def next_step(tail: Sequence[Entry]) -> Step:
     """The step to take now. `tail` is the agent's history, oldest first; notes in it are ignored."""
     last = next((entry.body for entry in reversed(tail) if not isinstance(entry.body, NoteBody)), None)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from actors.runtime.wake import Waker
+
 LIVE_ADDRESS = "tmux-live"
+MAX_CHARACTERS = 1_500  # of one datagram, which holds more in any encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +33,28 @@ class LivePiece:
     def decode(cls, datagram: bytes) -> LivePiece:
         """The piece in a datagram. Raises `ValueError` or `TypeError` for anything else."""
         return cls(*json.loads(datagram))
+
+
+@dataclass(slots=True)
+class LiveStream:
+    """Sends the text of one model call to the screen as it arrives. Pieces may be lost: the stored row counts."""
+
+    waker: Waker
+    agent: str
+    stream: int
+    offset: int = 0
+
+    def send(self, text: str) -> None:
+        """Send the next piece of text."""
+        for start in range(0, len(text), MAX_CHARACTERS):
+            part = text[start : start + MAX_CHARACTERS]
+            self._send(part)
+            self.offset += len(part)
+
+    def discard(self) -> None:
+        """Have what was sent removed from the screen, because the call failed or was cancelled."""
+        self._send("", is_over=True)
+
+    def _send(self, text: str, *, is_over: bool = False) -> None:
+        piece = LivePiece(self.agent, self.stream, self.offset, text, is_over)
+        self.waker.send(LIVE_ADDRESS, piece.encode())

@@ -6,19 +6,24 @@ and returns after a delay of its own once the first is up, so that not all agent
 
 from __future__ import annotations
 
+import random
+import threading
 import time
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from actors import log
-from actors.model.errors import ModelMissing, ModelUnavailable
+from actors.model.errors import ModelError, ModelMissing, ModelUnavailable
 from actors.model.hosts.breaker import State
 from actors.model.hosts.host import BreakerOpen, ChatRequest, HostReply, ModelHost
 from actors.model.protocol import Limits
 
 RETURN_AFTER_S = 60.0
 SKIP_MISSING_S = 300.0  # how long a host without the model comes last
+FIRST_PAUSE_S = 0.5
+MAX_PAUSE_S = 30.0
+POLL_S = 0.25  # how often a waiting agent checks the breakers
 
 
 class HostPool:
@@ -29,6 +34,8 @@ class HostPool:
         number = zlib.crc32(agent.encode())
         first = number % len(urls)
         self.hosts = [ModelHost(url, run_folder, limits, slots) for url in [*urls[first:], *urls[:first]]]
+        self._agent = agent
+        self._failures = 0  # requests in a row that no host answered
         self._current = 0
         self._left_preferred_at: float | None = None
         self._return_after_s = RETURN_AFTER_S * (1 + number % 100 / 100)
@@ -52,10 +59,33 @@ class HostPool:
             except ModelUnavailable as error:
                 last = error if last is None or not isinstance(error, BreakerOpen) else last
             else:
+                self._failures = 0
                 self._switch_to(number)
                 return reply
         assert last is not None, "there is at least one host"
         raise last
+
+    def wait_to_retry(self, error: ModelError, cancelled: threading.Event) -> None:
+        """Wait before the next attempt after `error`, longer after each failure in a row.
+
+        Returns early when `cancelled` is set, or when all breakers were open and one of them no longer is.
+        """
+        self._failures += 1
+        pause_s = min(MAX_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._failures - 1, 10)) * random.uniform(
+            0.5, 1.0
+        )
+        log.event(
+            "WARNING" if self._failures == 1 else "INFO",
+            "model_missing" if isinstance(error, ModelMissing) else "model_unavailable",
+            actor=self._agent,
+            reason=str(error),
+            failures=self._failures,
+            pause_s=round(pause_s, 1),
+        )
+        if isinstance(error, ModelUnavailable) and self.is_paused():
+            self._wait_for_breakers(cancelled)
+        else:
+            cancelled.wait(pause_s)
 
     def close(self) -> None:
         """Close the kept connections; an agent between two turns holds none."""
@@ -70,6 +100,13 @@ class HostPool:
         """Seconds until a request to some host may be tried; 0 if now."""
         soonest = min(host.breaker.health().retry_at for host in self.hosts)
         return max(0.0, soonest - time.time())
+
+    def _wait_for_breakers(self, cancelled: threading.Event) -> None:
+        """Wait until a breaker permits a probe, or another agent's probe has closed one."""
+        deadline = time.monotonic() + max(self.retry_in_s(), POLL_S) * random.uniform(1.0, 1.25)
+        while time.monotonic() < deadline and self.is_paused():
+            if cancelled.wait(POLL_S * random.uniform(0.5, 1.0)):
+                return
 
     def _in_order(self) -> list[int]:
         """The hosts to try: the current one first, those without the model last."""

@@ -54,7 +54,7 @@ def characters(entries: list[Entry]) -> int:
 
 @dataclass
 class Night:
-    """A memory without a store: the same rules of compaction as `Questions.compact`."""
+    """A memory without a store: the same rules of compaction as `ContextWindow.compact`."""
 
     counted: bool = True
     next_id: int = 1

@@ -220,6 +220,6 @@ def opened(
             yield shop
         finally:
             for agent in shop.agents:
-                agent.questions.asker.pool.close()
+                agent.model_calls.close()
             store.close()
             waker.close()

@@ -171,3 +171,25 @@ def test_a_recovered_host_meets_no_thundering_herd(hosts: Hosts) -> None:
     served = hosts.servers[0].served
     eventually(lambda: len(refused) + len(served) == len(herd), "each was refused or served")
     assert hosts.servers[0].served, "nobody tried"
+
+
+def test_waiting_after_an_outage_ends_when_another_agents_probe_closes_a_breaker(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = hosts.pool()
+    for host in pool.hosts:
+        host.breaker.record_failure("down", unreachable=True, started_at=time.time())
+    monkeypatch.setattr(pool, "retry_in_s", lambda: 60.0)
+    threading.Timer(0.3, pool.hosts[1].breaker.record_success).start()
+    started = time.monotonic()
+    pool.wait_to_retry(ModelUnavailable("down"), threading.Event())
+    assert time.monotonic() - started < 10.0
+    assert not pool.is_paused()
+
+
+def test_waiting_after_an_outage_ends_when_it_is_cancelled(hosts: Hosts) -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+    started = time.monotonic()
+    hosts.pool().wait_to_retry(ModelUnavailable("down"), cancelled)
+    assert time.monotonic() - started < 0.2
