@@ -13,7 +13,18 @@ import click
 
 from supervisor.health.status import iso
 
-__all__ = ["for_how_long", "is_terminal", "iso", "local", "local_iso", "note", "plain", "print_json", "table"]
+__all__ = [
+    "for_how_long",
+    "is_terminal",
+    "iso",
+    "local",
+    "local_iso",
+    "note",
+    "plain",
+    "print_json",
+    "table",
+    "times",
+]
 
 
 def local(at: float | None) -> str:
@@ -40,6 +51,11 @@ def for_how_long(duration_s: float) -> str:
     if whole < 172_800:
         return f"{whole // 3600} h {whole % 3600 // 60} min"
     return f"{whole // 86_400} d"
+
+
+def times(count: int) -> str:
+    """`once`, `twice`, `3 times`."""
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def print_json(value: Any) -> None:

@@ -335,6 +335,7 @@ def test_the_report_escapes_what_agents_wrote(quick: InProcess, store: Store) ->
     text = page.read_text()
     assert "<script>" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "{{" not in text
     assert "python3 -m unittest -v test_shop" in text
 
 
