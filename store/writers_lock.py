@@ -8,11 +8,12 @@ main thread, which never writes, can see that nothing has moved and end it (`sup
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from store.shared import file_lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +33,19 @@ class WritersLock:
     """A flock, which the kernel hands on in order of arrival. One per open store; not reentrant."""
 
     def __init__(self, store: Path) -> None:
-        self._file = os.open(lock_path(store), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = file_lock.open_file(lock_path(store))
         self._pid = os.getpid()
 
     def acquire(self) -> None:
         """Wait for it, however long, and sign."""
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        file_lock.lock(self._file)
         # Of fixed width, so that a reader never sees half of a longer one. Not synced: after a power
         # loss nobody holds the lock. On a full disk it stays unsigned, and is held all the same.
         with contextlib.suppress(OSError):
             os.pwrite(self._file, b"%010d %020d\n" % (self._pid, time.monotonic_ns()), 0)
 
     def release(self) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_UN)
+        file_lock.unlock(self._file)
 
     def close(self) -> None:
         """A second close is harmless."""
@@ -56,12 +57,7 @@ class WritersLock:
 def holding(store: Path) -> Signature | None:
     """Who holds the lock now; None if nobody does, or nobody knows. Waits for nothing."""
     with contextlib.suppress(OSError, ValueError):
-        descriptor = os.open(lock_path(store), os.O_RDWR | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid, since_ns = os.pread(descriptor, 64, 0).split()
+        if file_lock.is_held(path := lock_path(store)):
+            pid, since_ns = path.read_bytes().split()
             return Signature(int(pid), int(since_ns))
-        finally:
-            os.close(descriptor)
     return None

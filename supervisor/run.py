@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
@@ -19,6 +18,7 @@ from actors.runtime.wake import Waker, WakeSocket
 from actors.settings import Config
 from store import failpoints, inbox, incidents, migrate
 from store.engine import Store
+from store.shared import file_lock
 from supervisor import loop
 from supervisor.errors import AlreadyRunning
 from supervisor.health import preflight, status
@@ -97,24 +97,16 @@ def _end_actor(reference: pykka.ActorRef[loop.Supervisor]) -> None:
 
 
 def _take_lock(home: Home) -> int:
-    descriptor = os.open(home.supervisor_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + LOCK_TIMEOUT_S
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return descriptor
-        except BlockingIOError:
-            # A command that checks whether a supervisor runs (`status.holder`) holds the lock for a moment.
-            if time.monotonic() < deadline:
-                time.sleep(0.01)
-                continue
-        os.close(descriptor)
+    # Wait a little: a command that checks whether a supervisor runs (`status.holder`) holds it for a moment.
+    descriptor = file_lock.acquire(home.supervisor_lock, wait_s=LOCK_TIMEOUT_S)
+    if descriptor is None:
         found = status.holder(home)
         who = f"process {found.pid}" if found else "another process"
         raise AlreadyRunning(
             f"a supervisor is already running for {home.path}: {who}; see `nightcrew status`, "
             "or stop it with `nightcrew down`"
         )
+    return descriptor
 
 
 def _left_behind(lock: int) -> int | None:

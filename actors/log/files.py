@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from pathlib import Path
+
+from store.shared import file_lock
 
 MAX_LOG_BYTES = 10_000_000
 KEPT_LOGS = 5
@@ -52,15 +53,14 @@ class AppendFile:
 
     def _rotate(self, line_bytes: int) -> None:
         """Rename the files to the next number, unless another process does it or has done it."""
-        lock = os.open(self._path.with_name(LOCK_NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = file_lock.try_acquire(self._path.with_name(LOCK_NAME))
+        if lock is None:
+            return  # better a file that exceeds its limit for a moment than a wait
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             size = self._size()
             if size and size + line_bytes > self._max_bytes:
                 self._shift()
             self._size()
-        except BlockingIOError:
-            pass  # better a file that exceeds its limit for a moment than a wait
         finally:
             os.close(lock)
 

@@ -6,13 +6,11 @@ Runs in a process forked from the zygote (`supervisor/zygote.py`), or directly i
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
 import signal
 import socket
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -30,6 +28,7 @@ from actors.settings import Config
 from store import inbox
 from store.engine import Store
 from store.failpoints import failpoint, set_actor_name
+from store.shared import file_lock
 
 EXIT_ORPHANED = 75  # the supervisor is gone; its successor starts this actor anew
 EXIT_NOT_STARTED = 76  # failed before it was ready
@@ -102,22 +101,14 @@ def _has_recovered(reference: pykka.ActorRef[Actor], control: socket.socket) -> 
 
 
 def hold_lock(home: Home, name: str, patience_s: float) -> int:
-    """The lock that an actor holds for life; returns its descriptor. Raises `ActorLocked`.
+    """Acquire the lock that an actor holds for life; returns its descriptor. Raises `ActorLocked`.
 
-    Taken after the fork and close-on-exec, so that nothing can hold it on after this process.
+    Acquired after the fork, and closed in what this process starts: no other process can hold it afterwards.
     """
     path = home.run / f"{file_name(name)}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + patience_s
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(descriptor)
-                raise ActorLocked(f"{name}: another process still holds {path}") from None
-            time.sleep(0.005)
+    descriptor = file_lock.acquire(path, wait_s=patience_s)
+    if descriptor is None:
+        raise ActorLocked(f"{name}: another process still holds {path}")
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor

@@ -6,7 +6,6 @@ Imports little: `nightcrew status` is to be done in a quarter of a second.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import subprocess
@@ -21,6 +20,7 @@ from actors.home import Home
 from actors.runtime.addresses import SUPERVISOR
 from store import crew, inbox, incidents, tasks
 from store.engine import Store
+from store.shared import file_lock
 from store.states import AgentState, TaskState
 
 UNREAD_PATIENCE_S = 10.0  # it looks every second
@@ -49,7 +49,7 @@ class Stuck:
 
 def holder(home: Home) -> Holder | None:
     """The running supervisor of a home, None if there is none: its lock tells, its file only who."""
-    if not is_held(home.supervisor_lock):
+    if not file_lock.is_held(home.supervisor_lock):
         return None
     return last_said(home) or Holder(0, time.time(), 0, False)
 
@@ -60,22 +60,6 @@ def last_said(home: Home) -> Holder | None:
         content: dict[str, Any] = json.loads(home.supervisor_lock.read_text())
         return Holder(content["pid"], content["since"], content["generation"], content["ready"])
     return None
-
-
-def is_held(lock: Path) -> bool:
-    """Whether some live process holds the lock of a home or of an actor; asked by having it for an instant."""
-    try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        # Shared: two that only look must not take each other for the holder.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def process_state(pid: int) -> str | None:

@@ -12,7 +12,7 @@ import psutil
 
 from actors import log
 from actors.home import Home
-from supervisor.health.status import is_held
+from store.shared.file_lock import is_held
 
 ORPHAN_TIMEOUT_S = 1.5  # actors end by themselves within a second of their supervisor's death
 KILL_TIMEOUT_S = 5.0

@@ -20,6 +20,7 @@ from actors.runtime.wake import Waker
 from actors.settings import Config
 from store import crew, inbox
 from store.engine import Store
+from store.shared import file_lock
 from supervisor.health import status
 from supervisor.process import recovery
 from tests.support.stores import NOW, make_file
@@ -144,7 +145,7 @@ def processes_of(home: Home) -> list[psutil.Process]:
     """Everything that holds an actor's lock of this home, found by the lock's own record."""
     found = []
     for path in home.run.glob("*.lock"):
-        if path != home.supervisor_lock and status.is_held(path):
+        if path != home.supervisor_lock and file_lock.is_held(path):
             found.append(psutil.Process(int(path.read_text().split()[0])))
     return found
 

@@ -13,7 +13,6 @@ jitter. If it succeeds, the breaker closes.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import random
@@ -24,6 +23,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from actors.model.hosts.capacity import replace_file
+from store.shared import file_lock
 
 MAX_FAILURES = 3
 FIRST_OPEN_S = 0.5
@@ -149,13 +149,8 @@ class Breaker:
         return had_failures
 
     def _probe_lock(self) -> int | None:
-        descriptor = os.open(self._folder / "prober.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
+        lock = file_lock.try_acquire(self._folder / "prober.lock")
+        if lock is not None and self.state() is State.OPEN:  # another process has probed the host in between
+            os.close(lock)
             return None
-        if self.state() is State.OPEN:  # another process has probed the host in between
-            os.close(descriptor)
-            return None
-        return descriptor
+        return lock

@@ -6,13 +6,13 @@ for that agent.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from actors.model.protocol import Cost
+from store.shared import file_lock
 
 RESERVED_S = 0.15
 MAX_TURNS = 4
@@ -59,7 +59,7 @@ class SlotFiles:
             is_mine = record.agent == agent
             if (is_reserved and not is_mine) or (only_reserved and not (is_reserved and is_mine)):
                 continue
-            descriptor = self._lock(number, fcntl.LOCK_EX)
+            descriptor = file_lock.try_acquire(self._path(number))
             if descriptor is not None:
                 turns = record.turns + 1 if is_mine else 1
                 _write(descriptor, _Record(agent, turns, 0))
@@ -75,25 +75,7 @@ class SlotFiles:
     def holder(self, number: int) -> str | None:
         """The agent that holds a slot; None if it is free. A process that wants a free slot just then does not
         get it before its next poll."""
-        # A shared lock: two processes that only check must not see each other as a holder.
-        descriptor = self._lock(number, fcntl.LOCK_SH)
-        if descriptor is None:
-            return self._record(number).agent
-        os.close(descriptor)
-        return None
-
-    def _lock(self, number: int, operation: int) -> int | None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        try:
-            descriptor = os.open(self._path(number), flags, 0o600)
-        except FileNotFoundError:
-            return None
-        try:
-            fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        return descriptor
+        return self._record(number).agent if file_lock.is_held(self._path(number)) else None
 
     def _record(self, number: int) -> _Record:
         try:
