@@ -1,6 +1,10 @@
-"""What people see: history rows as ANSI text, the files that windows show, and the tmux server for them.
+"""tmux windows in which people watch the agents: one window per agent, with its history and its live reply.
 
-`render.py` turns a committed row into text, `files.py` keeps one agent's text on disk, `windows.py` keeps a
-tmux window open on each such file, `attach.py` is for the command line. tmux only shows: it carries no
-message, and everything here can be deleted and comes back from the store.
+- `actor.py`: the tmux actor, which alone writes window files and drives tmux.
+- `render.py`: a row of history as ANSI text. `files.py`: an agent's text in a file.
+- `windows.py`: a tmux window for each file; `plan.py` decides what to change, `tmux_config.py` is its settings.
+- `attach.py`: how the command line finds and enters windows.
+
+Only `actor.py` imports other folders than store, log and the leaves. The one thing to know: tmux only displays.
+It carries no message, and everything here can be deleted and is rebuilt from the store.
 """

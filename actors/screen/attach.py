@@ -1,6 +1,6 @@
-"""How other processes find, enter and end the crew's windows, from any working directory and without libtmux.
+"""Find and enter the crew's windows, and end its tmux server, from any process and working directory.
 
-libtmux takes 75 ms to import, a third of what a command of the CLI may take.
+Does without libtmux, whose import takes 75 ms: a third of the time that a command of the CLI may take.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KILL_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Attach:
-    """What the CLI must exec: `os.chdir(cwd)`, then `os.execvpe(argv[0], argv, environment)`."""
+    """What the CLI executes: `os.chdir(cwd)`, then `os.execvpe(argv[0], argv, environment)`."""
 
     argv: list[str]
     cwd: Path
@@ -30,7 +30,7 @@ class Attach:
 
 
 def find_target(run_dir: Path, target: str) -> str | None:
-    """The agent whose window is `session:window` (name or index); None if there is none, or no server."""
+    """The agent of the window `SESSION:WINDOW` (name or index); None if there is no such window or no server."""
     session, _, window = target.partition(":")
     if not window:
         return None
@@ -42,45 +42,45 @@ def find_target(run_dir: Path, target: str) -> str | None:
 
 
 def attach_argv(run_dir: Path, agent: str | None, environ: Mapping[str, str] = os.environ) -> Attach:
-    """The command that shows an agent's window, or (None) the session last used.
+    """The command that shows an agent's window; with `agent` None the session that was used last.
 
-    Raises `NoSuchWindow` if there is nothing to show. Works inside another tmux: its variables are dropped.
+    Also works inside another tmux, whose variables it removes. Raises `NoSuchWindow`.
     """
     rows = _rows(run_dir)
     if not rows:
         raise NoSuchWindow(
-            "no window is open: the crew is not running, or it runs without tmux. See `nightcrew status`"
+            "there are no windows: the crew is not running, or it runs without tmux. See `nightcrew status`"
         )
     select: list[str] = []
     if agent is not None:
         row = next((row for row in rows if row.mark and row.agent == agent), None)
         if row is None:
-            raise NoSuchWindow(f"{agent} has no window. See `nightcrew status` for the agents there are")
+            raise NoSuchWindow(f"{agent} has no window. `nightcrew status` lists the agents")
         select = ["select-window", "-t", row.window_id, ";", "attach-session", "-t", row.session_id]
-    # -u: what is shown is UTF-8, whatever the locale of this shell says.
+    # -u: the windows contain UTF-8, whatever the locale of this shell is.
     argv = ["tmux", "-u", "-S", SOCKET_NAME, *(select or ["attach-session"])]
     return Attach(argv, run_dir, _environment(environ))
 
 
 def kill_server(run_dir: Path) -> None:
-    """End the crew's tmux server and wait until it is gone; harmless if there is none."""
+    """End the crew's tmux server and wait for its end; harmless if there is none."""
     pid = _tmux(run_dir, "display-message", "-p", "#{pid}").strip()
     server = _pidfd(pid)
     _tmux(run_dir, "kill-server")
     if server is not None:
-        # A pidfd: the server is not our child, and as a zombie it would still answer to kill(pid, 0).
+        # A pidfd, because the server is not our child, and kill(pid, 0) would still succeed for a zombie.
         select.select([server], [], [], KILL_TIMEOUT_S)
         os.close(server)
     (run_dir / SOCKET_NAME).unlink(missing_ok=True)
 
 
 def _rows(run_dir: Path) -> list[Row]:
-    """The panes of the crew's server; none if there is no server."""
+    """The panes of the crew's tmux server; empty if there is no server."""
     return parse_rows(_tmux(run_dir, "list-panes", "-a", "-F", ROW_FORMAT).splitlines())
 
 
 def _tmux(run_dir: Path, *arguments: str) -> str:
-    """What tmux prints; nothing if it fails, as it does without a server."""
+    """The output of a tmux command; empty if it fails, as it does without a server."""
     try:
         result = subprocess.run(
             ["tmux", "-S", SOCKET_NAME, *arguments],
@@ -97,13 +97,13 @@ def _tmux(run_dir: Path, *arguments: str) -> str:
         raise TmuxMissing from error
     except subprocess.TimeoutExpired as error:
         raise TmuxFailed(
-            f"tmux did not answer on {run_dir / SOCKET_NAME} in {QUERY_TIMEOUT_S:.0f} s"
+            f"tmux did not answer on {run_dir / SOCKET_NAME} within {QUERY_TIMEOUT_S:.0f} s"
         ) from error
     return result.stdout.decode("utf-8", "replace") if result.returncode == 0 else ""
 
 
 def _pidfd(pid: str) -> int | None:
-    """A descriptor that is readable once the process has ended; None if it has, or without such things."""
+    """A descriptor that becomes readable when the process ends; None if it has ended or on macOS."""
     try:
         return os.pidfd_open(int(pid))
     except (AttributeError, ValueError, OSError):

@@ -1,10 +1,10 @@
-"""What can go wrong between the crew and its windows. The crew works on without them.
+"""Errors of the tmux windows. The crew continues without windows.
 
 ScreenError
-├── TmuxMissing       no tmux on PATH
+├── TmuxMissing       tmux is not on PATH
 ├── TmuxFailed        tmux refused a command, or its server is gone
-├── NoSuchWindow      `attach` for an agent that has no window
-└── ScreenUnwritable  an agent's window file cannot be written (full disk, permissions)
+├── NoSuchWindow      the agent has no window
+└── ScreenUnwritable  a window file cannot be written (full disk, permissions)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from store.errors import NightcrewError
 
 
 class ScreenError(NightcrewError):
-    """The windows could not be brought to what they should show."""
+    """The windows could not be updated."""
 
 
 class TmuxMissing(ScreenError):
@@ -21,18 +21,18 @@ class TmuxMissing(ScreenError):
 
     def __init__(self) -> None:
         super().__init__(
-            "tmux is not on PATH; the crew works without it, but there are no windows to watch. Install it: "
+            "tmux is not on PATH. The crew works without it, but has no windows to watch. Install it: "
             "`apt install tmux` (Debian, Ubuntu), `dnf install tmux` (Fedora), `brew install tmux` (macOS)"
         )
 
 
 class TmuxFailed(ScreenError):
-    """tmux refused a command; the text is tmux's own."""
+    """tmux refused a command, or did not answer. The text has tmux's message."""
 
 
 class NoSuchWindow(ScreenError):
-    """There is no window of that agent, or no tmux server."""
+    """The agent has no window, or there is no tmux server."""
 
 
 class ScreenUnwritable(ScreenError):
-    """A window file cannot be written; it is rebuilt from the store as soon as it can be."""
+    """A window file cannot be written. It is rebuilt from the store as soon as that is possible."""

@@ -1,9 +1,9 @@
-"""The file behind one agent's window: committed rows, then what is streaming now. For the tmux actor alone.
+"""The file that an agent's window shows: its committed rows, then the text that is streaming now.
 
-The file always is `committed blocks + live parts`. Live text comes from datagrams that may be lost, doubled
-or late, so it is only ever a preview: when the committed row arrives and the preview was a true beginning of
-it, the missing rest is appended; in every other case the file is replaced by one of committed rows (and
-younger live parts). The file starts by clearing the terminal: `tail -F` prints a new file below the old one.
+Only the tmux actor uses it. The file is always `committed blocks + live parts`. Live text comes in datagrams that
+may be lost, repeated or late, so it is only a preview. When the committed row arrives and the preview is a
+beginning of it, the missing rest is appended. Otherwise the file is replaced by the committed rows and the newer
+live parts. The file starts with codes that clear the terminal, because `tail -F` prints a new file below the old.
 """
 
 from __future__ import annotations
@@ -22,28 +22,30 @@ from store.entries import Entry, ReplyBody
 
 CLEAR = b"\x1b[H\x1b[2J\x1b[3J"  # home, screen, scrollback
 MAX_FILE_BYTES = 4_000_000
-KEPT_BYTES = 500_000  # what a replacement keeps, in whole blocks: more than the 1000 lines a new window reads
+KEPT_BYTES = 500_000  # size of a replacement, in whole blocks; more than the 1000 lines that a window reads
 GAP_MARK = paint("grey", "[…]")
 
 
 @dataclass(slots=True)
 class _Live:
-    """One model call's text as far as it was shown. `shown` is as rendered, without its leading blanks."""
+    """The text of one model call that is in the file. `shown` is rendered, without leading white space."""
 
     stream: int
     next_offset: int = 0
-    written: str = ""  # the part as it stands in the file, header included
+    written: str = ""  # the part of the file, header included
     shown: str = ""
     is_whole: bool = True
 
 
 class WindowFile:
-    """Not thread-safe. What cannot be shown (a full disk raises `ScreenUnwritable`, a file deleted under us
-    does not) leaves `needs_rebuild` true, and until the next `rebuild` every other method does nothing.
+    """The file of one agent. Not thread-safe.
+
+    A failed write sets `needs_rebuild`; then all methods do nothing until the next `rebuild`. A full disk also
+    raises `ScreenUnwritable`; a file that somebody deleted does not.
     """
 
     def __init__(self, path: Path, agent: str) -> None:
-        """Opens nothing: `rebuild` comes first."""
+        """Opens no file: call `rebuild` first."""
         self.path = path
         self.needs_rebuild = True
         self._agent = agent
@@ -54,7 +56,7 @@ class WindowFile:
         self._closed_stream = -1
 
     def rebuild(self, entries: Sequence[Entry]) -> None:
-        """Replace the file by the newest of these rows (the latest committed, oldest first); no live text."""
+        """Replace the file by the newest of these rows, which are given oldest first; without live text."""
         blocks: list[bytes] = []
         size = 0
         for entry in reversed(entries):
@@ -67,10 +69,10 @@ class WindowFile:
         self._replace(blocks[::-1])
 
     def append_live(self, stream: int, offset: int, text: str, at: datetime) -> None:
-        """Show a piece of a streaming reply: the characters of the call's text from `offset` on.
+        """Add a piece of a streaming reply: the characters of the call's text from `offset` on.
 
-        `stream` numbers this agent's model calls, retries included, and only grows; a piece of a call whose
-        reply was committed (or that is older) is dropped, as is what was shown before. Pieces may overlap.
+        `stream` numbers the agent's model calls, retries included, in increasing order. Ignores pieces of a call
+        that is older than the current one or whose reply was committed. Pieces may overlap.
         """
         if (
             self.needs_rebuild
@@ -93,7 +95,7 @@ class WindowFile:
         self._append(separator + header + fresh)
 
     def commit(self, entry: Entry) -> None:
-        """Show a committed row; for a reply without a `stream`, the call streaming now counts as its own."""
+        """Add a committed row. A reply without a `stream` belongs to the call that is streaming now."""
         if self.needs_rebuild:
             return
         if not isinstance(entry.body, ReplyBody):
@@ -115,7 +117,7 @@ class WindowFile:
         self._count(len(_encode(block)))
 
     def append_entry(self, entry: Entry) -> None:
-        """Show a committed row that never streamed; it stands before what is streaming now."""
+        """Add a committed row that was not streamed, before the text that is streaming now."""
         if self.needs_rebuild:
             return
         block = render_entry(entry)
@@ -126,9 +128,9 @@ class WindowFile:
             self._count(len(_encode(block)))
 
     def drop_live(self, stream: int) -> None:
-        """Take back what this call, or one before it, has streamed: it was cancelled, no row will follow.
+        """Remove the live text of this call and of earlier ones: the call was cancelled and has no row.
 
-        Should a row of an older call be drawn later, it is shown whole.
+        If a row of an earlier call arrives later, it is added completely.
         """
         self._closed_stream = max(self._closed_stream, stream)
         kept = [live for live in self._live if live.stream > stream]
@@ -137,24 +139,24 @@ class WindowFile:
             self._insert(b"")
 
     def close(self) -> None:
-        """Give back the descriptor; the file stays."""
+        """Close the descriptor; the file stays."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     def _rest_of(self, entry: Entry, reply: ReplyBody, stream: int | None) -> str | None:
-        """What must follow the live part to make it this reply's block; None if it cannot be made so."""
+        """The text that completes the live part to this reply's block; None if it is no beginning of it."""
         if len(self._live) != 1 or self._live[0].stream != stream or not self._live[0].is_whole:
             return None
         parts, shown = reply_parts(entry, reply), self._live[0].shown
         if parts.text.startswith(shown):
             return parts.text[len(shown) :] + parts.tail
-        if shown.rstrip() == parts.text.rstrip():  # the model went on with blank space
+        if shown.rstrip() == parts.text.rstrip():  # the stream ended in other white space
             return ("" if shown.endswith("\n") else "\n") + parts.tail
         return None
 
     def _insert(self, block: bytes) -> None:
-        """Replace the file so that the block stands before the live parts that stay."""
+        """Replace the file, with the block before the remaining live parts."""
         kept, size = [block] if block else [], len(block)
         start = self._committed_bytes
         for length in reversed(self._blocks):
@@ -166,7 +168,7 @@ class WindowFile:
         self._replace(kept[::-1])
 
     def _count(self, block_bytes: int) -> None:
-        """Book a block that now stands at the end of the committed part; shorten a file grown too long."""
+        """Record that a block was added to the committed part; shorten the file if it is too long."""
         self._blocks.append(block_bytes)
         self._committed_bytes += block_bytes
         if self._committed_bytes > MAX_FILE_BYTES:
@@ -175,7 +177,7 @@ class WindowFile:
             self._insert(os.pread(self._fd, last, self._committed_bytes))
 
     def _open_live(self, stream: int) -> str:
-        """Make `stream` the call that is streaming; what must be written between it and an older one."""
+        """Make `stream` the current call; returns the separator to write after an older call's text."""
         if self._live and self._live[-1].stream == stream:
             return ""
         separator = ""
@@ -186,7 +188,7 @@ class WindowFile:
         return separator
 
     def _append(self, text: str) -> None:
-        """Add to the file, unless it is no longer the one at its path (then it needs a rebuild)."""
+        """Append to the file, or set `needs_rebuild` if the path no longer names the open file."""
         try:
             if self.path.stat().st_ino != os.fstat(self._fd).st_ino:
                 self.needs_rebuild = True
@@ -199,7 +201,7 @@ class WindowFile:
             raise ScreenUnwritable(f"cannot write the window file {self.path}: {error.strerror}") from error
 
     def _replace(self, blocks: Sequence[bytes]) -> None:
-        """Put a new file of these blocks and the live parts in the old one's place."""
+        """Replace the file by these blocks and the live parts."""
         self.needs_rebuild = True
         new = self.path.with_name(f".{self.path.name}.new")
         try:

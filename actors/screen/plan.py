@@ -1,4 +1,4 @@
-"""What must change in tmux so that it shows what is wanted. Pure."""
+"""Decide what must change in tmux so that every wanted window exists. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# `@nightcrew` marks the pane that shows a file; a pane that a person split off inherits `@agent`, but not it.
-# What people can name freely comes last: a `|` in it must not shift the fields before.
+# `@nightcrew` marks the pane that shows a file. A pane that a person splits off inherits only `@agent`.
+# Names that people choose come last, so that a `|` in them cannot shift the other fields.
 ROW_FORMAT = "|".join(
     f"#{{{field}}}"
     for field in (
@@ -24,13 +24,13 @@ ROW_FORMAT = "|".join(
         "window_name",
     )
 )
-# Between the single quotes of a tmux command; `|` separates the fields of a row.
+# Not allowed in an agent's name: it is put between single quotes in tmux commands, and `|` separates fields.
 _UNSAFE_AGENT = re.compile(r"['\"\\#|;%{}\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
 class WindowSpec:
-    """A window that should exist: which agent's file it shows, in which session, under which name."""
+    """A wanted window: the agent whose file it shows, its session and its name."""
 
     session: str
     window: str
@@ -68,8 +68,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The difference. `revive` pairs a dead pane's id with its window, `kill_window_ids` a window's id with
-    its agent; `session_names` are those that exist: a window's session is made only if it must be.
+    """The changes to make. False if there are none.
+
+    - `create`: windows that do not exist.
+    - `revive`: panes whose command has ended, as (pane id, window).
+    - `kill_window_ids`: windows to close, as (window id, agent).
+    - `session_names`: the sessions that exist.
     """
 
     create: tuple[WindowSpec, ...] = ()
@@ -82,12 +86,12 @@ class Plan:
 
 
 def tmux_name(name: str) -> str:
-    """The name as tmux can hold and target it: it forbids `.` and `:` and expands `#`."""
+    """The name with characters replaced that tmux forbids (`.`, `:`) or expands (`#`)."""
     return re.sub(r"[^\w\- ]", "_", name).strip() or "_"
 
 
 def parse_rows(lines: Iterable[str]) -> list[Row]:
-    """Rows of `list-panes -a -F ROW_FORMAT`."""
+    """Parse the output of `list-panes -a -F ROW_FORMAT`."""
     rows = []
     for line in lines:
         fields = line.split("|", 8)
@@ -98,7 +102,7 @@ def parse_rows(lines: Iterable[str]) -> list[Row]:
 
 
 def plan(wanted: Sequence[WindowSpec], rows: Sequence[Row]) -> Plan:
-    """What to do so that each wanted window exists once and alive. Windows of people's own are left alone."""
+    """The changes after which each wanted window exists once. Windows that people opened stay."""
     specs = {spec.mark: spec for spec in wanted}
     seen: set[str] = set()
     revive, kill = [], []

@@ -1,4 +1,4 @@
-"""The tmux server's own configuration, and quoting for tmux's command language. Pure."""
+"""The configuration of the crew's tmux server, and quoting for tmux's command language. Pure functions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ set-option -g window-status-current-format ' #{{window_index}} #{{window_name}} 
 
 
 def config_text(prompt_argv: Sequence[str]) -> str:
-    """The whole configuration file; `prompt_argv` gets the agent's name as its last argument."""
+    """The text of the configuration file. `prompt_argv` gets the agent's name as its last argument."""
     return _OPTIONS + "".join(
         f"bind-key {key} if-shell -F '#{{@agent}}' {quote(_popup(prompt_argv))} "
         "\"display-message 'no agent in this window'\"\n"
@@ -46,11 +46,11 @@ def config_text(prompt_argv: Sequence[str]) -> str:
 
 
 def _popup(prompt_argv: Sequence[str]) -> str:
-    """A tmux command that opens the prompt for the current window's agent.
+    """The tmux command that opens the prompt for the agent of the current window.
 
-    `display-popup` does not expand formats, `run-shell -C` does (and then parses): so the inner command is
-    quoted once for tmux, its own `#` doubled, and the agent's name, which `WindowSpec` has checked, stands
-    between single quotes. Several arguments are executed as they are: no shell sees them.
+    `display-popup` does not expand formats, but `run-shell -C` does before it parses its command. So the inner
+    command is quoted once for tmux, with its own `#` doubled, and the agent's name, which `WindowSpec` has
+    checked, is put between single quotes. No shell is involved: tmux executes the arguments directly.
     """
     argv = " ".join(quote(argument).replace("#", "##") for argument in prompt_argv)
     # -EE keeps the popup open when the command fails, so that its error can be read.
@@ -59,10 +59,10 @@ def _popup(prompt_argv: Sequence[str]) -> str:
 
 
 def quote(argument: str) -> str:
-    """One argument in tmux's command language; nothing is special between its single quotes."""
+    """One argument in tmux's command language, where nothing is special between single quotes."""
     return "'" + argument.replace("'", "'\\''") + "'"
 
 
 def literal(argument: str) -> str:
-    """One argument of tmux's own argv, where a trailing `;` would end the command."""
+    """One argument on tmux's command line, where a trailing `;` would end the command."""
     return argument[:-1] + "\\;" if argument.endswith(";") else argument

@@ -1,7 +1,7 @@
-"""Keeps a tmux server on a private socket showing one window per agent. Called by the tmux actor alone.
+"""A tmux server on a private socket with one window per agent. Only the tmux actor uses it.
 
-A window runs `tail -F` on the agent's window file. tmux only shows: whatever is killed here, server, window
-or pane, is found by the next `reconcile` and made again.
+A window runs `tail -F` on the agent's window file. If the server, a window or a pane ends, the next `reconcile`
+creates it again.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from actors.screen.tmux_config import CONFIG_NAME, SOCKET_NAME, config_text, lit
 if TYPE_CHECKING:
     from libtmux import Server
 
-# tmux refuses a command longer than one imsg (16 KiB).
+# tmux refuses commands longer than 16 KiB (one imsg).
 MAX_COMMAND_BYTES = 12_000
 TAIL_LINES = 1_000
-# stderr: GNU tail reports each atomic replacement of the file there, and that would show in the window.
-# -s: the poll of a tail that got no inotify instance (a user has 128), which would be 1 s otherwise.
+# 2>/dev/null: GNU tail reports each replacement of the file on stderr, which would appear in the window.
+# -s: poll often if tail gets no inotify instance, of which a user has 128; the default is once a second.
 _POLL = "-s 0.1" if sys.platform == "linux" else ""
 _TAIL_SCRIPT = f'exec tail -n {TAIL_LINES} {_POLL} -F "$1" 2>/dev/null'
 
@@ -35,7 +35,7 @@ Command = list[str]
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one `reconcile` did, by agent; false if there was nothing to do."""
+    """What one `reconcile` changed, as names of agents. False if it changed nothing."""
 
     created: tuple[str, ...] = ()
     revived: tuple[str, ...] = ()
@@ -46,11 +46,11 @@ class Changes:
 
 
 def enter_run_dir(run_dir: Path) -> None:
-    """Make this PROCESS one that can drive the crew's tmux; called once, by the tmux actor's process.
+    """Prepare this process for driving the crew's tmux: changes its working directory and environment.
 
-    A unix socket's path holds 107 bytes and a crew's home may be longer, so the socket is named relative to
-    the working directory. libtmux hands on the environment: it needs a UTF-8 locale, and a `TMUX` inherited
-    from the person's own tmux would make ours refuse to nest.
+    The path of a Unix socket has at most 107 bytes, and a crew's folder may be longer, so the socket is named
+    relative to the working directory. tmux inherits the environment: it needs a UTF-8 locale, and a `TMUX` from
+    the user's own tmux would make it refuse to nest.
     """
     run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.chdir(run_dir)
@@ -60,19 +60,19 @@ def enter_run_dir(run_dir: Path) -> None:
 
 
 class Windows:
-    """The crew's tmux server. Not thread-safe; the process must have called `enter_run_dir(run_dir)`."""
+    """The crew's tmux server. Not thread-safe. The process must call `enter_run_dir(run_dir)` before."""
 
     def __init__(self, run_dir: Path, prompt_argv: Sequence[str]) -> None:
-        """`prompt_argv`: the command that asks for a message; no shell runs it, the agent's name follows."""
+        """`prompt_argv`: the command that prompts for a message, run without a shell; the agent is appended."""
         self._run_dir = run_dir
         self._prompt_argv = tuple(prompt_argv)
         self._server: Server | None = None
 
     def reconcile(self, wanted: Sequence[WindowSpec]) -> Changes:
-        """Bring tmux to exactly these windows (and leave those that a person opened).
+        """Make tmux show exactly these windows, besides those that people opened.
 
-        One tmux process when nothing is to be done. Raises `TmuxMissing`, or `TmuxFailed` if some window
-        could not be made although all others were tried.
+        Runs one tmux process if nothing has to change. Raises `TmuxMissing`, or `TmuxFailed` after trying all
+        windows if some could not be created.
         """
         first = plan(wanted, self._rows())
         if not first:
@@ -80,7 +80,7 @@ class Windows:
         if not first.session_names:
             self._start()
         if _run_all(self, _batches(_commands(first))):
-            # One bad command stops its batch: look again, and give every window its own try.
+            # A failed command stops its batch: plan again, and try each window separately.
             failures = _run_all(self, _commands(plan(wanted, self._rows())))
             if failures:
                 raise TmuxFailed(f"tmux could not show all windows: {'; '.join(failures)}")
@@ -91,33 +91,33 @@ class Windows:
         )
 
     def kill_server(self) -> None:
-        """End the tmux server with all windows and wait until it is gone; harmless if there is none."""
+        """End the tmux server with all its windows, and wait for its end; harmless if there is none."""
         kill_server(self._run_dir)
 
     def _rows(self) -> list[Row]:
-        """The running server's panes; none if there is no server."""
+        """The panes of the running server; empty if there is no server."""
         _, lines = self._run(["list-panes", "-a", "-F", ROW_FORMAT])
         return parse_rows(lines)
 
     def _start(self) -> None:
-        """Start the server if there is none, by a command of its own: `ps` shows the one that started it."""
-        complaint, _ = self._run(["start-server"])
-        if complaint:
-            raise TmuxFailed(f"tmux does not start on {self._run_dir / SOCKET_NAME}: {complaint}")
+        """Start the server by a separate command, because `ps` shows the command that started it."""
+        problem, _ = self._run(["start-server"])
+        if problem:
+            raise TmuxFailed(f"tmux does not start on {self._run_dir / SOCKET_NAME}: {problem}")
 
     def _run(self, command: Command) -> tuple[str, list[str]]:
-        """One tmux process: what it complained of (empty if it succeeded) and the lines it printed."""
+        """Run one tmux process; returns its error message (empty if it succeeded) and its output lines."""
         from libtmux.exc import TmuxCommandNotFound
 
         try:
             result = self._connected().cmd(command[0], *command[1:])
         except TmuxCommandNotFound as error:
             raise TmuxMissing from error
-        complaint = "" if result.returncode == 0 else " ".join(result.stderr) or "no reason given"
-        return complaint, result.stdout
+        problem = "" if result.returncode == 0 else " ".join(result.stderr) or "no reason given"
+        return problem, result.stdout
 
     def _connected(self) -> Server:
-        """The server's handle; the first use writes the configuration and hands it to a running server."""
+        """The libtmux server. The first use writes the configuration; a running server reads it."""
         if self._server is None:
             import libtmux
 
@@ -128,15 +128,15 @@ class Windows:
             config = self._run_dir / CONFIG_NAME
             config.write_text(config_text(self._prompt_argv), encoding="utf-8", errors="surrogateescape")
             server = libtmux.Server(socket_path=SOCKET_NAME, config_file=CONFIG_NAME)
-            # No server yet: this fails, and its start reads the file. Absolute, as tmux 3.3 does not find a
-            # relative one below a folder with `#` in its name.
+            # Without a server this fails, and the server reads the file when it starts. The path is absolute,
+            # because tmux 3.3 does not find a relative one in a folder with `#` in its name.
             server.cmd("source-file", literal(str(config)))
             self._server = server
         return self._server
 
 
 def _commands(todo: Plan) -> list[Command]:
-    """One chained command per window. New ones first: a session ends with its last window."""
+    """One chained command per window. New windows first, because a session ends with its last window."""
     sessions = set(todo.session_names)
     commands = []
     for spec in todo.create:
@@ -149,7 +149,7 @@ def _commands(todo: Plan) -> list[Command]:
 
 
 def _create(spec: WindowSpec, session: str, *, new_session: bool) -> Command:
-    # {end} is the window with the highest index: the one just made, as tmux runs the chain in one go.
+    # {end} is the window with the highest index. tmux runs the chain uninterrupted, so it is the new window.
     end = f"={session}:{{end}}"
     if new_session:
         make = ["new-session", "-d", "-x", "200", "-y", "50", "-s", session]
@@ -160,13 +160,13 @@ def _create(spec: WindowSpec, session: str, *, new_session: bool) -> Command:
         *("set-option", "-p", "-t", end, "@nightcrew", spec.mark, ";"),
         *("set-option", "-w", "-t", end, "@agent", spec.agent, ";"),
         *("set-option", "-w", "-t", end, "remain-on-exit", "on", ";"),
-        # No input: what is typed would be echoed between the agent's lines, and Ctrl-C would end tail.
+        # Disable input: typed text would appear between the agent's lines, and Ctrl-C would end tail.
         *("select-pane", "-d", "-t", end),
     ]
 
 
 def _revive(pane_id: str, spec: WindowSpec) -> Command:
-    # The history is cleared first, or the lines of before the death would stand there twice.
+    # Clear the scrollback first, otherwise the earlier lines would appear twice.
     return [
         *("clear-history", "-t", pane_id, ";"),
         *("respawn-pane", "-k", "-t", pane_id, *_tail(spec), ";"),
@@ -179,7 +179,7 @@ def _tail(spec: WindowSpec) -> Command:
 
 
 def _batches(commands: Sequence[Command]) -> list[Command]:
-    """The commands joined into as few tmux processes as their lengths allow."""
+    """Join the commands into as few tmux processes as the length limit allows."""
     batches: list[Command] = []
     size = 0
     for command in commands:
@@ -194,5 +194,5 @@ def _batches(commands: Sequence[Command]) -> list[Command]:
 
 
 def _run_all(windows: Windows, commands: Sequence[Command]) -> list[str]:
-    """Run each; what failed, as tmux says it."""
-    return [complaint for command in commands if (complaint := windows._run(command)[0])]
+    """Run each command; returns tmux's error messages."""
+    return [problem for command in commands if (problem := windows._run(command)[0])]

@@ -102,6 +102,9 @@ def _padded(text: str, width: int) -> str:
 
 
 def _width(text: str) -> int:
-    return sum(
-        2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text if not unicodedata.combining(c)
-    )
+    """The columns that the text takes in a terminal. `_cell` has removed control characters."""
+    if text.isascii():
+        return len(text)
+    from wcwidth import wcswidth  # not at the top: its import takes 30 ms, and most tables are plain ASCII
+
+    return wcswidth(text)

@@ -262,7 +262,7 @@ def test_key_opens_a_prompt_that_gets_the_agent_and_the_text_intact(
 def test_attach_selects_the_agents_window_and_says_when_there_is_none(
     windows: Windows, screen: Screen, run_dir: Path
 ) -> None:
-    with pytest.raises(NoSuchWindow, match="no window is open"):
+    with pytest.raises(NoSuchWindow, match="there are no windows"):
         attach_argv(run_dir, None)
     windows.reconcile([spec(run_dir, "pm"), spec(run_dir, "eng-1")])
     with pytest.raises(NoSuchWindow, match="eng-9 has no window"):
