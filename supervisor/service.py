@@ -1,14 +1,15 @@
-"""The crew as a service of the user's own: it is back after a reboot, and after the supervisor is killed.
+"""The crew as a service of the user, which starts again after a reboot and after a crash of the supervisor.
 
 | system | file                                     | by                |
 |--------|------------------------------------------|-------------------|
 | Linux  | ~/.config/systemd/user/nightcrew.service | systemctl --user  |
 | macOS  | ~/Library/LaunchAgents/<label>.plist     | launchctl         |
 
-Another home than the usual one has a service of its own, with the home's name in it.
+Each home has a service of its own. The service of the default home is called `nightcrew`; other names contain
+the name of the home.
 
-Of systemd's ways to end a service, `control-group` would signal agents behind the supervisor's back, and
-`process` would leave them behind: `mixed` asks the supervisor alone, and ends what is left after it.
+KillMode=mixed: systemd signals the supervisor only, then kills what is left. `control-group` would signal the
+agents too early, and `process` would leave them running.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from typing import Literal
 from actors.home import Home
 from store.errors import NightcrewError
 
-PATIENCE_S = 60.0
-# By way of env, because systemd takes no quotes or dollars in the path of the program itself.
-# Exit statuses that starting again would only repeat: an ordered end, and a bad configuration.
-STAYS_DOWN = "0 78"
+TIMEOUT_S = 60.0
+# Exit codes after which systemd must not start the crew again: an ordered end, and an invalid configuration.
+NO_RESTART_CODES = "0 78"
+# Started through env, because systemd accepts no quotes or dollars in the path of the program.
 _UNIT = """\
 # Written by `nightcrew service install`; `nightcrew service uninstall` removes it.
 [Unit]
@@ -44,7 +45,7 @@ ExecStart=/usr/bin/env {command}
 {environment}
 Restart=always
 RestartSec=2
-RestartPreventExitStatus={stays_down}
+RestartPreventExitStatus={no_restart_codes}
 KillMode=mixed
 TimeoutStopSec=90
 
@@ -62,7 +63,7 @@ class ServiceUnsupported(NightcrewError):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One home's service: the file it is to have, and the commands that make the system know it."""
+    """The service of one home: its file, and the commands that register it with the system."""
 
     system: System
     name: str
@@ -75,7 +76,7 @@ class Service:
 
     @property
     def is_current(self) -> bool:
-        """Whether the file is exactly what `install` would write now."""
+        """Whether the file has exactly the text that `install` would write now."""
         return self.is_installed and self.path.read_text() == self.text
 
     def enable_commands(self, *, start: bool) -> list[list[str]]:
@@ -90,7 +91,7 @@ class Service:
         return [["systemctl", "--user", "disable", self.name]]
 
     def write(self) -> bool:
-        """Write the file; False if it was as it should be."""
+        """Write the file; False if it was current already."""
         if self.is_current:
             return False
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,9 +109,9 @@ class Service:
 
 
 def service_of(home: Home, usual_home: Path, environment: Mapping[str, str], root: Path) -> Service:
-    """The service of `home`, run by the checkout at `root`. `environment` is what the crew is to have.
+    """The service of `home`, run by the checkout at `root` with the variables of `environment` that it needs.
 
-    Raises `ServiceUnsupported`.
+    `usual_home` is the default home. Raises `ServiceUnsupported`.
     """
     system = _system()
     user = Path(environment.get("HOME") or Path.home())
@@ -132,7 +133,8 @@ def _system() -> System:
     if sys.platform == "linux":
         return "systemd"
     raise ServiceUnsupported(
-        f"no service manager of {sys.platform} is known here; have yours run `nightcrew up --foreground`"
+        f"services are not supported on {sys.platform}; configure your service manager to run "
+        "`nightcrew up --foreground`"
     )
 
 
@@ -155,25 +157,25 @@ def _command(home: Home, environment: Mapping[str, str], root: Path) -> list[str
 def unit_text(home: Home, words: Sequence[str], environment: Mapping[str, str]) -> str:
     """The systemd unit."""
     lines = [f"Environment={_quoted(f'{key}={value}')}" for key, value in sorted(environment.items())]
-    # Only in a command is a dollar a variable.
+    # systemd expands variables in commands only.
     command = " ".join(_quoted(word).replace("$", "$$") for word in words)
     return _UNIT.format(
         home=str(home.path).replace("%", "%%").replace("\n", " "),
         command=command,
         environment="\n".join(lines),
-        stays_down=STAYS_DOWN,
+        no_restart_codes=NO_RESTART_CODES,
     )
 
 
 def _quoted(word: str) -> str:
-    """A word as systemd reads it back: see systemd.syntax(7), and systemd.unit(5) on specifiers."""
+    """The word quoted for systemd: see systemd.syntax(7), and systemd.unit(5) about specifiers."""
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("%", "%%")
     return f'"{escaped}"'
 
 
 def plist_text(label: str, home: Home, words: Sequence[str], environment: Mapping[str, str]) -> str:
-    """The launchd agent. Not tried on a Mac yet."""
-    said = str(home.logs / "supervisor.stderr")
+    """The launchd agent. Never run on a Mac so far."""
+    stderr = str(home.logs / "supervisor.stderr")
     return plistlib.dumps(
         {
             "Label": label,
@@ -183,62 +185,62 @@ def plist_text(label: str, home: Home, words: Sequence[str], environment: Mappin
             "KeepAlive": {"SuccessfulExit": False},
             "ThrottleInterval": 5,
             "ExitTimeOut": 90,
-            "StandardErrorPath": said,
-            "StandardOutPath": said,
+            "StandardErrorPath": stderr,
+            "StandardOutPath": stderr,
         }
     ).decode()
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What a service manager's command answered; `code` None if it is not there or took too long."""
+class Answer:
+    """What a command of the service manager returned. `code` is None if it is missing or timed out."""
 
     code: int | None
     text: str
 
 
-def ask(words: Sequence[str]) -> Said:
+def call(words: Sequence[str]) -> Answer:
     """Run one command of the service manager."""
     if shutil.which(words[0]) is None:
-        return Said(None, f"there is no {words[0]} here")
+        return Answer(None, f"{words[0]} is not installed")
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        return Said(None, f"{words[0]} did not answer within {PATIENCE_S:.0f} s")
-    return Said(done.returncode, (done.stdout + done.stderr).strip())
+        return Answer(None, f"{words[0]} did not answer within {TIMEOUT_S:.0f} s")
+    return Answer(done.returncode, (done.stdout + done.stderr).strip())
 
 
 def run_all(commands: Sequence[Sequence[str]]) -> str | None:
-    """Run them in order; why it stopped, None if all went well."""
+    """Run the commands in order until one fails; returns the reason, or None if all succeeded."""
     for words in commands:
-        said = ask(words)
-        if said.code != 0:
-            return f"{' '.join(words)}: {said.text or f'exit status {said.code}'}"
+        answer = call(words)
+        if answer.code != 0:
+            return f"{' '.join(words)}: {answer.text or f'exit status {answer.code}'}"
     return None
 
 
 def is_enabled(service: Service) -> bool | None:
-    """Whether it starts with the machine; None if nobody can tell."""
+    """Whether it starts with the machine; None if unknown."""
     if service.system == "launchd":
-        return _yes_or_no(ask(["launchctl", "print", f"gui/{os.getuid()}/{service.name}"]))
-    return _yes_or_no(ask(["systemctl", "--user", "is-enabled", service.name]))
+        return _yes_or_no(call(["launchctl", "print", f"gui/{os.getuid()}/{service.name}"]))
+    return _yes_or_no(call(["systemctl", "--user", "is-enabled", service.name]))
 
 
 def is_active(service: Service) -> bool | None:
-    """Whether it runs now; None if nobody can tell."""
+    """Whether it runs now; None if unknown."""
     if service.system == "launchd":
-        said = ask(["launchctl", "print", f"gui/{os.getuid()}/{service.name}"])
-        return "state = running" in said.text if said.code == 0 else _yes_or_no(said)
-    return _yes_or_no(ask(["systemctl", "--user", "is-active", service.name]))
+        answer = call(["launchctl", "print", f"gui/{os.getuid()}/{service.name}"])
+        return "state = running" in answer.text if answer.code == 0 else _yes_or_no(answer)
+    return _yes_or_no(call(["systemctl", "--user", "is-active", service.name]))
 
 
-def _yes_or_no(said: Said) -> bool | None:
-    if said.code is None or "bus" in said.text:
+def _yes_or_no(answer: Answer) -> bool | None:
+    if answer.code is None or "bus" in answer.text:
         return None
-    return said.code == 0
+    return answer.code == 0
 
 
 def lingers() -> bool | None:
-    """Linux: whether the user's services run without a login; None if nobody can tell."""
-    said = ask(["loginctl", "show-user", str(os.getuid()), "--property=Linger", "--value"])
-    return said.text == "yes" if said.code == 0 else None
+    """Linux: whether the user's services run while the user is not logged in; None if unknown."""
+    answer = call(["loginctl", "show-user", str(os.getuid()), "--property=Linger", "--value"])
+    return answer.text == "yes" if answer.code == 0 else None

@@ -1,4 +1,4 @@
-"""The keys that a configuration may have: their names, their variables, and what to say of any other."""
+"""The keys of the configuration, their environment variables, and the errors for unknown keys."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ KeyPath = tuple[str, ...]
 
 
 class ConfigError(NightcrewError):
-    """The configuration cannot be used; the message says which file or variable, which key and why."""
+    """The configuration is invalid. The message names the file or variable, the key and the reason."""
 
     exit_code = 78
 
 
 def env_names() -> dict[str, KeyPath]:
-    """Each variable that sets a value, with the path of the key it sets."""
+    """The names of all variables that set a value, each with the path of its key."""
     return {PREFIX + "_".join(path).upper(): path for path in _fields(Config, ())}
 
 
@@ -69,27 +69,27 @@ def _refuse_unknown_roles(roles: Mapping[str, Any], prefix: KeyPath, file: Path,
         path = (*prefix, role)
         names = [known.value for known in Role]
         if role not in names:
-            raise ConfigError(f"{at(file, text, path)}: no role {role!r}{nearest(role, names)}")
+            raise ConfigError(f"{at(file, text, path)}: unknown role {role!r}{nearest(role, names)}")
         if not isinstance(table, dict):
             raise ConfigError(f"{at(file, text, path)}: {dotted(path)} is a section; write [{dotted(path)}]")
         refuse_unknown(table, RoleModel, path, file, text)
 
 
 def _unknown(key: str, model: type[BaseModel], prefix: KeyPath) -> str:
-    """Why `key` is not taken here: a host's option, another section's key, or a slip."""
+    """Why `key` is refused here: it cannot differ by role, is misspelt, or belongs in another section."""
     here = f"[{dotted(prefix)}]" if prefix else "the top level"
     if model is RoleModel and key in ModelSettings.model_fields:
         return f"{key!r} cannot differ by role ({HOST_WIDE}); set it under [model]"
     if close := nearest(key, list(model.model_fields)):
-        return f"no key {key!r} in {here}{close}"
+        return f"unknown key {key!r} in {here}{close}"
     homes = [path for path in _fields(Config, ()) if path[-1] == key and "roles" not in path]
     if homes:
         return f"{key!r} does not belong in {here}; it is {dotted(homes[0])}"
-    return f"no key {key!r} in {here}; there are {', '.join(model.model_fields)}"
+    return f"unknown key {key!r} in {here}; it has {', '.join(model.model_fields)}"
 
 
 def kinds_of(path: KeyPath) -> set[Any]:
-    """The plain types that the key at `path` takes, Annotated and unions opened."""
+    """The types that the value at `path` may have, without `Annotated` and with unions split."""
     model: type[BaseModel] = Config
     for part in path[:-1]:
         if part == "roles":
@@ -114,9 +114,10 @@ def at(file: Path, text: str, path: KeyPath) -> str:
 
 
 def line_of(text: str, path: KeyPath) -> int:
-    """The line (from 1) of the key or section at `path` in TOML `text`; 0 if it is written in a rarer form.
+    """The line (from 1) of the key or section at `path` in TOML `text`; 0 if it is not found.
 
-    tomllib keeps no positions; this reads `[section]` headers and `key =` line by line, dotted keys included.
+    tomllib keeps no positions. This finds `[section]` headers and `key =` lines, with dotted keys; inline tables
+    are not searched.
     """
     section: KeyPath = ()
     for number, line in enumerate(text.splitlines(), start=1):

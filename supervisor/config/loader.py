@@ -1,17 +1,14 @@
-"""Reads the crew's configuration once: defaults, then `nightcrew.toml`, then the environment.
+"""Reads the crew's configuration: defaults, overridden by `nightcrew.toml`, overridden by the environment.
 
-The file is `--config FILE`, else `NIGHTCREW_CONFIG`, else `nightcrew.toml` in the crew's home. Each value
-has one variable: `NIGHTCREW_<SECTION>_<KEY>` in capitals, where a nested section adds its name:
+The file is `--config FILE`, else `NIGHTCREW_CONFIG`, else `nightcrew.toml` in the crew's home. Each value has
+one variable, `NIGHTCREW_<SECTION>_<KEY>` in capitals. A nested section adds its name:
 
     NIGHTCREW_MODEL_NAME=qwen3-coder:30b
-    NIGHTCREW_MODEL_HOSTS=gpu1:11434,gpu2:11434           lists by commas, or as a TOML array
+    NIGHTCREW_MODEL_HOSTS=gpu1:11434,gpu2:11434           a list: commas, or a TOML array
     NIGHTCREW_MODEL_ROLES_ENGINEER_TEMPERATURE=0.4
     NIGHTCREW_SANDBOX_NETWORK=true
 
-An empty variable sets nothing.
-
-What the keys mean, their units and bounds: `actors/settings.py`. `LoadedConfig.sources` tells for every
-value where it came from.
+An empty variable is ignored. The meaning, units and bounds of the keys are in `actors/settings.py`.
 """
 
 from __future__ import annotations
@@ -48,7 +45,7 @@ _TRUTHS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One value in force. `origin` is `default`, `FILE:LINE` or the variable's name."""
+    """One effective value. `origin` is `default`, `FILE:LINE` or the name of a variable."""
 
     key: str
     value: Any
@@ -57,7 +54,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class LoadedConfig:
-    """`file` is None where there was none to read. `warnings` name variables that set nothing."""
+    """`file` is None if there was none. `warnings` name variables that have no effect."""
 
     config: Config
     file: Path | None
@@ -65,7 +62,7 @@ class LoadedConfig:
     warnings: tuple[str, ...] = ()
 
     def sources(self) -> tuple[Source, ...]:
-        """Every value in force in the order of the sections, for `nightcrew doctor`."""
+        """All effective values in the order of the sections, for `nightcrew doctor`."""
         values = _leaves(self.config.model_dump(mode="json", exclude_none=True))
         return tuple(
             Source(".".join(path), value, self.origins.get(path, "default")) for path, value in values.items()
@@ -73,14 +70,14 @@ class LoadedConfig:
 
 
 def home_path(env: Mapping[str, str]) -> Path:
-    """The crew's home: `NIGHTCREW_HOME`, else the platform's folder for user data. It need not exist yet."""
+    """The crew's home: `NIGHTCREW_HOME`, else the platform's user data folder. It need not exist yet."""
     if chosen := env.get("NIGHTCREW_HOME", "").strip():
         return _user_path(chosen, env)
     return platformdirs.user_data_path("nightcrew", appauthor=False)
 
 
 def load(env: Mapping[str, str], config_file: Path | None = None) -> LoadedConfig:
-    """The configuration in force. `config_file` is what `--config` named. Raises ConfigError."""
+    """The effective configuration. `config_file` is the value of `--config`. Raises `ConfigError`."""
     file = _find_file(env, config_file)
     text = _read(file) if file else ""
     document = _parse(file, text) if file else {}
@@ -102,7 +99,7 @@ def load(env: Mapping[str, str], config_file: Path | None = None) -> LoadedConfi
 
 
 def _expand_home(document: dict[str, Any], env: Mapping[str, str]) -> None:
-    """`~/` in the sandbox's paths is the user's home now, not the empty one that a command will see."""
+    """Expand `~/` in the sandbox's paths here, because commands run with another home directory."""
     sandbox = document.get("sandbox")
     paths = sandbox.get("read_only_paths") if isinstance(sandbox, dict) else None
     if isinstance(sandbox, dict) and isinstance(paths, list):
@@ -116,7 +113,7 @@ def _find_file(env: Mapping[str, str], config_file: Path | None) -> Path | None:
     named = config_file or (_user_path(env["NIGHTCREW_CONFIG"], env) if env.get("NIGHTCREW_CONFIG") else None)
     if named is not None:
         if not named.is_file():
-            raise ConfigError(f"no configuration file at {named}; give --config a file that exists")
+            raise ConfigError(f"configuration file not found: {named}")
         return named
     usual = home_path(env) / FILE_NAME
     return usual if usual.exists() else None
@@ -139,7 +136,7 @@ def _parse(file: Path, text: str) -> dict[str, Any]:
 
 
 def _from_text(name: str, text: str, path: KeyPath) -> Any:
-    """A variable's text as the type of its key; what does not fit stays text and is refused with the rest."""
+    """A variable's text converted to the type of its key. Text that does not fit is refused by validation."""
     kinds = kinds_of(path)
     if tuple in kinds:
         stripped = text.strip()
@@ -162,14 +159,14 @@ def _from_text(name: str, text: str, path: KeyPath) -> Any:
 
 def _validate(document: dict[str, Any], origins: Mapping[KeyPath, str], file: Path | None) -> Config:
     try:
-        # Through JSON, where strict mode takes an array for a tuple and still no string for a number.
+        # Through JSON: strict mode then accepts an array as a tuple, and still no string as a number.
         return Config.model_validate_json(json.dumps(document, default=str))
     except ValidationError as error:
-        lines = [_complaint(found, origins, file) for found in error.errors(include_url=False)]
+        lines = [_explain(found, origins, file) for found in error.errors(include_url=False)]
         raise ConfigError("\n".join(dict.fromkeys(lines))) from error
 
 
-def _complaint(found: Any, origins: Mapping[KeyPath, str], file: Path | None) -> str:
+def _explain(found: Any, origins: Mapping[KeyPath, str], file: Path | None) -> str:
     path = tuple(str(part) for part in found["loc"])
     while path and path not in origins and len(path) > 1:
         path = path[:-1]
@@ -182,7 +179,7 @@ def _complaint(found: Any, origins: Mapping[KeyPath, str], file: Path | None) ->
 
 
 def _stray_variables(env: Mapping[str, str], known: Mapping[str, KeyPath]) -> tuple[str, ...]:
-    """A misspelt key of a section is an error; any other unknown variable is warned of."""
+    """Warnings for unknown variables. One that begins like a section's variables is an error instead."""
     strays = sorted(n for n in env if n.startswith(PREFIX) and n not in known and n not in _NOT_SETTINGS)
     sections = tuple(f"{PREFIX}{section.upper()}_" for section in Config.model_fields)
     for name in strays:
@@ -192,8 +189,8 @@ def _stray_variables(env: Mapping[str, str], known: Mapping[str, KeyPath]) -> tu
                 tuple(set(ModelSettings.model_fields) - set(RoleModel.model_fields))
             ):
                 raise ConfigError(f"{name}: cannot differ by role ({HOST_WIDE})")
-            raise ConfigError(f"{name} sets nothing{nearest(name, list(known))}")
-    return tuple(f"{name} sets nothing{nearest(name, list(known))}" for name in strays)
+            raise ConfigError(f"{name} is not a setting{nearest(name, list(known))}")
+    return tuple(f"{name} is not a setting{nearest(name, list(known))}" for name in strays)
 
 
 def _put(document: dict[str, Any], path: KeyPath, value: Any) -> None:
@@ -213,7 +210,7 @@ def _leaves(table: Mapping[str, Any], prefix: KeyPath = ()) -> dict[KeyPath, Any
 
 
 def _user_path(text: str, env: Mapping[str, str]) -> Path:
-    """An absolute path; `~/` is the home of `env`, not of this process, so that tests can set it."""
+    """An absolute path. `~/` is the home directory that `env` names."""
     if text.startswith("~/") and env.get("HOME"):
         return Path(env["HOME"]) / text[2:]
     return Path(text).expanduser().absolute()

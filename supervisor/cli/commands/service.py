@@ -1,4 +1,4 @@
-"""`service`: the crew as a service of the user's own, so that a reboot brings it back."""
+"""`service`: run the crew as a service of the user, so that it starts again after a reboot."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LINGER = ["loginctl", "enable-linger"]
 
 
 class ServiceNotEnabled(NightcrewError):
-    """The file is written, the service manager did not take it; the message has the commands."""
+    """The file is written, but the service manager refused it. The message has the commands to run by hand."""
 
 
-@click.group("service", short_help="Bring the crew back after a reboot: install, uninstall, status.")
+@click.group("service", short_help="Start the crew after a reboot: install, uninstall, status.")
 @shared
 def service_command() -> None:
-    """Run the crew as a service of your own: a systemd user unit, or a launchd agent on macOS.
+    """Run the crew as a user service: a systemd user unit, or a launchd agent on macOS.
 
     \b
     nightcrew service install
@@ -33,25 +33,25 @@ def service_command() -> None:
     """
 
 
-@service_command.command("install", short_help="Write the service's file and enable it.")
+@service_command.command("install", short_help="Install and enable the service.")
 @shared
 @pass_options
 def install_command(options: Options) -> None:
-    """Write the unit for this home and configuration, enable it, and start it unless the crew runs already.
+    """Write the service's file, enable the service, and start it unless the crew is running.
 
-    Run again after moving the checkout or changing NIGHTCREW_* variables; it changes only what has changed.
+    Run it again after moving the checkout or changing NIGHTCREW_* variables.
     """
     from supervisor import service
     from supervisor.health import status
 
     found = _service(options)
-    options.load_config()  # a bad configuration is said now, and not at the next reboot
+    options.load_config()  # an invalid configuration is reported now, not at the next reboot
     runs = status.holder(options.home) is not None
     wrote = found.write()
     commands = found.enable_commands(start=not runs)
     skip = not wrote and service.is_enabled(found) and (runs or service.is_active(found))
     problem = None if skip else service.run_all(commands)
-    result = _told(found) | {"wrote": wrote, "problem": problem}
+    result = _state(found) | {"wrote": wrote, "problem": problem}
     if problem is not None:
         result["commands"] = [shlex.join(words) for words in commands] + result["commands"]
     if options.as_json:
@@ -59,30 +59,28 @@ def install_command(options: Options) -> None:
     else:
         click.echo(f"{'wrote' if wrote else 'unchanged:'} {found.path}")
         if runs and problem is None and not result["active"]:
-            click.echo(
-                "the crew that runs now goes on; the service takes over after the next `down` or reboot"
-            )
+            click.echo("the crew is already running; the service starts it after the next `down` or reboot")
     _finish(options, result, problem)
 
 
 def _finish(options: Options, result: dict[str, Any], problem: str | None) -> None:
-    """Say what is left to do by hand; an exit status that tells the truth."""
+    """Print what is left to do by hand. Exits with 1 if the service is not enabled."""
     lines = "\n".join(f"  {line}" for line in result["commands"])
     if problem is not None:
         if options.as_json:
             raise click.exceptions.Exit(1)
-        raise ServiceNotEnabled(f"it is not enabled: {problem}\nto do it by hand:\n{lines}")
+        raise ServiceNotEnabled(f"the service is not enabled: {problem}\nto enable it by hand:\n{lines}")
     if not options.as_json:
         click.echo(f"enabled: {result['name']}")
         if lines:
-            output.note(f"so that it runs without a login too:\n{lines}")
+            output.note(f"to run it without a login too:\n{lines}")
 
 
-@service_command.command("uninstall", short_help="Disable the service and remove its file.")
+@service_command.command("uninstall", short_help="Disable and remove the service.")
 @shared
 @pass_options
 def uninstall_command(options: Options) -> None:
-    """Disable and remove it. A crew that runs goes on until `nightcrew down`. Nothing to remove is fine."""
+    """Disable the service and remove its file. A running crew goes on until `nightcrew down`."""
     from supervisor import service
 
     found = _service(options)
@@ -96,25 +94,25 @@ def uninstall_command(options: Options) -> None:
             {"name": found.name, "path": str(found.path), "removed": was_there, "problem": problem}
         )
         return
-    click.echo(f"removed {found.path}" if was_there else f"there is no {found.path}; nothing to remove")
+    click.echo(f"removed {found.path}" if was_there else f"no service is installed at {found.path}")
     if problem is not None:
-        output.note(f"the service manager did not hear of it: {problem}")
+        output.note(f"the service manager was not updated: {problem}")
 
 
-@service_command.command("status", short_help="Is it installed, enabled, running?")
+@service_command.command("status", short_help="Show whether the service is installed, enabled and active.")
 @shared
 @pass_options
 def status_command(options: Options) -> None:
-    """Show what is so now. Where nobody can tell (no user session, no systemd), that is what it says."""
+    """Show whether the service is installed, enabled and active. `unknown` where the system cannot say."""
     found = _service(options)
-    result = _told(found)
+    result = _state(found)
     if options.as_json:
         output.print_json(result)
         return
     for key in ("name", "path", "installed", "current", "enabled", "active", "lingers"):
-        value = {True: "yes", False: "no", None: "cannot tell"}.get(result[key], result[key])
+        value = {True: "yes", False: "no", None: "unknown"}.get(result[key], result[key])
         click.echo(f"{key:11} {value}")
-    click.echo(f"{'supervisor':11} {result['supervisor'] or 'none runs'}")
+    click.echo(f"{'supervisor':11} {result['supervisor'] or 'not running'}")
     for line in result["commands"]:
         output.note(f"to do: {line}")
 
@@ -128,8 +126,8 @@ def _service(options: Options) -> Service:
     return service.service_of(options.home, usual, environment, root)
 
 
-def _told(found: Service) -> dict[str, Any]:
-    """What is so, and the commands that are left to do."""
+def _state(found: Service) -> dict[str, Any]:
+    """The service's state, and the commands that are still to be run."""
     from supervisor import service
 
     is_linux = found.system == "systemd"

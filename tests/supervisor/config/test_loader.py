@@ -64,7 +64,7 @@ def test_named_file_goes_before_the_one_in_the_home(tmp_path: Path) -> None:
         "NIGHTCREW_CONFIG": str(tmp_path / "home" / "nightcrew.toml"),
     }
     assert (load(env).config.work.engineers, load(env, other).config.work.engineers) == (3, 4)
-    with pytest.raises(ConfigError, match="no configuration file"):
+    with pytest.raises(ConfigError, match="configuration file not found"):
         load(env, tmp_path / "absent.toml")
 
 
@@ -105,8 +105,8 @@ def test_children_get_the_same_values_as_json(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "[model]\nnmae = 'x'\n": "toml:2: no key 'nmae' in .model.; did you mean 'name'",
-    "[modle]\nname = 'x'\n": "toml:1: no key 'modle' in the top level; did you mean 'model'",
+    "[model]\nnmae = 'x'\n": "toml:2: unknown key 'nmae' in .model.; did you mean 'name'",
+    "[modle]\nname = 'x'\n": "toml:1: unknown key 'modle' in the top level; did you mean 'model'",
     "[model]\nsteps_per_task = 2\n": "toml:2: .*it is budgets.steps_per_task",
     "[model]\n\nname = 3\n": "toml:3: model.name: must be a valid string, not 3",
     "[work]\nengineers = true\n": "toml:2: work.engineers: must be a valid integer, not True",
@@ -115,11 +115,11 @@ REFUSED = {
     "[supervisor]\ngrace_s = inf\n": "must be a finite number",
     "[supervisor]\nbackoff_first_s = 100\n": "backoff_first_s 100.0 is greater than backoff_max_s",
     "[model]\nhosts = []\n": "model.hosts: must not be empty",
-    "[model]\nhosts = ['a b']\n": "toml:2: model.hosts: .*has a space",
+    "[model]\nhosts = ['a b']\n": "toml:2: model.hosts: .*contains a space",
     "[model]\ncontext_window = 4096\n": "max_tokens 4096 is more than half",
     "[sandbox]\nmode = 'on'\n": "sandbox.mode: must be 'auto' or 'off', not 'on'",
     "[sandbox]\nread_only_paths = ['tools']\n": "'tools' is not an absolute path",
-    "[model.roles.enginer]\nname = 'x'\n": "toml:1: no role 'enginer'; did you mean 'engineer'",
+    "[model.roles.enginer]\nname = 'x'\n": "toml:1: unknown role 'enginer'; did you mean 'engineer'",
     "[model.roles.qa]\ncontext_window = 9000\n": "toml:2: 'context_window' cannot differ by role .*load the model",
     "model = 3\n": "toml:1: model is a section",
     "[model.roles]\nqa = 1\n": "toml:2: model.roles.qa is a section",
@@ -157,7 +157,7 @@ def test_variable_of_no_section_is_only_warned_of_and_an_empty_one_sets_nothing(
     read = loaded(tmp_path, NIGHTCREW_MODLE_NAME="x", NIGHTCREW_MODEL_NAME="")
     assert read.config == Config()
     (warning,) = read.warnings
-    assert warning.startswith("NIGHTCREW_MODLE_NAME sets nothing; did you mean 'NIGHTCREW_MODEL_NAME'")
+    assert warning.startswith("NIGHTCREW_MODLE_NAME is not a setting; did you mean 'NIGHTCREW_MODEL_NAME'")
 
 
 def test_home_is_the_variable_or_the_platforms_folder(monkeypatch: pytest.MonkeyPatch) -> None:
