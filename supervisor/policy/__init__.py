@@ -1,0 +1,4 @@
+"""What the supervisor decides: child specs, when to restart and how soon, in which order to start and stop.
+
+Pure: no I/O, no clock. Times and random numbers are passed in. `tree.py` alone knows the agents' rows.
+"""
