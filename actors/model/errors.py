@@ -1,12 +1,13 @@
 """The errors of a model request. Each stands for one reaction of the agent.
 
-ModelError                  `store/errors.py` has the root
-├── ModelUnavailable    server down, busy or hung, or its runner died: wait with backoff, then ask again
-├── ReplyMalformed      the reply was cut off or unreadable: ask again with another seed
-├── RequestRefused      the same request can never succeed: a person must act
-│   ├── ModelMissing    the host does not have the model: pull it
-│   └── PromptTooLong   the prompt does not fit the context window: compact it, then ask again
-└── ModelCancelled      the agent cancelled the request itself (pause, cancel, urgent message)
+NightcrewError                  `store/errors.py`
+└── ModelError
+    ├── ModelUnavailable    server down, busy or hung, or its runner died: wait with backoff, then ask again
+    ├── ReplyMalformed      the reply was cut off or unreadable: ask again with another seed
+    ├── RequestRefused      the same request can never succeed: a person must act
+    │   ├── ModelMissing    the host does not have the model: pull it
+    │   └── PromptTooLong   the prompt does not fit the context window: compact it, then ask again
+    └── ModelCancelled      the agent cancelled the request itself (pause, cancel, urgent message)
 """
 
 from __future__ import annotations

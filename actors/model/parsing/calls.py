@@ -1,14 +1,15 @@
-"""The calls of a reply: those the server parsed and those that leaked into its text, checked. Pure.
+"""Checks the calls of a reply, both those that the server parsed and those found in its text.
 
-A call in the text runs only under this strict rule, because a reply may also *talk about* tools:
+A reply may also talk about tools. So a call in the text runs only if all of these hold:
 
-1. It ends the reply: from its first character to the last there are only calls, tags and white space.
-   A model that calls a tool stops there; text behind a call means an example, or a result made up.
-2. It begins a line. Only `<tool_call>` may stand behind text, and `<function=` behind a full stop or colon.
-3. It is not in a code block, unless the whole reply is code blocks with nothing but calls in them.
-4. Its tool exists, its arguments fit, and nothing of it was cut off.
+1. It ends the reply: only calls, tags and white space follow its first character. A model that calls a tool stops
+   there; text after a call means that the call is an example, or that the model made up its result.
+2. It starts a line. `<tool_call>` may follow any text, `<function=` only '.', ':', '!', '?' or ')'.
+3. It is not in a code block, unless the whole reply is code blocks that contain only calls.
+4. Its tool exists, its arguments fit, and no part of it was cut off.
 
-What breaks 1 or 3 but names a known tool, and what breaks 4, is not run: the model is told why.
+A call of a known tool that breaks rule 1 or 3, and any call that breaks rule 4, does not run, and the model is told
+why.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from actors.model.protocol import Reply, ToolSpec
 
 @dataclass(frozen=True, slots=True)
 class ValidCall:
-    """A call that may run: a known tool, declared arguments of the declared types, all required ones there.
+    """A call that may run: its tool is known, and its arguments are complete and of the declared types.
 
-    `index` is its place among all calls of the reply, `notes` say what was left out.
+    `index` is its position among all calls of the reply. `notes` name the arguments that were left out.
     """
 
     index: int
@@ -37,7 +38,7 @@ class ValidCall:
 
 @dataclass(frozen=True, slots=True)
 class RejectedCall:
-    """A call that must not run, and the message for the model."""
+    """A call that must not run. `problem` is the message for the model."""
 
     index: int
     name: str
@@ -46,9 +47,9 @@ class RejectedCall:
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """A reply taken apart: the text without its calls, the calls in order, and what to tell the model.
+    """A reply without its calls, the calls in order, and the messages for the model.
 
-    `problems` are complete: those of `rejected`, in order, and then those of the reply as a whole.
+    `problems` are those of `rejected` in order, then those of the reply as a whole.
     """
 
     text: str
@@ -58,26 +59,26 @@ class Extraction:
 
     @property
     def is_empty(self) -> bool:
-        """True if the model said nothing at all, which happens when the server swallows an unclosed call."""
+        """Whether the reply holds nothing, as happens when the server drops an unclosed call."""
         return not (self.text.strip() or self.calls or self.problems)
 
 
 def extract(reply: Reply, tools: Sequence[ToolSpec]) -> Extraction:
-    """All calls of a reply, leaked ones first, for they were generated first. Never raises on any text."""
+    """All calls of a reply. Those in the text come first, because they were generated first. Never raises."""
     specs = {spec.name: spec for spec in tools}
     leaks = find_leaks(reply.text, frozenset(specs), is_cut=reply.done_reason == "length")
     parsed = [RawCall(call.name, call.arguments) for call in reply.tool_calls]
-    judged = [_judge(index, raw, specs) for index, raw in enumerate([*leaks.calls, *parsed])]
-    judged = _without_echoes(judged, len(leaks.calls))
-    calls = [item for item in judged if isinstance(item, ValidCall)]
-    rejected = [item for item in judged if isinstance(item, RejectedCall)]
+    checked = [_check(index, raw, specs) for index, raw in enumerate([*leaks.calls, *parsed])]
+    checked = _without_duplicates(checked, len(leaks.calls))
+    calls = [item for item in checked if isinstance(item, ValidCall)]
+    rejected = [item for item in checked if isinstance(item, RejectedCall)]
     problems = [item.problem for item in rejected]
     if leaks.problem and not parsed:
         problems.append(leaks.problem)
     return Extraction(leaks.text, tuple(calls), tuple(problems), tuple(rejected))
 
 
-def _judge(index: int, raw: RawCall, specs: dict[str, ToolSpec]) -> ValidCall | RejectedCall:
+def _check(index: int, raw: RawCall, specs: dict[str, ToolSpec]) -> ValidCall | RejectedCall:
     name = raw.name.strip()
     if (spec := specs.get(name)) is None:
         return RejectedCall(index, name, _no_such_tool(name, specs))
@@ -89,17 +90,17 @@ def _judge(index: int, raw: RawCall, specs: dict[str, ToolSpec]) -> ValidCall | 
     return ValidCall(index, name, coerced.arguments, coerced.notes)
 
 
-def _without_echoes(
-    judged: list[ValidCall | RejectedCall], leaked_count: int
+def _without_duplicates(
+    checked: list[ValidCall | RejectedCall], leaked_count: int
 ) -> list[ValidCall | RejectedCall]:
-    """Without the leaked calls that the server parsed as well: each was meant once."""
-    parsed = [(item.name, item.arguments) for item in judged[leaked_count:] if isinstance(item, ValidCall)]
-    echoes = [
+    """The calls without those in the text that the server has parsed too."""
+    parsed = [(item.name, item.arguments) for item in checked[leaked_count:] if isinstance(item, ValidCall)]
+    duplicates = [
         item
-        for item in judged[:leaked_count]
+        for item in checked[:leaked_count]
         if isinstance(item, ValidCall) and (item.name, item.arguments) in parsed
     ]
-    return [item for item in judged if item not in echoes] if echoes else judged
+    return [item for item in checked if item not in duplicates] if duplicates else checked
 
 
 def _no_such_tool(name: str, specs: dict[str, ToolSpec]) -> str:

@@ -1,4 +1,4 @@
-"""A call's arguments, made what the tool's specification says. Pure; never guesses a value."""
+"""Converts the arguments of a call to the types that its tool declares. Never guesses a value."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from actors.model.protocol import Parameter, ToolSpec
 Value = str | int | float | bool
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}(\.0*)?")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,30}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
-_STRING_OR_SPARE_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
+_STRING_OR_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
 _WRAPPERS = ("arguments", "parameters", "input")
 
 
 @dataclass(frozen=True, slots=True)
 class Coerced:
-    """`arguments` hold declared names only, each of its type. With `problems` the call must not run."""
+    """`arguments` have declared names and types only. With any `problems` the call must not run."""
 
     arguments: dict[str, Value]
     problems: tuple[str, ...] = ()
@@ -28,34 +28,24 @@ class Coerced:
 
 
 def coerce(spec: ToolSpec, given: object) -> Coerced:
-    """Checks and converts what the model gave; JSON text and one wrapping object are taken apart first."""
+    """Check and convert the arguments of a call. JSON text and one object around them are unpacked first."""
     arguments = _unwrapped(spec, given)
     if arguments is None:
         return Coerced({}, (f"{spec.name}: the arguments must be an object of {_signature(spec)}.",))
     declared = {parameter.name: parameter for parameter in spec.parameters}
     coerced: dict[str, Value] = {}
     problems: list[str] = []
-    unknown: list[str] = []
     for key, value in arguments.items():
         parameter = declared.get(str(key).strip())
-        if parameter is None:
-            unknown.append(str(key))
-        elif value is None and not parameter.required:
-            continue  # left out, in other words
+        if parameter is None or (value is None and not parameter.required):
+            continue  # unknown, or the same as left out
+        converted = _converted(parameter, value)
+        if converted is None:
+            problems.append(_type_problem(spec, parameter, value))
         else:
-            converted = _converted(parameter, value)
-            if converted is None:
-                problems.append(_complaint(spec, parameter, value))
-            else:
-                coerced[parameter.name] = converted
-    given_names = {str(key).strip() for key in arguments}
-    missing = [p.name for p in spec.parameters if p.required and p.name not in given_names]
-    if missing:
-        extra = f" You gave {', '.join(unknown)}." if unknown else ""
-        wanted = ", ".join(missing)
-        problems.append(
-            f"{spec.name}: required argument missing: {wanted}. It takes {_signature(spec)}.{extra}"
-        )
+            coerced[parameter.name] = converted
+    unknown = [str(key) for key in arguments if str(key).strip() not in declared]
+    problems += _missing(spec, arguments, unknown)
     notes = tuple(
         f"{spec.name}: argument {name[:60]!r} does not exist and was left out. It takes {_signature(spec)}."
         for name in unknown
@@ -63,9 +53,20 @@ def coerce(spec: ToolSpec, given: object) -> Coerced:
     return Coerced(coerced, tuple(problems), notes)
 
 
+def _missing(spec: ToolSpec, arguments: Mapping[Any, Any], unknown: Sequence[str]) -> list[str]:
+    """The message about required arguments that are missing, if any are."""
+    given = {str(key).strip() for key in arguments}
+    missing = [p.name for p in spec.parameters if p.required and p.name not in given]
+    if not missing:
+        return []
+    extra = f" You gave {', '.join(unknown)}." if unknown else ""
+    names = ", ".join(missing)
+    return [f"{spec.name}: required argument missing: {names}. It takes {_signature(spec)}.{extra}"]
+
+
 def parse_object(text: str) -> dict[str, Any] | None:
-    """A JSON object, else None. Control characters in strings and spare commas are forgiven."""
-    for repair in (lambda text: text, _without_spare_commas):
+    """The JSON object in `text`, else None. Control characters in strings and trailing commas are accepted."""
+    for repair in (lambda text: text, _without_trailing_commas):
         try:
             value = json.loads(repair(text), strict=False)
         except (ValueError, RecursionError):
@@ -74,9 +75,9 @@ def parse_object(text: str) -> dict[str, Any] | None:
     return None
 
 
-def _without_spare_commas(text: str) -> str:
-    # Whole strings are matched first and kept: a comma inside one is content.
-    return _STRING_OR_SPARE_COMMA.sub(lambda found: found[1] or "", text)
+def _without_trailing_commas(text: str) -> str:
+    # The pattern matches whole strings first, so that commas inside them are kept.
+    return _STRING_OR_TRAILING_COMMA.sub(lambda found: found[1] or "", text)
 
 
 def _unwrapped(spec: ToolSpec, given: object) -> Mapping[Any, Any] | None:
@@ -95,7 +96,7 @@ def _unwrapped(spec: ToolSpec, given: object) -> Mapping[Any, Any] | None:
 
 
 def _converted(parameter: Parameter, value: object) -> Value | None:
-    """The value in the declared type, or None if it is not one."""
+    """The value in the declared type; None if it cannot be converted."""
     if parameter.type == "string":
         return _string(value)
     if parameter.type == "boolean":
@@ -108,7 +109,7 @@ def _converted(parameter: Parameter, value: object) -> Value | None:
 def _string(value: object) -> str | None:
     if isinstance(value, str):
         return value
-    # A number in place of text has one spelling; an object has many, and the model must pick.
+    # A number has one spelling as text. An object has several, so the model must choose.
     return json.dumps(value) if isinstance(value, bool | int | float) else None
 
 
@@ -135,7 +136,7 @@ def _number(value: str | float) -> int | float | None:
     return value if math.isfinite(value) else None
 
 
-def _complaint(spec: ToolSpec, parameter: Parameter, value: object) -> str:
+def _type_problem(spec: ToolSpec, parameter: Parameter, value: object) -> str:
     if isinstance(value, str | int | float):
         shown = f"{str(value)[:60]!r}"
     else:

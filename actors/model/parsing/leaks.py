@@ -1,7 +1,6 @@
-"""Tool calls that leaked into a reply's text: Qwen3-Coder's XML and JSON, with and without their tags. Pure.
+"""Finds tool calls that a model wrote into its text: Qwen3-Coder's XML and JSON, with and without their tags.
 
-`toolcalls.py` states the rule by which a call in the text counts; here it is read. Every scan is bounded, so
-that no text can hold up an agent.
+`calls.py` states the rules for such calls. All scans are bounded, so that no text can block an agent.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _START = re.compile(
 _FILLER = re.compile(r"(?:\s+|</?tool_calls?>|</function>|<\|(?:im_end|endoftext)\|>)+")
 _FUNCTION = re.compile(r"<function(?:\s*=\s*|\s+name\s*=\s*)[\"']?([^\s<>=\"']{1,100})[\"']?\s*>")
 _PARAMETER = re.compile(r"\s*<parameter(?:\s*=\s*|\s+name\s*=\s*)[\"']?([^\s<>=\"']{1,100})[\"']?\s*>")
-# What may follow a closing tag. A value may itself contain tags; then something else follows.
+# What may follow a closing tag. If anything else follows, the tag is part of the value.
 _NEXT = r"(?=\s*(?:<parameter\b|</function>|</?tool_calls?>|<function\b|<\||\Z))"
 _AFTER = r"(?=\s*(?:</?tool_calls?>|<function\b|<\||\Z))"
 _VALUE_END = re.compile(rf"</parameter>{_NEXT}|</(?:function|tool_call)>{_AFTER}")
@@ -43,7 +42,7 @@ _CUT = "the call was cut off before its end and was not run. Send it again, whol
 
 @dataclass(frozen=True, slots=True)
 class RawCall:
-    """A call as written; `arguments` unchecked. `problem` says why it cannot be read to its end."""
+    """A call as written, with unchecked `arguments`. `problem` says why it cannot be read completely."""
 
     name: str
     arguments: object
@@ -52,7 +51,7 @@ class RawCall:
 
 @dataclass(frozen=True, slots=True)
 class Leaks:
-    """The text without its calls, the calls, and what to tell the model of calls that do not count."""
+    """The text without its calls, the calls, and the message for the model about calls that do not run."""
 
     text: str
     calls: tuple[RawCall, ...] = ()
@@ -60,7 +59,7 @@ class Leaks:
 
 
 def find_leaks(text: str, known: frozenset[str], *, is_cut: bool) -> Leaks:
-    """Reads a reply's text. `is_cut`: the token limit ended the reply, so its last call is not whole."""
+    """Find the calls in a reply's text. `is_cut`: the token limit ended the reply, so its last call is incomplete."""
     if len(text) > _MAX_TEXT_CHARS:
         return Leaks(text)
     if (fenced := _only_fenced_calls(text)) is not None:
@@ -81,7 +80,7 @@ def find_leaks(text: str, known: frozenset[str], *, is_cut: bool) -> Leaks:
             return Leaks(text[:start].rstrip(), _cut_last(calls, is_cut))
         stray = stray or any(call.name in known for call in calls)
         consumed = end if calls else consumed
-    return Leaks(text, problem=_unrun(text, known, stray))
+    return Leaks(text, problem=_not_run(text, known, stray))
 
 
 def _cut_last(calls: list[RawCall], is_cut: bool) -> tuple[RawCall, ...]:
@@ -90,7 +89,8 @@ def _cut_last(calls: list[RawCall], is_cut: bool) -> tuple[RawCall, ...]:
     return (*calls[:-1], RawCall(calls[-1].name, calls[-1].arguments, calls[-1].problem or _CUT))
 
 
-def _unrun(text: str, known: frozenset[str], stray: bool) -> str | None:
+def _not_run(text: str, known: frozenset[str], stray: bool) -> str | None:
+    """The message about calls in the text that do not run; None without any. `stray`: one has text after it."""
     if stray:
         return (
             "A tool call with text behind it was not run. If you meant it, send it again as the last thing "
@@ -120,12 +120,12 @@ def _fenced_bodies(text: str) -> list[str]:
 
 
 def _only_fenced_calls(text: str) -> list[RawCall] | None:
-    """The calls of a reply that is nothing but code blocks of calls, else None."""
+    """The calls of a reply that consists of code blocks of calls; None for any other reply."""
     marks = list(_FENCE.finditer(text))
     if not marks or text[: marks[0].start()].strip():
         return None
     closed = len(marks) > 1 and not text[marks[-1].end() :].strip()
-    # First as one block: a call's own content may hold fences.
+    # Try the text as one block first: the content of a call may have fences.
     whole = _whole(text[marks[0].end() : marks[-1].start() if closed else len(text)])
     if whole:
         return whole
@@ -150,7 +150,7 @@ def _whole(body: str) -> list[RawCall] | None:
 
 
 def _sequence(text: str, position: int) -> tuple[list[RawCall], int]:
-    """Calls, tags and white space from `position` on, and where something else begins."""
+    """The calls from `position` on, with tags and white space between them, and the position where they end."""
     calls: list[RawCall] = []
     while True:
         if filler := _FILLER.match(text, position):
@@ -184,10 +184,10 @@ def _xml_call(text: str, position: int) -> tuple[list[RawCall], int] | None:
 
 
 def _value_end(text: str, start: int, seen: Mapping[str, str]) -> tuple[int, int] | None:
-    """(end of the value, start of what follows), or None if the text ends inside the value."""
+    """The end of the value and the start of what follows; None if the text ends inside the value."""
     closing = _VALUE_END.search(text, start)
     limit = closing.start() if closing else len(text)
-    # A missing closing tag: the next parameter begins a line and is a new one.
+    # The closing tag is missing if a line begins another parameter.
     following = _NEXT_PARAMETER.search(text, start, limit)
     if following and following[1] not in seen and "</parameter>" not in text[start:limit]:
         return following.start(), following.start()
@@ -197,7 +197,7 @@ def _value_end(text: str, start: int, seen: Mapping[str, str]) -> tuple[int, int
 
 
 def _unwrapped(value: str) -> str:
-    """The value without the one line break that the format puts on either side."""
+    """The value without the line break that the format adds before and after it."""
     value = value.removeprefix("\r").removeprefix("\n")
     return value.removesuffix("\n").removesuffix("\r") if value.endswith("\n") else value
 
@@ -224,7 +224,7 @@ def _json_calls(text: str, position: int) -> tuple[list[RawCall], int] | None:
 
 
 def _repaired_json(text: str, position: int) -> tuple[list[RawCall], int] | None:
-    """JSON with commas too many or closing brackets too few, up to a closing tag or the end of the text."""
+    """The calls in JSON with trailing commas or without closing brackets, up to a closing tag or the end."""
     begun = _JSON_CALL.match(text, position)
     if begun is None:
         return None
@@ -239,7 +239,7 @@ def _repaired_json(text: str, position: int) -> tuple[list[RawCall], int] | None
 
 
 def _calls_in(value: object) -> list[RawCall] | None:
-    """The calls that a JSON value is, or None if it is something else, such as a package.json."""
+    """The calls in a JSON value; None if it is anything else, such as a package.json."""
     if isinstance(value, dict) and set(value) == {"tool_calls"}:
         value = value["tool_calls"]
     items = value if isinstance(value, list) else [value]

@@ -20,7 +20,6 @@ from actors.model.ollama import OllamaClient
 from actors.model.protocol import ChatMessage, Limits, ModelOptions, Reply, ToolCall
 from actors.rehearsal.script import parse_script
 from actors.rehearsal.server import RehearsalServer
-from tests.actors.model.corpus import READ, SHELL
 from tests.actors.model.loopback import (
     DONE,
     BadServer,
@@ -31,6 +30,7 @@ from tests.actors.model.loopback import (
     streaming,
     text_line,
 )
+from tests.actors.model.parsing.corpus import READ, SHELL
 
 OPTIONS = ModelOptions("qwen3-coder:30b", context_window=8192, max_tokens=100)
 PROMPT = (ChatMessage("system", "role: engineer"), ChatMessage("user", "hello"))

@@ -31,7 +31,7 @@ from actors.model.protocol import ChatMessage, Limits, ModelOptions, Reply
 from actors.rehearsal.faults import FaultKind
 from actors.rehearsal.script import parse_script
 from actors.rehearsal.server import RehearsalServer
-from tests.actors.model.corpus import TOOLS
+from tests.actors.model.parsing.corpus import TOOLS
 
 OPTIONS = ModelOptions("qwen3-coder:30b")
 LIMITS = Limits(first_token_s=0.3, idle_s=0.3)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from actors.model.parsing.calls import extract
 from actors.model.protocol import Reply, ToolCall
-from tests.actors.model.corpus import CASES, LS_JSON, LS_XML, TOOLS, Case
+from tests.actors.model.parsing.corpus import CASES, LS_JSON, LS_XML, TOOLS, Case
 
 _TYPES = {"string": str, "integer": int, "number": int | float, "boolean": bool}
 
