@@ -9,6 +9,6 @@ Tests, `nightcrew rehearse` and `nightcrew drill` run real crews against it.
     stream              pure: answer and fault -> the lines of the response
     script, faults      the format of a script
 
-May import only the standard library, pydantic and `store.errors`. The one thing to know: an answer depends only on the request and
-the script, so a client that was killed and repeats its request gets the same answer.
+May import the standard library, pydantic and `store.errors`. The one thing to know: an answer depends only on the
+request and the script, so a client that was killed and repeats its request gets the same answer.
 """
