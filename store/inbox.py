@@ -21,11 +21,12 @@ from store.engine import Store, Transaction
 from store.errors import MailboxFull
 from store.prepared import Prepared
 from store.schema import messages
+from store.shared.backoff import Backoff
 from store.states import MessageState
 
 ATTEMPTS = 3
 MAILBOX_LIMIT = 10_000
-RETRY_PAUSE_S = 0.5
+RETRY = Backoff(first_s=0.5, max_s=4.0, jitter=(1.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +246,7 @@ def record_failure(tx: Transaction, message: Row, *, error: str, now: float) -> 
         "attempts": attempts,
         "error": error,
         "state": (MessageState.DEAD if dead else MessageState.READY).value,
-        "ready_at": now + RETRY_PAUSE_S * 2 ** (attempts - 1),
+        "ready_at": now + RETRY.pause_s(attempts, 0.0),
     }
     if dead:
         values["handled_at"] = now
@@ -271,7 +272,7 @@ def withdraw(tx: Transaction, message_id: int, *, reason: str, now: float) -> No
 
 def make_due(tx: Transaction, *, now: float) -> None:
     """After the clock was set back: no message waits longer than the longest pause after a failure."""
-    latest = now + RETRY_PAUSE_S * 2**ATTEMPTS
+    latest = now + RETRY.longest_s
     tx.execute(
         update(messages)
         .where(messages.c.state == MessageState.READY.value, messages.c.ready_at > latest)

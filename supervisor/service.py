@@ -28,6 +28,7 @@ from typing import Literal
 
 from actors.home import Home
 from store.errors import NightcrewError
+from store.shared.replace import replace_file
 
 TIMEOUT_S = 60.0
 # Exit codes after which systemd must not start the crew again: an ordered end, and an invalid configuration.
@@ -95,10 +96,7 @@ class Service:
         if self.is_current:
             return False
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.name}.partial")
-        partial.write_text(self.text)
-        partial.chmod(0o600)
-        partial.replace(self.path)
+        replace_file(self.path, self.text)
         return True
 
     def remove(self) -> bool:

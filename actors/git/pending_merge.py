@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from actors.git.errors import GitError, WorkspaceError
 from actors.git.refs import head_of, move_ref
+from store.shared.replace import replace_file
 
 if TYPE_CHECKING:
     from actors.git.worktree import Worktree  # which calls `finish_interrupted` when it repairs
@@ -43,7 +43,7 @@ class Switch:
 
 def switch(worktree: Worktree, target: Switch, *, locks: Path, keep_fds: Sequence[int]) -> None:
     """Apply the switch to a worktree without uncommitted work. After a crash `finish_interrupted` repeats it."""
-    _write(worktree.git_dir / "nightcrew-switch", json.dumps(asdict(target)))
+    replace_file(worktree.git_dir / "nightcrew-switch", json.dumps(asdict(target)), durable=True)
     finish_interrupted(worktree, locks=locks, keep_fds=keep_fds)
 
 
@@ -65,7 +65,7 @@ def finish_interrupted(worktree: Worktree, *, locks: Path, keep_fds: Sequence[in
         raise WorkspaceError(f"{worktree.path} could not be merged with {target.theirs}: {error}") from error
     if target.files:
         pending = {"theirs": target.theirs, "files": list(target.files)}
-        _write(worktree.git_dir / "nightcrew-merge", json.dumps(pending))
+        replace_file(worktree.git_dir / "nightcrew-merge", json.dumps(pending), durable=True)
     record.unlink()
 
 
@@ -97,12 +97,3 @@ def _has_markers(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return any(line.startswith(_MARKERS) for line in file)
-
-
-def _write(path: Path, text: str) -> None:
-    draft = path.with_name(path.name + ".new")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

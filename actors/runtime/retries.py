@@ -8,7 +8,6 @@ has failed so far stands in the store, so that a restart begins no new count; no
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
@@ -18,15 +17,14 @@ from actors.runtime.actor import Actor
 from store import crew, inbox, incidents
 from store.engine import Store, Transaction
 from store.inbox import Row
+from store.shared.backoff import Backoff
 
 INFRASTRUCTURE = (InfrastructureError, OSError)
-PAUSES_S: Sequence[float] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 120.0, 120.0, 120.0, 120.0)  # 607 s in all
-BRIEF_PAUSES_S: Sequence[float] = (
-    0.5,
-    2.0,
-    8.0,
-)  # after anything else: what is wrong with our own code does not pass
-JITTER = 0.25
+RETRIES = 11  # with PAUSES 607 s in all
+PAUSES = Backoff(first_s=1.0, max_s=120.0, jitter=(0.75, 1.25))
+# After any other error: a fault in our own code does not pass.
+BRIEF_RETRIES = 3
+BRIEF_PAUSES = Backoff(first_s=0.5, max_s=8.0, factor=4.0, jitter=(0.75, 1.25))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ class Setback:
 
     def waits(self, now: float) -> bool:
         """Whether it is too early; a clock that was set back must not make it hours."""
-        return now < self.due_at <= now + PAUSES_S[-1] * (1 + JITTER)
+        return now < self.due_at <= now + PAUSES.longest_s
 
 
 def next_setback(earlier: Setback | None, error: Exception, now: float, lot: float) -> Setback | None:
@@ -47,13 +45,13 @@ def next_setback(earlier: Setback | None, error: Exception, now: float, lot: flo
     failures, others = (0, 0) if earlier is None else (earlier.failures, earlier.others)
     if isinstance(error, INFRASTRUCTURE):
         failures += 1
-        count, pauses_s = failures, PAUSES_S
+        count, most, pauses = failures, RETRIES, PAUSES
     else:
         others += 1
-        count, pauses_s = others, BRIEF_PAUSES_S
-    if count > len(pauses_s):
+        count, most, pauses = others, BRIEF_RETRIES, BRIEF_PAUSES
+    if count > most:
         return None
-    return Setback(failures, now + pauses_s[count - 1] * (1 + JITTER * (2 * lot - 1)), others)
+    return Setback(failures, now + pauses.pause_s(count, lot), others)
 
 
 class Setbacks:

@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from store.shared.replace import replace_file
+
 _KEPT_CALLS = 100
 
 
@@ -68,9 +70,7 @@ class RecordFiles:
 
     def write_final(self, record: ExitRecord) -> None:
         """Store the complete record atomically."""
-        draft = self.final.with_name(f"{self.final.name}.draft")
-        draft.write_text(json.dumps(asdict(record)), encoding="utf-8")
-        draft.replace(self.final)
+        replace_file(self.final, json.dumps(asdict(record)))
 
 
 def append_status(status_fd: int, facts: Mapping[str, Any]) -> None:

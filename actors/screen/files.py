@@ -8,7 +8,6 @@ live parts. The file starts with codes that clear the terminal, because `tail -F
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections import deque
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from actors.screen.errors import ScreenUnwritable
 from actors.screen.render import paint, render_entry, render_live, reply_header, reply_parts
 from store.entries import Entry, ReplyBody
+from store.shared.replace import replace_file
 
 CLEAR = b"\x1b[H\x1b[2J\x1b[3J"  # home, screen, scrollback
 MAX_FILE_BYTES = 4_000_000
@@ -203,17 +203,13 @@ class WindowFile:
     def _replace(self, blocks: Sequence[bytes]) -> None:
         """Replace the file by these blocks and the live parts."""
         self.needs_rebuild = True
-        new = self.path.with_name(f".{self.path.name}.new")
+        content = b"".join([CLEAR, *blocks, *(_encode(live.written) for live in self._live)])
+        self.close()
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = os.open(new, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            self.close()
-            self._fd = fd
-            _write_all(fd, b"".join([CLEAR, *blocks, *(_encode(live.written) for live in self._live)]))
-            new.replace(self.path)
+            replace_file(self.path, content)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                new.unlink()
             raise ScreenUnwritable(f"cannot write the window file {self.path}: {error.strerror}") from error
         self._blocks = deque(map(len, blocks))
         self._committed_bytes = len(CLEAR) + sum(self._blocks)

@@ -1,4 +1,6 @@
 """Mechanisms that all packages share, one owner each. They know nothing of the store and import nothing of ours.
 
-`file_lock.py`: locks between processes.
+- `file_lock.py`: locks between processes.
+- `replace.py`: write a file in one step.
+- `backoff.py`: how long to wait after a failure.
 """

@@ -1,4 +1,4 @@
-"""How often a child may crash, and how long it waits before the next start. All times are passed in."""
+"""How often a child may crash before it is quarantined. All times are passed in."""
 
 from __future__ import annotations
 
@@ -24,19 +24,3 @@ class Intensity:
     def cleared(self) -> Intensity:
         """The account without crashes, for a child that a person restarted."""
         return replace(self, crashes=())
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Exponential, with full jitter on its upper half; the first restart in a window waits for nothing."""
-
-    first_s: float
-    most_s: float
-
-    def delay_s(self, crashes: int, jitter: float) -> float:
-        """Before restart number `crashes` (1 is the first); `jitter` is a random number from 0 to 1."""
-        if crashes <= 1:
-            return 0.0
-        # The exponent is bounded: 2 ** crashes of a long night would overflow.
-        delay: float = min(self.most_s, self.first_s * 2 ** min(crashes - 2, 32))
-        return delay * (0.5 + 0.5 * jitter)

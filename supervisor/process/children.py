@@ -15,10 +15,11 @@ from actors.settings import SupervisorSettings
 from store import crew
 from store.engine import Store
 from store.failpoints import failpoint
+from store.shared.backoff import Backoff
 from store.states import AgentState
 from supervisor.errors import LaunchFailed, ZygoteNotReady
 from supervisor.policy import tree
-from supervisor.policy.intensity import Backoff, Intensity
+from supervisor.policy.intensity import Intensity
 from supervisor.policy.spec import Exit
 from supervisor.policy.strategy import Start, Strategy, decide
 from supervisor.process import records
@@ -230,7 +231,8 @@ class Children:
         if child.intensity.is_exhausted(now):
             self._quarantine(child, reason, now)
             return
-        delay_s = self.backoff.delay_s(len(child.intensity.crashes), random.random())
+        # The first restart within a window is immediate.
+        delay_s = self.backoff.pause_s(len(child.intensity.crashes) - 1, random.random())
         log.warning("child_restarted", actor=child.spec.name, reason=reason, delay_ms=round(delay_s * 1000))
         if delay_s == 0:
             self._start(child, crashed=reason)

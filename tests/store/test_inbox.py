@@ -9,7 +9,7 @@ import pytest
 from store import inbox
 from store.engine import Fence, Store
 from store.errors import MailboxFull
-from store.inbox import ATTEMPTS, RETRY_PAUSE_S, Row
+from store.inbox import ATTEMPTS, RETRY, Row
 from store.states import MessageState
 from tests.support.stores import NOW, add_agent, claim_next, instructions, new_incarnation, put
 
@@ -132,7 +132,7 @@ def test_two_failures_pause_the_message_for_a_doubling_time_and_the_third_makes_
         with store.write(fence) as tx:
             state = inbox.record_failure(tx, row, error=f"failure {attempt}", now=now)
         assert state is MessageState.READY
-        pause_s = RETRY_PAUSE_S * 2 ** (attempt - 1)
+        pause_s = RETRY.first_s * 2 ** (attempt - 1)
         assert inbox.peek(store, "engineer", now=now + pause_s - 0.01) is None
         now += pause_s
     row = claim_next(store, fence, now=now)
@@ -153,7 +153,7 @@ def test_a_failed_message_lets_those_behind_it_go_first_and_then_comes_again(
     with store.write(fence) as tx:
         inbox.record_failure(tx, row, error="x", now=NOW)
     assert _claimed(store, fence).id == good
-    later = claim_next(store, fence, now=NOW + RETRY_PAUSE_S)
+    later = claim_next(store, fence, now=NOW + RETRY.first_s)
     assert later is not None
     assert later.id == bad
 

@@ -6,7 +6,7 @@
 | open      | unreachable, or that many failures, until `retry_at`        | nobody                           |
 | half open | after `retry_at`                                            | one process, holding a lock file |
 
-If the request in the half-open state fails, the breaker opens again for twice as long, up to `MAX_OPEN_S` and with
+If the request in the half-open state fails, the breaker opens again for twice as long, up to `OPEN.max_s` and with
 jitter. If it succeeds, the breaker closes.
 """
 
@@ -22,12 +22,12 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from actors.model.hosts.capacity import replace_file
 from store.shared import file_lock
+from store.shared.backoff import Backoff
+from store.shared.replace import replace_file
 
 MAX_FAILURES = 3
-FIRST_OPEN_S = 0.5
-MAX_OPEN_S = 30.0
+OPEN = Backoff(first_s=0.5, max_s=30.0)
 
 
 class State(StrEnum):
@@ -56,7 +56,7 @@ class Health:
         if not self.openings:
             return State.CLOSED
         # A `retry_at` beyond any pause means that the clock was set back: ignore it.
-        is_open = now < self.retry_at <= now + MAX_OPEN_S
+        is_open = now < self.retry_at <= now + OPEN.longest_s
         return State.OPEN if is_open else State.HALF_OPEN
 
 
@@ -69,8 +69,8 @@ def after_failure(
     failures = health.failures + 1
     if not (unreachable or health.openings or failures >= MAX_FAILURES):
         return Health(failures, 0, now, 0.0, reason)
-    open_s = min(MAX_OPEN_S, FIRST_OPEN_S * 2 ** min(health.openings, 10)) * (0.5 + jitter / 2)
-    return Health(failures, health.openings + 1, now, now + open_s, reason)
+    openings = health.openings + 1
+    return Health(failures, openings, now, now + OPEN.pause_s(openings, jitter), reason)
 
 
 @dataclass(slots=True)

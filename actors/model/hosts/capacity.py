@@ -9,11 +9,11 @@ was too high after `FORGET_S`.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from actors.model.protocol import Cost
+from store.shared.replace import replace_file
 
 START = 4
 MAX_SLOTS = 16
@@ -65,10 +65,3 @@ def read(path: Path) -> Capacity:
 def write(path: Path, capacity: Capacity) -> None:
     """Store a capacity at `path`, replacing the file in one step."""
     replace_file(path, json.dumps(asdict(capacity)))
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Put `text` at `path` so that a reader sees the old or the new, never a part."""
-    new = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(3).hex()}")
-    new.write_text(text)
-    new.replace(path)

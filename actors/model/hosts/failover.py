@@ -18,11 +18,11 @@ from actors.model.errors import ModelError, ModelMissing, ModelUnavailable
 from actors.model.hosts.breaker import State
 from actors.model.hosts.host import BreakerOpen, ChatRequest, HostReply, ModelHost
 from actors.model.protocol import Limits
+from store.shared.backoff import Backoff
 
 RETURN_AFTER_S = 60.0
 SKIP_MISSING_S = 300.0  # how long a host without the model comes last
-FIRST_PAUSE_S = 0.5
-MAX_PAUSE_S = 30.0
+RETRY = Backoff(first_s=0.5, max_s=30.0)
 POLL_S = 0.25  # how often a waiting agent checks the breakers
 
 
@@ -71,9 +71,7 @@ class HostPool:
         Returns early when `cancelled` is set, or when all breakers were open and one of them no longer is.
         """
         self._failures += 1
-        pause_s = min(MAX_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._failures - 1, 10)) * random.uniform(
-            0.5, 1.0
-        )
+        pause_s = RETRY.pause_s(self._failures, random.random())
         log.event(
             "WARNING" if self._failures == 1 else "INFO",
             "model_missing" if isinstance(error, ModelMissing) else "model_unavailable",

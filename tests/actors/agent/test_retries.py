@@ -12,7 +12,7 @@ from actors.agent.agent import Agent
 from actors.git.errors import GitError
 from actors.runtime.actor import Actor
 from actors.runtime.messages import Resume, TaskAssigned, Text
-from actors.runtime.retries import PAUSES_S, PatientActor, Setback, next_setback
+from actors.runtime.retries import PAUSES, RETRIES, PatientActor, Setback, next_setback
 from actors.sandbox.errors import SandboxFailed
 from actors.tools.crew import CREW_TOOLS
 from store import crew, inbox, incidents
@@ -82,7 +82,7 @@ def test_pauses_double_with_jitter_and_add_up_to_about_ten_minutes(lot: float) -
         now = setback.due_at
     assert 420 <= sum(pauses) <= 780
     assert all(b == pytest.approx(2 * a) for a, b in itertools.pairwise(pauses[:7]))
-    assert pauses[0] == pytest.approx(PAUSES_S[0] * (0.75 + 0.5 * lot))
+    assert pauses[0] == pytest.approx(PAUSES.first_s * (0.75 + 0.5 * lot))
 
 
 @pytest.mark.parametrize("error", [BROKEN, SandboxFailed("no room"), BlockingIOError("no process")], ids=repr)
@@ -120,7 +120,7 @@ def test_a_task_whose_step_fails_for_want_of_git_is_parked_after_ten_minutes_and
 ) -> None:
     agent, message = in_hand(shop)
     wake(agent)
-    for tries in range(1, len(PAUSES_S) + 1):
+    for tries in range(1, RETRIES + 1):
         assert failures(agent, message) == tries
         assert shop.task(1)["state"] == TaskState.IN_PROGRESS
         wake(agent)
@@ -239,7 +239,7 @@ def test_the_gate_waits_ten_minutes_for_git_before_it_parks_a_task(shop: Shop) -
     unplug(shop)
     gate = shop.gate()
     wake(gate)
-    for tries in range(1, len(PAUSES_S) + 1):
+    for tries in range(1, RETRIES + 1):
         assert (failures(gate, letter["id"]), shop.task(task)["state"]) == (tries, TaskState.CHECKING)
         row = crew.agent(shop.store, GATE)
         assert (row["activity"], row["deadline_at"]) == (Activity.IDLE, None)

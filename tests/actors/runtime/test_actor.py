@@ -127,7 +127,7 @@ def test_a_failed_message_is_looked_for_again_when_its_pause_is_over_and_not_a_p
     _tell(stage.store, "raise")
     started.drain()
     look_again_s = started.runtime.coupling.look_again_at - started.clock.now
-    assert look_again_s <= inbox.RETRY_PAUSE_S + 0.1
+    assert look_again_s <= inbox.RETRY.first_s + 0.1
 
 
 def test_a_message_claimed_by_an_older_incarnation_is_handled_first(stage: Stage, start: Start) -> None:

@@ -1,12 +1,11 @@
-"""Restart intensity and backoff: arithmetic on a passed-in `now`."""
+"""Restart intensity: arithmetic on a passed-in `now`."""
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.policy.intensity import Backoff, Intensity
+from supervisor.policy.intensity import Intensity
 
 times = st.lists(st.floats(0, 10_000, allow_nan=False), max_size=40).map(sorted)
 
@@ -60,28 +59,3 @@ def test_the_account_holds_only_the_window_so_a_long_night_does_not_grow_it(
     account = _after(crashes, window_s=window_s)
     newest = crashes[-1] if crashes else 0.0
     assert list(account.crashes) == [at for at in crashes if newest - at < window_s]
-
-
-BACKOFF = Backoff(first_s=0.2, most_s=60.0)
-
-
-def test_the_first_restart_waits_for_nothing() -> None:
-    assert BACKOFF.delay_s(0, 1.0) == BACKOFF.delay_s(1, 1.0) == 0.0
-
-
-@pytest.mark.parametrize(
-    ("crashes", "most_s"), [(2, 0.2), (3, 0.4), (4, 0.8), (5, 1.6), (10, 51.2), (11, 60.0), (10_000, 60.0)]
-)
-def test_the_delay_doubles_up_to_its_bound_and_jitter_takes_at_most_half(crashes: int, most_s: float) -> None:
-    assert BACKOFF.delay_s(crashes, 1.0) == pytest.approx(most_s)
-    assert BACKOFF.delay_s(crashes, 0.0) == pytest.approx(most_s / 2)
-
-
-@given(crashes=st.integers(0, 10**9), jitter=st.floats(0, 1), more=st.integers(0, 1000))
-def test_a_delay_is_bounded_and_never_shrinks_with_more_crashes(
-    crashes: int, jitter: float, more: int
-) -> None:
-    delay_s = BACKOFF.delay_s(crashes, jitter)
-    assert 0.0 <= delay_s <= BACKOFF.most_s
-    assert BACKOFF.delay_s(crashes + more, jitter) >= delay_s
-    assert crashes < 2 or delay_s >= BACKOFF.first_s / 2

@@ -46,12 +46,12 @@ def test_each_failed_probe_doubles_the_pause_up_to_the_limit() -> None:
         pauses.append(health.retry_at - now)
         now = health.retry_at
     assert pauses[:4] == pytest.approx([0.5, 1.0, 2.0, 4.0])
-    assert pauses[-1] == pytest.approx(breaker.MAX_OPEN_S)
+    assert pauses[-1] == pytest.approx(breaker.OPEN.max_s)
 
 
 def test_jitter_shortens_a_pause_by_up_to_half() -> None:
     assert failed(Health(), 0.0, unreachable=True, jitter=0.0).retry_at == pytest.approx(
-        breaker.FIRST_OPEN_S / 2
+        breaker.OPEN.first_s / 2
     )
 
 
