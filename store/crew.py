@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TypedDict, Unpack
 
 from sqlalchemy import bindparam, insert, select, update
 
-from store.engine import Store, Transaction
+from store.engine import Source, Store, Transaction
+from store.engine.prepared import Prepared, Query
 from store.errors import NotFound
-from store.prepared import Prepared
+from store.rows import Agent, Project, ProjectSpec
 from store.schema import agents, projects
-from store.states import Activity, AgentState, ProjectState
+from store.states import Activity, AgentState, ProjectState, Role
 
-_PROJECT = Prepared(select(projects).where(projects.c.name == bindparam("project_name")))
-_ACTIVE = Prepared(select(projects.c.name).where(projects.c.state == ProjectState.ACTIVE.value).limit(1))
-_AGENT = Prepared(select(agents).where(agents.c.name == bindparam("agent_name")))
+_PROJECT = Query(select(projects).where(projects.c.name == bindparam("project_name")), Project)
+_PROJECTS = Query(select(projects).order_by(projects.c.created_at), Project)
+_ACTIVE = Query(
+    select(projects).where(projects.c.state == ProjectState.ACTIVE).order_by(projects.c.created_at), Project
+)
+_ANY_ACTIVE = Query(select(projects.c.name).where(projects.c.state == ProjectState.ACTIVE).limit(1), str)
+_AGENT = Query(select(agents).where(agents.c.name == bindparam("agent_name")), Agent)
+_TEAM = Query(select(agents).where(agents.c.project == bindparam("project_name")), Agent)
+_present = select(agents).where(agents.c.state != AgentState.ARCHIVED).order_by(agents.c.created_at)
+_AGENTS = Query(_present, Agent)
+_PRESENT_TEAM = Query(_present.where(agents.c.project == bindparam("project_name")), Agent)
 _RAISE = Prepared(
     update(agents).where(agents.c.name == bindparam("agent_name")).values(generation=agents.c.generation + 1)
 )
@@ -26,16 +35,62 @@ def _change_agent(columns: tuple[str, ...]) -> Prepared:
     return Prepared(update(agents).where(agents.c.name == bindparam("agent_name")), columns)
 
 
-def add_project(tx: Transaction, *, now: float, **values: Any) -> None:
-    """Insert a project row; `values` are the columns of `schema.projects`."""
-    tx.execute(insert(projects), {"state": ProjectState.ACTIVE.value, "created_at": now, **values})
+class NewProject(TypedDict):
+    """The columns that a new project brings."""
+
+    name: str
+    title: str
+    repository: str
+    branch: str
+    base_branch: str | None
+    base_commit: str
+    goal: str
+    spec: ProjectSpec
+    checks: list[str]
+    checks_source: str
+    engineers: int
+    with_qa: bool
 
 
-def change_project(tx: Transaction, name: str, **values: Any) -> None:
+class ProjectChange(TypedDict, total=False):
+    """Columns of a project that may change."""
+
+    state: ProjectState
+    engineers: int
+    summary: str | None
+    finished_at: float | None
+
+
+class AgentChange(TypedDict, total=False):
+    """Columns of an agent that may change."""
+
+    wanted: bool
+    state: AgentState
+    reason: str | None
+    restarts: int
+    pid: int | None
+    process_started_at: float | None
+    ready_at: float | None
+    paused: bool
+    activity: Activity
+    activity_since: float | None
+    deadline_at: float | None
+    last_progress_at: float | None
+    task: int | None
+    context_from: int
+
+
+def add_project(tx: Transaction, *, now: float, **columns: Unpack[NewProject]) -> None:
+    """Insert an active project."""
+    tx.execute(insert(projects), {"state": ProjectState.ACTIVE, "created_at": now, **columns})
+
+
+def change_project(tx: Transaction, name: str, **values: Unpack[ProjectChange]) -> None:
+    """Set columns of a project."""
     tx.execute(update(projects).where(projects.c.name == name).values(**values))
 
 
-def project(source: Store | Transaction, name: str) -> dict[str, Any]:
+def project(source: Source, name: str) -> Project:
     """One project. Raises `NotFound`."""
     found = find_project(source, name)
     if found is None:
@@ -43,44 +98,35 @@ def project(source: Store | Transaction, name: str) -> dict[str, Any]:
     return found
 
 
-def find_project(source: Store | Transaction, name: str) -> dict[str, Any] | None:
-    return source.row(_PROJECT, {"project_name": name})
+def find_project(source: Source, name: str) -> Project | None:
+    """One project, or None."""
+    return source.first(_PROJECT, {"project_name": name})
 
 
-def all_projects(store: Store) -> list[dict[str, Any]]:
-    return store.rows(select(projects).order_by(projects.c.created_at))
+def all_projects(store: Store) -> list[Project]:
+    """Every project, oldest first."""
+    return store.fetch(_PROJECTS)
 
 
-def active_projects(store: Store) -> list[dict[str, Any]]:
-    """Those that are worked on now."""
-    return store.rows(select(projects).where(projects.c.state == ProjectState.ACTIVE.value))
+def active_projects(store: Store) -> list[Project]:
+    """The projects that are worked on now, oldest first."""
+    return store.fetch(_ACTIVE)
 
 
 def is_active(store: Store) -> bool:
-    """Whether any project is worked on now; asked often."""
-    return store.row(_ACTIVE) is not None
+    """Whether any project is worked on now."""
+    return store.first(_ANY_ACTIVE) is not None
 
 
 def add_agent(
-    tx: Transaction,
-    *,
-    name: str,
-    kind: str,
-    role: str | None,
-    project: str | None,
-    now: float,
-    options: dict[str, Any] | None = None,
+    tx: Transaction, *, name: str, kind: str, role: Role | None, project: str | None, now: float
 ) -> bool:
-    """Make an agent wanted, or wanted again; False if it was already."""
-    row = tx.execute(select(agents.c.wanted).where(agents.c.name == name)).first()
-    if row is not None:
-        if not row[0]:
-            tx.execute(
-                update(agents)
-                .where(agents.c.name == name)
-                .values(wanted=True, state=AgentState.STOPPED.value, reason=None)
-            )
-        return not row[0]
+    """Make an agent wanted, or wanted again; False if it was already. `kind` is an `ActorKind` or `module:Class`."""
+    known = find_agent(tx, name)
+    if known is not None:
+        if not known.wanted:
+            change_agent(tx, name, wanted=True, state=AgentState.STOPPED, reason=None)
+        return not known.wanted
     tx.execute(
         insert(agents),
         {
@@ -89,35 +135,35 @@ def add_agent(
             "role": role,
             "project": project,
             "wanted": True,
-            "state": AgentState.STOPPED.value,
+            "state": AgentState.STOPPED,
             "generation": 0,
             "restarts": 0,
             "paused": False,
-            "activity": Activity.IDLE.value,
+            "activity": Activity.IDLE,
             "context_from": 0,
-            "options": options or {},
             "created_at": now,
         },
     )
     return True
 
 
-def team_of(store: Store, project: str) -> list[dict[str, Any]]:
+def team_of(store: Store, project: str) -> list[Agent]:
     """A project's agents, archived ones too."""
-    return store.rows(select(agents).where(agents.c.project == project))
+    return store.fetch(_TEAM, {"project_name": project})
 
 
-def change_agent(tx: Transaction, name: str, **values: Any) -> None:
+def change_agent(tx: Transaction, name: str, **values: Unpack[AgentChange]) -> None:
+    """Set columns of an agent."""
     tx.run(_change_agent(tuple(values)), {"agent_name": name, **values})
 
 
 def next_generation(tx: Transaction, name: str) -> int:
     """Raise the fence: from this commit on, the agent's older incarnations can write nothing."""
     tx.run(_RAISE, {"agent_name": name})
-    return int(agent(tx, name)["generation"])
+    return agent(tx, name).generation
 
 
-def agent(source: Store | Transaction, name: str) -> dict[str, Any]:
+def agent(source: Source, name: str) -> Agent:
     """One agent. Raises `NotFound`."""
     found = find_agent(source, name)
     if found is None:
@@ -125,13 +171,13 @@ def agent(source: Store | Transaction, name: str) -> dict[str, Any]:
     return found
 
 
-def find_agent(source: Store | Transaction, name: str) -> dict[str, Any] | None:
-    return source.row(_AGENT, {"agent_name": name})
+def find_agent(source: Source, name: str) -> Agent | None:
+    """One agent, or None."""
+    return source.first(_AGENT, {"agent_name": name})
 
 
-def all_agents(source: Store | Transaction, *, project: str | None = None) -> list[dict[str, Any]]:
+def all_agents(source: Source, *, project: str | None = None) -> list[Agent]:
     """Agents in the order in which they were made; archived ones are left out."""
-    query = select(agents).where(agents.c.state != AgentState.ARCHIVED.value).order_by(agents.c.created_at)
-    if project is not None:
-        query = query.where(agents.c.project == project)
-    return source.rows(query)
+    if project is None:
+        return source.fetch(_AGENTS)
+    return source.fetch(_PRESENT_TEAM, {"project_name": project})

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
 
 from sqlalchemy import Text, bindparam, func, insert, select, type_coerce, update
 
 from store.engine import Fence, Store, Transaction
+from store.engine.prepared import Prepared, Query
 from store.entries import Body, Entry, decode
-from store.prepared import Prepared
 from store.schema import agents, history
+from store.states import EntryKind
 
 _COLUMNS = (
     history.c.id,
@@ -22,19 +22,42 @@ _COLUMNS = (
     history.c.task,
     history.c.created_at,
 )
-_TAIL = Prepared(
+_parse = json.JSONDecoder().raw_decode
+
+
+def _entry(
+    number: int,
+    agent: str,
+    kind: EntryKind,
+    body: str,
+    message: int | None,
+    task: int | None,
+    created_at: float,
+) -> Entry:
+    return Entry(number, agent, decode(kind, _parse(body)[0]), message, task, created_at)
+
+
+_TAIL = Query(
     select(*_COLUMNS)
     .where(history.c.agent == bindparam("agent"), history.c.id >= bindparam("first_id"))
-    .order_by(history.c.id)
+    .order_by(history.c.id),
+    _entry,
 )
-_SINCE = Prepared(
+_SINCE = Query(
     select(*_COLUMNS)
     .where(history.c.id > bindparam("last_id"))
     .order_by(history.c.id)
-    .limit(bindparam("most"))
+    .limit(bindparam("most")),
+    _entry,
 )
-_parse = json.JSONDecoder().raw_decode
-_LAST_ID = Prepared(select(func.max(history.c.id).label("id")))
+_NEWEST = Query(
+    select(*_COLUMNS)
+    .where(history.c.agent == bindparam("agent"))
+    .order_by(history.c.id.desc())
+    .limit(bindparam("most")),
+    _entry,
+)
+_LAST_ID = Query(select(func.coalesce(func.max(history.c.id), 0)), int)
 _INSERT = Prepared(insert(history), ("agent", "kind", "body", "message", "task", "generation", "created_at"))
 _PROGRESS = Prepared(
     update(agents).where(agents.c.name == bindparam("agent_name")).values(last_progress_at=bindparam("now"))
@@ -55,7 +78,7 @@ def append(
         _INSERT,
         {
             "agent": fence.agent,
-            "kind": body.entry_kind.value,
+            "kind": body.entry_kind,
             "body": body.as_json(),
             "message": message,
             "task": task,
@@ -74,32 +97,25 @@ def touch(tx: Transaction, agent: str, *, now: float) -> None:
 
 def tail(store: Store, agent: str, first_id: int) -> list[Entry]:
     """The rows from `first_id` on, oldest first."""
-    return [_entry(row) for row in store.rows(_TAIL, {"agent": agent, "first_id": first_id})]
+    return store.fetch(_TAIL, {"agent": agent, "first_id": first_id})
 
 
 def by_ids(store: Store, ids: Iterable[int]) -> list[Entry]:
     """The rows with these ids, oldest first."""
     query = select(*_COLUMNS).where(history.c.id.in_(list(ids))).order_by(history.c.id)
-    return [_entry(row) for row in store.rows(query)]
+    return store.select(query, _entry)
 
 
 def since(store: Store, last_id: int, *, most: int = 500) -> list[Entry]:
     """Rows of all agents after `last_id`: what the screen has not drawn yet."""
-    return [_entry(row) for row in store.rows(_SINCE, {"last_id": last_id, "most": most})]
+    return store.fetch(_SINCE, {"last_id": last_id, "most": most})
 
 
 def newest(store: Store, agent: str, *, most: int) -> list[Entry]:
     """The last `most` rows of an agent, oldest first."""
-    query = select(*_COLUMNS).where(history.c.agent == agent).order_by(history.c.id.desc()).limit(most)
-    return [_entry(row) for row in reversed(store.rows(query))]
+    return store.fetch(_NEWEST, {"agent": agent, "most": most})[::-1]
 
 
 def last_id(store: Store) -> int:
     """The newest row's id, 0 when there is none."""
-    row = store.row(_LAST_ID)
-    return int((row or {}).get("id") or 0)
-
-
-def _entry(row: dict[str, Any]) -> Entry:
-    body = decode(row["kind"], _parse(row["body"])[0])
-    return Entry(row["id"], row["agent"], body, row["message"], row["task"], row["created_at"])
+    return store.first(_LAST_ID) or 0

@@ -12,14 +12,14 @@ Order: highest priority first, then oldest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, func, insert, literal_column, select, update
 
 from store.engine import Store, Transaction
+from store.engine.prepared import Prepared, Query, maybe_float
 from store.errors import MailboxFull
-from store.prepared import Prepared
+from store.rows import Message
 from store.schema import messages
 from store.shared.backoff import Backoff
 from store.states import MessageState
@@ -29,42 +29,11 @@ MAILBOX_LIMIT = 10_000
 RETRY = Backoff(first_s=0.5, max_s=4.0, jitter=(1.0, 1.0))
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One message as stored; `body` is the JSON that `actors.messages.decode` reads."""
-
-    id: int
-    sender: str
-    recipient: str
-    kind: str
-    body: dict[str, Any]
-    priority: int
-    state: str
-    attempts: int
-    key: str | None
-    in_reply_to: int | None
-    created_at: float
-
-
-_COLUMNS = (
-    messages.c.id,
-    messages.c.sender,
-    messages.c.recipient,
-    messages.c.kind,
-    messages.c.body,
-    messages.c.priority,
-    messages.c.state,
-    messages.c.attempts,
-    messages.c.key,
-    messages.c.in_reply_to,
-    messages.c.created_at,
-)
-
 # Written out, or the planner could not see that the partial index holds them.
 _READY: ColumnElement[str] = literal_column(f"'{MessageState.READY.value}'")
 _CLAIMED: ColumnElement[str] = literal_column(f"'{MessageState.CLAIMED.value}'")
-_NEXT = Prepared(
-    select(*_COLUMNS)
+_NEXT = Query(
+    select(messages)
     .where(
         messages.c.recipient == bindparam("recipient"),
         messages.c.state == _READY,
@@ -72,28 +41,32 @@ _NEXT = Prepared(
         messages.c.priority >= bindparam("least_priority"),
     )
     .order_by(messages.c.priority.desc(), messages.c.id)
-    .limit(1)
+    .limit(1),
+    Message,
 )
-_NEXT_READY = Prepared(
+_NEXT_READY = Query(
     select(func.min(messages.c.ready_at).label("ready_at")).where(
         messages.c.recipient == bindparam("recipient"),
         messages.c.state == _READY,
         messages.c.ready_at > bindparam("now"),
-    )
+    ),
+    maybe_float,
 )
-_WAITING = Prepared(
-    select(func.count().label("count"))
+_WAITING = Query(
+    select(func.count())
     .select_from(messages)
-    .where(messages.c.recipient == bindparam("recipient"), messages.c.state == _READY)
+    .where(messages.c.recipient == bindparam("recipient"), messages.c.state == _READY),
+    int,
 )
-_KNOWN = Prepared(
-    select(messages.c.id).where(messages.c.sender == bindparam("sender"), messages.c.key == bindparam("key"))
+_KNOWN = Query(
+    select(messages.c.id).where(messages.c.sender == bindparam("sender"), messages.c.key == bindparam("key")),
+    int,
 )
 _CLAIM = Prepared(
     update(messages)
     .where(messages.c.id == bindparam("message_id"), messages.c.state == _READY)
     .values(
-        state=MessageState.CLAIMED.value,
+        state=MessageState.CLAIMED,
         claim_generation=bindparam("generation"),
         claimed_at=bindparam("now"),
     )
@@ -101,22 +74,29 @@ _CLAIM = Prepared(
 _ACKNOWLEDGE = Prepared(
     update(messages)
     .where(messages.c.id == bindparam("message_id"), messages.c.state == _CLAIMED)
-    .values(state=MessageState.HANDLED.value, handled_at=bindparam("now"))
+    .values(state=MessageState.HANDLED, handled_at=bindparam("now"))
 )
-_OPEN = Prepared(
-    select(*_COLUMNS)
+_OPEN = Query(
+    select(messages)
     .where(messages.c.recipient == bindparam("recipient"), messages.c.state == _CLAIMED)
-    .order_by(messages.c.id)
+    .order_by(messages.c.id),
+    Message,
 )
 _TAKE_OVER = Prepared(
     update(messages)
     .where(messages.c.recipient == bindparam("agent"), messages.c.state == _CLAIMED)
     .values(claim_generation=bindparam("generation"))
 )
-_RECIPIENTS = Prepared(
+_RECIPIENTS = Query(
     select(messages.c.recipient)
     .distinct()
-    .where(messages.c.state == _READY, messages.c.ready_at <= bindparam("now"))
+    .where(messages.c.state == _READY, messages.c.ready_at <= bindparam("now")),
+    str,
+)
+_ONE = Query(select(messages).where(messages.c.id == bindparam("message_id")), Message)
+_REPLIES = Query(
+    select(messages).where(messages.c.in_reply_to == bindparam("message_id")).order_by(messages.c.id),
+    Message,
 )
 _INSERT = Prepared(
     insert(messages),
@@ -155,9 +135,9 @@ def append(
     when `limit` messages wait there already.
     """
     if key is not None:
-        known = tx.row(_KNOWN, {"sender": sender, "key": key})
+        known = tx.first(_KNOWN, {"sender": sender, "key": key})
         if known is not None:
-            return int(known["id"])
+            return known
     if limit is not None and waiting(tx, recipient) >= limit:
         raise MailboxFull(
             f"{recipient} has {limit} unread messages; wait until it has worked some off, "
@@ -171,7 +151,7 @@ def append(
             "kind": kind,
             "body": body,
             "priority": priority,
-            "state": MessageState.READY.value,
+            "state": MessageState.READY,
             "attempts": 0,
             "key": key,
             "in_reply_to": in_reply_to,
@@ -185,20 +165,17 @@ def append(
 
 def waiting(tx: Transaction, recipient: str) -> int:
     """How many messages are unread in `recipient`'s mailbox."""
-    found = tx.row(_WAITING, {"recipient": recipient})
-    return int(found["count"]) if found else 0
+    return tx.first(_WAITING, {"recipient": recipient}) or 0
 
 
-def peek(store: Store, recipient: str, *, now: float, least_priority: int = 0) -> Row | None:
+def peek(store: Store, recipient: str, *, now: float, least_priority: int = 0) -> Message | None:
     """The next message due for `recipient`, unclaimed: a plain read that takes no lock."""
-    found = store.row(_NEXT, {"recipient": recipient, "now": now, "least_priority": least_priority})
-    return None if found is None else Row(**found)
+    return store.first(_NEXT, {"recipient": recipient, "now": now, "least_priority": least_priority})
 
 
 def next_ready_at(store: Store, recipient: str, *, now: float) -> float | None:
     """When the next of `recipient`'s messages that must wait may be claimed, in UTC seconds."""
-    row = store.row(_NEXT_READY, {"recipient": recipient, "now": now})
-    return None if row is None else row["ready_at"]
+    return store.first(_NEXT_READY, {"recipient": recipient, "now": now})
 
 
 def claim(tx: Transaction, message_id: int, *, generation: int, now: float) -> bool:
@@ -206,23 +183,22 @@ def claim(tx: Transaction, message_id: int, *, generation: int, now: float) -> b
     return tx.run(_CLAIM, {"message_id": message_id, "generation": generation, "now": now}) == 1
 
 
-def claim_next(tx: Transaction, recipient: str, generation: int, *, now: float) -> Row | None:
+def claim_next(tx: Transaction, recipient: str, generation: int, *, now: float) -> Message | None:
     """Take the next message due for `recipient` for this incarnation; None if there is none."""
-    found = tx.row(_NEXT, {"recipient": recipient, "now": now, "least_priority": 0})
-    if found is None:
-        return None
-    claim(tx, found["id"], generation=generation, now=now)
-    return Row(**found)
+    found = tx.first(_NEXT, {"recipient": recipient, "now": now, "least_priority": 0})
+    if found is not None:
+        claim(tx, found.id, generation=generation, now=now)
+    return found
 
 
 def recipients_waiting(tx: Transaction, *, now: float) -> list[str]:
     """Whose mailboxes hold a message that is due."""
-    return [row["recipient"] for row in tx.rows(_RECIPIENTS, {"now": now})]
+    return tx.fetch(_RECIPIENTS, {"now": now})
 
 
-def claimed(store: Store, recipient: str) -> list[Row]:
+def claimed(store: Store, recipient: str) -> list[Message]:
     """What `recipient` had claimed and not finished, oldest first: where a new incarnation resumes."""
-    return [Row(**row) for row in store.rows(_OPEN, {"recipient": recipient})]
+    return store.fetch(_OPEN, {"recipient": recipient})
 
 
 def take_over(tx: Transaction, recipient: str, generation: int) -> None:
@@ -235,7 +211,7 @@ def acknowledge(tx: Transaction, message_id: int, *, now: float) -> None:
     tx.run(_ACKNOWLEDGE, {"message_id": message_id, "now": now})
 
 
-def record_failure(tx: Transaction, message: Row, *, error: str, now: float) -> MessageState | None:
+def record_failure(tx: Transaction, message: Message, *, error: str, now: float) -> MessageState | None:
     """Count a failed attempt: READY again after a pause that doubles, or DEAD after the third.
 
     Returns its new state, None if the message had ended meanwhile and so stays as it is.
@@ -250,7 +226,7 @@ def record_failure(tx: Transaction, message: Row, *, error: str, now: float) -> 
     }
     if dead:
         values["handled_at"] = now
-    live = messages.c.state.in_([MessageState.READY.value, MessageState.CLAIMED.value])
+    live = messages.c.state.in_([MessageState.READY, MessageState.CLAIMED])
     result = tx.execute(update(messages).where(messages.c.id == message.id, live).values(**values))
     if result.rowcount == 0:
         # Withdrawn, or ended otherwise, while its handler failed: it stays ended.
@@ -264,9 +240,9 @@ def withdraw(tx: Transaction, message_id: int, *, reason: str, now: float) -> No
         update(messages)
         .where(
             messages.c.id == message_id,
-            messages.c.state.in_([MessageState.READY.value, MessageState.CLAIMED.value]),
+            messages.c.state.in_([MessageState.READY, MessageState.CLAIMED]),
         )
-        .values(state=MessageState.CANCELLED.value, error=reason, handled_at=now)
+        .values(state=MessageState.CANCELLED, error=reason, handled_at=now)
     )
 
 
@@ -275,39 +251,38 @@ def make_due(tx: Transaction, *, now: float) -> None:
     latest = now + RETRY.longest_s
     tx.execute(
         update(messages)
-        .where(messages.c.state == MessageState.READY.value, messages.c.ready_at > latest)
+        .where(messages.c.state == MessageState.READY, messages.c.ready_at > latest)
         .values(ready_at=now)
     )
 
 
-def replies(store: Store, message_id: int) -> list[Row]:
+def replies(store: Store, message_id: int) -> list[Message]:
     """Answers to a message, oldest first."""
-    query = select(*_COLUMNS).where(messages.c.in_reply_to == message_id).order_by(messages.c.id)
-    return [Row(**row) for row in store.rows(query)]
+    return store.fetch(_REPLIES, {"message_id": message_id})
 
 
-def get(store: Store, message_id: int) -> dict[str, Any] | None:
-    """One message with every column, or None."""
-    return store.row(select(messages).where(messages.c.id == message_id))
+def get(store: Store, message_id: int) -> Message | None:
+    """One message, or None."""
+    return store.first(_ONE, {"message_id": message_id})
 
 
 def listed(
     store: Store, *, recipient: str | None = None, state: MessageState | None = None, most: int = 100
-) -> list[dict[str, Any]]:
+) -> list[Message]:
     """The newest messages of a mailbox, a state, or both; newest first."""
     query = select(messages).order_by(messages.c.id.desc()).limit(most)
     if recipient is not None:
         query = query.where(messages.c.recipient == recipient)
     if state is not None:
-        query = query.where(messages.c.state == state.value)
-    return store.rows(query)
+        query = query.where(messages.c.state == state)
+    return store.select(query, Message)
 
 
 def revive(tx: Transaction, message_id: int, *, now: float) -> bool:
     """Give a dead letter three fresh attempts; False if it is not dead."""
     result = tx.execute(
         update(messages)
-        .where(messages.c.id == message_id, messages.c.state == MessageState.DEAD.value)
-        .values(state=MessageState.READY.value, attempts=0, ready_at=now, handled_at=None)
+        .where(messages.c.id == message_id, messages.c.state == MessageState.DEAD)
+        .values(state=MessageState.READY, attempts=0, ready_at=now, handled_at=None)
     )
     return result.rowcount == 1

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import func, insert, select
 
 from store.engine import Store, Transaction
-from store.prepared import Prepared
-from store.schema import facts, incidents
-
-_FACT = Prepared(select(facts.c.value).where(facts.c.name == bindparam("name")))
+from store.rows import Incident
+from store.schema import incidents
 
 
 def record(
@@ -35,32 +33,18 @@ def record(
     return tx.add(insert(incidents), values)
 
 
-def listed(store: Store, *, project: str | None = None, most: int = 200) -> list[dict[str, Any]]:
+def listed(store: Store, *, project: str | None = None, most: int = 200) -> list[Incident]:
     """The newest incidents, newest first."""
     query = select(incidents).order_by(incidents.c.id.desc()).limit(most)
     if project is not None:
         query = query.where(incidents.c.project == project)
-    return store.rows(query)
+    return store.select(query, Incident)
 
 
 def counts(store: Store) -> dict[str, int]:
     """How often each kind happened."""
-    rows = store.rows(select(incidents.c.kind, func.count().label("n")).group_by(incidents.c.kind))
-    return {row["kind"]: row["n"] for row in rows}
+    return dict(store.select(select(incidents.c.kind, func.count()).group_by(incidents.c.kind), _pair))
 
 
-def set_fact(tx: Transaction, name: str, value: Any, *, now: float) -> None:
-    """Keep one observed fact, such as the sandbox's self-test, in place of the older one."""
-    tx.execute(facts.delete().where(facts.c.name == name))
-    tx.execute(insert(facts), {"name": name, "value": value, "updated_at": now})
-
-
-def drop_fact(tx: Transaction, name: str) -> None:
-    """What was observed is no longer so; harmless if it never was."""
-    tx.execute(facts.delete().where(facts.c.name == name))
-
-
-def fact(store: Store, name: str) -> Any:
-    """The fact's value, None when it was never observed."""
-    row = store.row(_FACT, {"name": name})
-    return None if row is None else row["value"]
+def _pair(kind: str, count: int) -> tuple[str, int]:
+    return kind, count

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from sqlalchemy import insert, select, text
 
 from store.engine import Store, Transaction
+from store.engine.prepared import Query
+from store.rows import Insight
 from store.schema import insights
 
-_SEARCH = text(
-    "SELECT i.id, i.project, i.author, i.text, i.created_at "
-    "FROM insights_fts f JOIN insights i ON i.id = f.rowid "
-    "WHERE insights_fts MATCH :words ORDER BY bm25(insights_fts) LIMIT :most"
+_SEARCH = Query(
+    text(
+        "SELECT i.id, i.project, i.author, i.text, i.created_at "
+        "FROM insights_fts f JOIN insights i ON i.id = f.rowid "
+        "WHERE insights_fts MATCH :words ORDER BY bm25(insights_fts) LIMIT :most"
+    ).columns(*insights.c),
+    Insight,
 )
 
 
 def add(tx: Transaction, *, project: str | None, author: str, words: str, now: float) -> int:
-    """Keep an insight with where it came from; the same text again is kept once."""
+    """Keep an insight and who had it; returns its id. The same text again is kept once."""
     known = tx.execute(select(insights.c.id).where(insights.c.text == words)).scalar()
     if known is not None:
         return int(known)
@@ -26,14 +30,15 @@ def add(tx: Transaction, *, project: str | None, author: str, words: str, now: f
     return tx.add(insert(insights), values)
 
 
-def search(store: Store, query: str, *, most: int = 5) -> list[dict[str, Any]]:
+def search(store: Store, query: str, *, most: int = 5) -> list[Insight]:
     """Insights that share words with `query`, best first; any text is a valid query."""
     words = re.findall(r"\w{3,}", query)[:40]
     if not words:
         return []
     # Quoted, so that FTS5's own operators in a model's text are only words.
-    return store.rows(_SEARCH, {"words": " OR ".join(f'"{word}"' for word in words), "most": most})
+    return store.fetch(_SEARCH, {"words": " OR ".join(f'"{word}"' for word in words), "most": most})
 
 
-def listed(store: Store, *, most: int = 100) -> list[dict[str, Any]]:
-    return store.rows(select(insights).order_by(insights.c.id.desc()).limit(most))
+def listed(store: Store, *, most: int = 100) -> list[Insight]:
+    """The newest insights, newest first."""
+    return store.select(select(insights).order_by(insights.c.id.desc()).limit(most), Insight)

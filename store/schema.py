@@ -1,12 +1,17 @@
 """Every table of the crew's one SQLite file.
 
-Times (`*_at`) are seconds since 1970 in UTC; bodies are JSON. `agents.generation` is the fencing
-token: each start of an agent raises it, and a write under an older one is refused (`engine.py`).
+Times (`*_at`) are seconds since 1970 in UTC; bodies are JSON. `agents.generation` is the fencing token: each
+start of an agent raises it, and a write under an older one is refused (`engine/store.py`).
+
+The columns have the names and the order of the fields in `rows.py`; states and typed JSON are converted by
+the column's type in both directions.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from sqlalchemy import (
     JSON,
@@ -20,8 +25,24 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
     text,
+)
+from sqlalchemy.engine import Dialect
+
+from store.rows import ProjectSpec, Usage
+from store.states import (
+    Activity,
+    AgentState,
+    EntryKind,
+    GateVerdict,
+    IntentState,
+    MessageState,
+    ProjectState,
+    Role,
+    TaskState,
+    TimerState,
 )
 
 APPLICATION_ID = 0x4E437277  # "NCrw", in the file's header: tells our file from a stranger's
@@ -37,6 +58,57 @@ metadata = MetaData(
 )
 
 
+State = TypeVar("State", bound=StrEnum)
+
+
+class Enumerated(String, Generic[State]):
+    """An enum's value as text; an unknown one is a `KeyError`."""
+
+    def __init__(self, kind: type[State]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    # Lookups in a dictionary: they run for each row of each step, and calling the enum takes ten times as long.
+    def bind_processor(self, dialect: Dialect) -> Callable[[str | None], str | None]:
+        """From the enum to its value."""
+        values: dict[str | None, str | None] = {member: member.value for member in self.kind}
+        return {**values, None: None}.__getitem__
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[str | None], State | None]:
+        """From the value to the enum."""
+        members: dict[str | None, State | None] = {member.value: member for member in self.kind}
+        return {**members, None: None}.__getitem__
+
+
+class JsonValue(Protocol):
+    """A value that is stored as one JSON object."""
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self: ...
+
+    def as_json(self) -> dict[str, Any]: ...
+
+
+Value = TypeVar("Value", bound=JsonValue)
+
+
+class Json(TypeDecorator[Value]):
+    """A dataclass of `rows.py` as JSON."""
+
+    impl = JSON
+    cache_ok = True
+
+    def __init__(self, kind: type[Value]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: Value | None, dialect: Dialect) -> dict[str, Any] | None:
+        return None if value is None else value.as_json()
+
+    def process_result_value(self, value: dict[str, Any] | None, dialect: Dialect) -> Value | None:
+        return None if value is None else self.kind.from_json(value)
+
+
 def _id() -> Column[Any]:
     return Column("id", Integer, primary_key=True)
 
@@ -46,13 +118,13 @@ projects = Table(
     metadata,
     Column("name", String, primary_key=True),
     Column("title", String, nullable=False),
-    Column("state", String, nullable=False),
+    Column("state", Enumerated(ProjectState), nullable=False),
     Column("repository", String, nullable=False),
     Column("branch", String, nullable=False),
     Column("base_branch", String),
     Column("base_commit", String, nullable=False),
     Column("goal", Text, nullable=False),
-    Column("spec", JSON, nullable=False),
+    Column("spec", Json(ProjectSpec), nullable=False),
     Column("checks", JSON, nullable=False),
     Column("checks_source", String, nullable=False),
     Column("engineers", Integer, nullable=False),
@@ -67,10 +139,10 @@ agents = Table(
     metadata,
     Column("name", String, primary_key=True),
     Column("kind", String, nullable=False),
-    Column("role", String),
+    Column("role", Enumerated(Role)),
     Column("project", String, ForeignKey("projects.name")),
     Column("wanted", Boolean, nullable=False),
-    Column("state", String, nullable=False),
+    Column("state", Enumerated(AgentState), nullable=False),
     Column("reason", Text),
     Column("generation", Integer, nullable=False),
     Column("restarts", Integer, nullable=False),
@@ -78,13 +150,12 @@ agents = Table(
     Column("process_started_at", Float),
     Column("ready_at", Float),
     Column("paused", Boolean, nullable=False),
-    Column("activity", String, nullable=False),
+    Column("activity", Enumerated(Activity), nullable=False),
     Column("activity_since", Float),
     Column("deadline_at", Float),
     Column("last_progress_at", Float),
     Column("task", Integer),
     Column("context_from", Integer, nullable=False),
-    Column("options", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
     Index("ix_agents_project", "project"),
 )
@@ -98,7 +169,7 @@ messages = Table(
     Column("kind", String, nullable=False),
     Column("body", JSON, nullable=False),
     Column("priority", Integer, nullable=False),
-    Column("state", String, nullable=False),
+    Column("state", Enumerated(MessageState), nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("key", String),
     Column("in_reply_to", Integer),
@@ -128,7 +199,7 @@ history = Table(
     metadata,
     _id(),
     Column("agent", String, nullable=False),
-    Column("kind", String, nullable=False),
+    Column("kind", Enumerated(EntryKind), nullable=False),
     Column("body", JSON, nullable=False),
     Column("message", Integer),
     Column("task", Integer),
@@ -147,7 +218,7 @@ intents = Table(
     Column("tool", String, nullable=False),
     Column("arguments", JSON, nullable=False),
     Column("evidence", JSON, nullable=False),
-    Column("state", String, nullable=False),
+    Column("state", Enumerated(IntentState), nullable=False),
     Column("generation", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("ended_at", Float),
@@ -160,7 +231,7 @@ timers = Table(
     _id(),
     Column("recipient", String, nullable=False),
     Column("note", Text, nullable=False),
-    Column("state", String, nullable=False),
+    Column("state", Enumerated(TimerState), nullable=False),
     Column("due_at", Float, nullable=False),
     Column("every_s", Float),
     Column("cron", String),
@@ -180,9 +251,9 @@ tasks = Table(
     Column("project", String, ForeignKey("projects.name"), nullable=False),
     Column("title", String, nullable=False),
     Column("description", Text, nullable=False),
-    Column("role", String, nullable=False),
+    Column("role", Enumerated(Role), nullable=False),
     Column("deliverable", Integer),
-    Column("state", String, nullable=False),
+    Column("state", Enumerated(TaskState), nullable=False),
     Column("assignee", String),
     Column("branch", String, nullable=False),
     Column("base_commit", String),
@@ -194,7 +265,7 @@ tasks = Table(
     Column("summary", Text),
     Column("feedback", Text),
     Column("verified", Boolean),
-    Column("usage", JSON, nullable=False),
+    Column("usage", Json(Usage), nullable=False),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     Column("started_at", Float),
@@ -207,8 +278,8 @@ task_events = Table(
     metadata,
     _id(),
     Column("task", Integer, ForeignKey("tasks.id"), nullable=False),
-    Column("source", String, nullable=False),
-    Column("target", String, nullable=False),
+    Column("source", Enumerated(TaskState)),
+    Column("target", Enumerated(TaskState), nullable=False),
     Column("by", String, nullable=False),
     Column("reason", Text, nullable=False),
     Column("created_at", Float, nullable=False),
@@ -222,7 +293,7 @@ gate_runs = Table(
     Column("task", Integer, ForeignKey("tasks.id"), nullable=False),
     Column("commit", String, nullable=False),
     Column("candidate", String),
-    Column("verdict", String, nullable=False),
+    Column("verdict", Enumerated(GateVerdict), nullable=False),
     Column("report", JSON, nullable=False),
     Column("started_at", Float, nullable=False),
     Column("ended_at", Float, nullable=False),

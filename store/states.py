@@ -58,6 +58,26 @@ class Activity(StrEnum):
     NO_SPACE = "no_space"  # too little disk is left, so the next step waits
 
 
+class ActorKind(StrEnum):
+    """The actors of a crew; a row's `kind` may also be any `module:Class`."""
+
+    AGENT = "agent"
+    GATE = "gate"
+    TIMER = "timer"
+    TMUX = "tmux"
+
+
+class GateVerdict(StrEnum):
+    """What the gate says of a submission."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    CONFLICT = "conflict"
+    NOTHING = "nothing"  # the branch changes no file
+    UNVERIFIED = "unverified"  # merged without checks, as the project has none
+    ALREADY_MERGED = "already_merged"
+
+
 class EntryKind(StrEnum):
     """One row of an agent's history."""
 

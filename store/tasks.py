@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import bindparam, insert, select, update
 
-from store.engine import Store, Transaction
+from store.engine import Source, Store, Transaction
+from store.engine.prepared import Query
 from store.errors import IllegalTransition, NotFound
-from store.prepared import Prepared
+from store.rows import GateRun, Task, TaskEvent, Usage
 from store.schema import gate_runs, task_events, tasks
-from store.states import TaskState
+from store.states import GateVerdict, Role, TaskState
 
 # One row per state: what it may become. MERGED is final: what was merged is taken back by a new task.
 TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
@@ -24,8 +25,36 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.PARKED: frozenset({TaskState.PLANNED, TaskState.IN_PROGRESS}),
     TaskState.MERGED: frozenset(),
 }
-_TASK = Prepared(select(tasks).where(tasks.c.id == bindparam("task_id")))
+_TASK = Query(select(tasks).where(tasks.c.id == bindparam("task_id")), Task)
+_OF_PROJECT = Query(
+    select(tasks).where(tasks.c.project == bindparam("project_name")).order_by(tasks.c.id), Task
+)
+_ALL = Query(select(tasks).order_by(tasks.c.id), Task)
+_EVENTS = Query(
+    select(task_events).where(task_events.c.task == bindparam("task_id")).order_by(task_events.c.id),
+    TaskEvent,
+)
+_GATE_RUNS = Query(
+    select(gate_runs).where(gate_runs.c.task == bindparam("task_id")).order_by(gate_runs.c.id), GateRun
+)
 ENDED = frozenset({TaskState.MERGED, TaskState.PARKED})
+
+
+class Change(TypedDict, total=False):
+    """Columns of a task that may change."""
+
+    assignee: str | None
+    base_commit: str | None
+    submitted_commit: str | None
+    candidate_commit: str | None
+    merged_commit: str | None
+    tag: str | None
+    attempts: int
+    summary: str | None
+    feedback: str | None
+    verified: bool | None
+    usage: Usage
+    started_at: float | None
 
 
 def add(
@@ -34,7 +63,7 @@ def add(
     project: str,
     title: str,
     description: str,
-    role: str,
+    role: Role,
     deliverable: int | None,
     by: str,
     now: float,
@@ -48,50 +77,65 @@ def add(
             "description": description,
             "role": role,
             "deliverable": deliverable,
-            "state": TaskState.PLANNED.value,
+            "state": TaskState.PLANNED,
             "branch": "",
             "attempts": 0,
-            "usage": {},
+            "usage": Usage(),
             "created_at": now,
             "updated_at": now,
         },
     )
     tx.execute(update(tasks).where(tasks.c.id == task_id).values(branch=f"nightcrew/{project}/t{task_id}"))
-    _note(tx, task_id, "", TaskState.PLANNED, by, "planned", now)
+    _note(tx, task_id, None, TaskState.PLANNED, by, "planned", now)
     return task_id
 
 
 def move(
-    tx: Transaction, task_id: int, target: TaskState, *, by: str, reason: str, now: float, **values: Any
+    tx: Transaction,
+    task_id: int,
+    target: TaskState,
+    *,
+    by: str,
+    reason: str,
+    now: float,
+    **values: Unpack[Change],
 ) -> None:
     """Change a task's state, and columns with it. Raises `IllegalTransition` or `NotFound`."""
     row = tx.execute(select(tasks.c.state).where(tasks.c.id == task_id)).first()
     if row is None:
         raise NotFound(f"there is no task {task_id}")
-    source = TaskState(row[0])
+    source: TaskState = row[0]
     if target not in TRANSITIONS[source]:
         raise IllegalTransition(f"task {task_id} is {source}; it cannot become {target}")
-    values["finished_at"] = now if target in ENDED else None
+    finished_at = now if target in ENDED else None
     tx.execute(
-        update(tasks).where(tasks.c.id == task_id).values(state=target.value, updated_at=now, **values)
+        update(tasks)
+        .where(tasks.c.id == task_id)
+        .values(state=target, updated_at=now, finished_at=finished_at, **values)
     )
-    _note(tx, task_id, source.value, target, by, reason, now)
+    _note(tx, task_id, source, target, by, reason, now)
 
 
-def amend(tx: Transaction, task_id: int, *, now: float, **values: Any) -> None:
+def amend(tx: Transaction, task_id: int, *, now: float, **values: Unpack[Change]) -> None:
     """Change columns of a task without changing its state."""
     tx.execute(update(tasks).where(tasks.c.id == task_id).values(updated_at=now, **values))
 
 
 def _note(
-    tx: Transaction, task_id: int, source: str, target: TaskState, by: str, reason: str, now: float
+    tx: Transaction,
+    task_id: int,
+    source: TaskState | None,
+    target: TaskState,
+    by: str,
+    reason: str,
+    now: float,
 ) -> None:
     tx.execute(
         insert(task_events),
         {
             "task": task_id,
             "source": source,
-            "target": target.value,
+            "target": target,
             "by": by,
             "reason": reason,
             "created_at": now,
@@ -99,40 +143,36 @@ def _note(
     )
 
 
-def current(tx: Transaction, task_id: int) -> dict[str, Any]:
+def current(tx: Transaction, task_id: int) -> Task:
     """The task as this transaction sees it. Raises `NotFound`."""
     return _one(tx, task_id)
 
 
-def get(store: Store, task_id: int) -> dict[str, Any]:
+def get(store: Store, task_id: int) -> Task:
     """One task. Raises `NotFound`."""
     return _one(store, task_id)
 
 
-def _one(source: Store | Transaction, task_id: int) -> dict[str, Any]:
-    row = source.row(_TASK, {"task_id": task_id})
+def _one(source: Source, task_id: int) -> Task:
+    row = source.first(_TASK, {"task_id": task_id})
     if row is None:
         raise NotFound(f"there is no task {task_id}")
     return row
 
 
-def of_project(source: Store | Transaction, project: str) -> list[dict[str, Any]]:
+def of_project(source: Source, project: str) -> list[Task]:
     """A project's tasks, oldest first."""
-    query = select(tasks).where(tasks.c.project == project).order_by(tasks.c.id)
-    return source.rows(query)
+    return source.fetch(_OF_PROJECT, {"project_name": project})
 
 
-def listed(store: Store, *, project: str | None = None) -> list[dict[str, Any]]:
+def listed(store: Store, *, project: str | None = None) -> list[Task]:
     """All tasks, or one project's, oldest first."""
-    query = select(tasks).order_by(tasks.c.id)
-    if project is not None:
-        query = query.where(tasks.c.project == project)
-    return store.rows(query)
+    return store.fetch(_ALL) if project is None else of_project(store, project)
 
 
-def events(store: Store, task_id: int) -> list[dict[str, Any]]:
+def events(store: Store, task_id: int) -> list[TaskEvent]:
     """What happened to a task, in order."""
-    return store.rows(select(task_events).where(task_events.c.task == task_id).order_by(task_events.c.id))
+    return store.fetch(_EVENTS, {"task_id": task_id})
 
 
 def record_gate_run(
@@ -141,7 +181,7 @@ def record_gate_run(
     task: int,
     commit: str,
     candidate: str | None,
-    verdict: str,
+    verdict: GateVerdict,
     report: dict[str, Any],
     started_at: float,
     ended_at: float,
@@ -161,6 +201,6 @@ def record_gate_run(
     )
 
 
-def gate_runs_of(store: Store, task_id: int) -> list[dict[str, Any]]:
+def gate_runs_of(store: Store, task_id: int) -> list[GateRun]:
     """The gate's runs for a task, oldest first."""
-    return store.rows(select(gate_runs).where(gate_runs.c.task == task_id).order_by(gate_runs.c.id))
+    return store.fetch(_GATE_RUNS, {"task_id": task_id})

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from actors import log
 from actors.work import assignment
 from store import crew
 from store.engine import Store
+from store.rows import Agent
 from supervisor.process import records
 from supervisor.process.children import Children
 from supervisor.upkeep.clock import SleepGap, wall_drift
@@ -42,9 +42,9 @@ class Deadlines:
     def _kill_overdue(self) -> None:
         """Kill agents without durable progress by their deadline; each resumes where it was."""
         for row in assignment.past_deadline(self.store, time.time()):
-            if self.children.kill_running(row["name"]):
+            if self.children.kill_running(row.name):
                 self._record(row, "no progress by its deadline")
 
-    def _record(self, row: dict[str, Any], reason: str) -> None:
-        log.warning("child_unresponsive", actor=row["name"], activity=row["activity"], reason=reason)
+    def _record(self, row: Agent, reason: str) -> None:
+        log.warning("child_unresponsive", actor=row.name, activity=row.activity, reason=reason)
         records.unresponsive(self.store, row, reason)

@@ -16,9 +16,10 @@ from actors.runtime.actor import EXIT_CRASHED
 from actors.runtime.addresses import SUPERVISOR
 from actors.runtime.wake import Waker, WakeSocket
 from actors.settings import Config
-from store import failpoints, inbox, incidents, migrate
+from store import facts, failpoints, inbox, incidents
 from store.engine import Store
 from store.shared import file_lock
+from store.upkeep import migrate
 from supervisor import loop
 from supervisor.errors import AlreadyRunning
 from supervisor.health import preflight, status
@@ -125,11 +126,11 @@ def _write_lock(descriptor: int, generation: int, *, ready: bool) -> None:
 
 def _next_generation(store: Store, died: int | None) -> int:
     """The number of this start. Records an incident if the earlier supervisor was killed; `died` is its pid."""
-    generation = int(incidents.fact(store, "supervisor_generation") or 0) + 1
+    generation = int(facts.get(store, "supervisor_generation") or 0) + 1
     with store.write() as tx:
         # The clock may have been set back while no supervisor ran to notice it.
         inbox.make_due(tx, now=time.time())
         if died is not None:
             incidents.record(tx, "supervisor_died", now=time.time(), pid=died, generation=generation - 1)
-        incidents.set_fact(tx, "supervisor_generation", generation, now=time.time())
+        facts.put(tx, "supervisor_generation", generation, now=time.time())
     return generation

@@ -40,7 +40,7 @@ from store.engine import Transaction
 from store.entries import Entry, MessageBody, NoteBody, ToolResultBody
 from store.errors import StaleGeneration, StoreUnwritable
 from store.failpoints import failpoint
-from store.inbox import Row
+from store.rows import Message
 from store.states import Activity, TaskState
 
 ROOM_LOOK_S = 2.0
@@ -57,21 +57,21 @@ class Agent(PatientActor):
         self.tooling: Tooling
         self.recovery: Recovery
         self.memory = Memory(runtime.store, runtime.fence)
-        self.turn: Row | None = None
+        self.turn: Message | None = None
         self.paused = False
         self.room = DiskWatch([runtime.home.path], runtime.config.retention.min_free_mb)
 
     def recover(self) -> None:
         """Load the context and the claimed message: where the older incarnation was."""
         row = crew.agent(self.store, self.runtime.name)
-        self.memory.load(row["context_from"])
+        self.memory.load(row.context_from)
         self.desk = Desk(self.runtime, self.memory, row)
         self.tooling = Tooling(self.desk)
         self.model_calls = ModelCalls(self.desk, self.tooling)
         self.recovery = Recovery(self.desk)
-        self.paused = row["paused"]
+        self.paused = row.paused
         if self.desk.project is not None:
-            repository = Path(crew.project(self.store, self.desk.project)["repository"])
+            repository = Path(crew.project(self.store, self.desk.project).repository)
             self.room.paths = [self.runtime.home.path, repository]
         claimed = inbox.claimed(self.store, self.runtime.name)
         if claimed:
@@ -83,7 +83,7 @@ class Agent(PatientActor):
             with self.write() as tx:
                 self.desk.set_activity(tx, Activity.PAUSED if self.paused else Activity.MODEL)
 
-    def _task_of_turn(self, turn: Row) -> int | None:
+    def _task_of_turn(self, turn: Message) -> int | None:
         """The task that the resumed turn is about; the agent's row may name the next one already."""
         for entry in reversed(self.memory.entries):
             if entry.message == turn.id:
@@ -146,7 +146,7 @@ class Agent(PatientActor):
             return Priority.URGENT
         return Priority.HIGH
 
-    def take(self, row: Row) -> None:
+    def take(self, row: Message) -> None:
         """One message: control it obeys, others begin a turn or are put into the running one."""
         try:
             message = messages.decode(row.body)
@@ -173,7 +173,7 @@ class Agent(PatientActor):
 
     # -- turns ---------------------------------------------------------------------------------
 
-    def begin(self, row: Row, message: AnyMessage) -> None:
+    def begin(self, row: Message, message: AnyMessage) -> None:
         """Open a turn: claim, context and first entry in one transaction."""
         start = opening(self.desk, message)
         text = start.text or briefing.text_of(self.runtime, message, row.sender)
@@ -196,7 +196,7 @@ class Agent(PatientActor):
         self.memory.add(entries)
         self.turn = None if start.informational else row
 
-    def interject(self, row: Row, message: AnyMessage) -> None:
+    def interject(self, row: Message, message: AnyMessage) -> None:
         """Put a pressing message into the running turn; calls that still wait are not run."""
         text = briefing.text_of(self.runtime, message, row.sender)
         now = self.now()
@@ -207,13 +207,13 @@ class Agent(PatientActor):
             inbox.acknowledge(tx, row.id, now=now)
         self.memory.add(entries)
 
-    def _message_entry(self, tx: Transaction, row: Row, message: AnyMessage, text: str) -> Entry:
+    def _message_entry(self, tx: Transaction, row: Message, message: AnyMessage, text: str) -> Entry:
         body = MessageBody(row.sender, message.kind, text)
         return history.append(
             tx, self.runtime.fence, body, now=self.now(), message=row.id, task=self.desk.task
         )
 
-    def _set_paused(self, row: Row, *, paused: bool) -> None:
+    def _set_paused(self, row: Message, *, paused: bool) -> None:
         with self.write() as tx:
             self._take_in(tx, row)
             activity = Activity.PAUSED if paused else Activity.MODEL if self.turn else Activity.IDLE
@@ -223,7 +223,7 @@ class Agent(PatientActor):
             history.append(tx, self.runtime.fence, note, now=self.now())
         self.paused = paused
 
-    def _cancel(self, row: Row, reason: str) -> None:
+    def _cancel(self, row: Message, reason: str) -> None:
         """Drop the turn; a task in hand is parked, with what was done kept on its branch."""
         ending = self._parking(reason) if self.turn is not None else nothing
         with self.write() as tx:
@@ -246,18 +246,18 @@ class Agent(PatientActor):
 
         def effects(tx: Transaction) -> None:
             task = tasks.current(tx, task_id)
-            if task["state"] in (TaskState.ASSIGNED, TaskState.IN_PROGRESS):
+            if task.state in (TaskState.ASSIGNED, TaskState.IN_PROGRESS):
                 assignment.park(tx, task, reason=reason, by=HUMAN, now=self.now())
 
         return effects
 
-    def _take_in(self, tx: Transaction, row: Row) -> None:
+    def _take_in(self, tx: Transaction, row: Message) -> None:
         inbox.claim(tx, row.id, generation=self.runtime.generation, now=self.now())
         inbox.acknowledge(tx, row.id, now=self.now())
 
     # -- steps ---------------------------------------------------------------------------------
 
-    def guarded_step(self, turn: Row) -> None:
+    def guarded_step(self, turn: Message) -> None:
         """One step; one that fails is tried again later, until there is no more patience (`setbacks.py`)."""
         try:
             self.step(turn)
@@ -269,7 +269,7 @@ class Agent(PatientActor):
             if self.turn is not None:  # else it had ended, and what failed was to tidy up
                 self._put_off(turn, error)
 
-    def _put_off(self, turn: Row, error: Exception) -> None:
+    def _put_off(self, turn: Message, error: Exception) -> None:
         """The turn stays in hand while its step waits to be tried again."""
         setback = self.next_setback(turn, error)
         if setback is None:
@@ -279,16 +279,16 @@ class Agent(PatientActor):
             self.setbacks.record(tx, turn, setback, error, now=self.now())
             self.desk.set_activity(tx, Activity.WAITING, PUT_OFF_PATIENCE_S)
 
-    def _is_put_off(self, turn: Row) -> bool:
+    def _is_put_off(self, turn: Message) -> bool:
         setback = self.setbacks.of(turn.id)
         return setback is not None and setback.waits(self.now())
 
-    def _went_well(self, row: Row) -> None:
+    def _went_well(self, row: Message) -> None:
         if self.setbacks.of(row.id) is not None:
             with self.write() as tx:
                 self.setbacks.drop(tx, row.id, now=self.now())
 
-    def step(self, turn: Row) -> None:
+    def step(self, turn: Message) -> None:
         """Decide purely, act, commit."""
         entries = self.memory.entries
         match next_step(entries):
@@ -305,7 +305,7 @@ class Agent(PatientActor):
             case EndTurn(text):
                 self._end_or_remind(turn, text)
 
-    def _ask(self, turn: Row) -> None:
+    def _ask(self, turn: Message) -> None:
         entries = self.memory.entries
         if isinstance(entries[-1].body, ToolResultBody):
             match guard.check_loops(entries):
@@ -339,15 +339,15 @@ class Agent(PatientActor):
             self.desk.view_is_open = False
             self.desk.bench.close_view(crew.project(self.store, self.desk.project), self.desk.view_name)
 
-    def _may_end(self, turn: Row) -> bool:
+    def _may_end(self, turn: Message) -> bool:
         return self._owed(turn) is None
 
-    def _owed(self, turn: Row) -> str | None:
+    def _owed(self, turn: Message) -> str | None:
         return duties.unfinished(
             self.runtime, self.desk.role, self.desk.project, self.desk.task, turn, self.memory.entries
         )
 
-    def _end_or_remind(self, turn: Row, text: str) -> None:
+    def _end_or_remind(self, turn: Message, text: str) -> None:
         owed = self._owed(turn)
         if owed is None:
             self.desk.end_turn(turn, text, nothing)
@@ -361,7 +361,7 @@ class Agent(PatientActor):
             self.desk.end_turn(turn, text, effects)
             self._leave_turn()
 
-    def _climb(self, turn: Row, reason: str) -> None:
+    def _climb(self, turn: Message, reason: str) -> None:
         """The recovery ladder; an agent without a task in hand ends its turn and lets code do its duty."""
         if not self._is_working():
             effects = duties.give_up(self.runtime, self.desk.role, self.desk.project, turn)
@@ -374,19 +374,19 @@ class Agent(PatientActor):
         """Whether its task is in its hands; one that was submitted is the gate's."""
         if self.desk.task is None:
             return False
-        return bool(tasks.get(self.store, self.desk.task)["state"] == TaskState.IN_PROGRESS)
+        return bool(tasks.get(self.store, self.desk.task).state == TaskState.IN_PROGRESS)
 
-    def _abandon(self, turn: Row, error: Exception) -> None:
+    def _abandon(self, turn: Message, error: Exception) -> None:
         """The turn cannot go on: its message is a dead letter, its task is parked."""
         self.record_failure(turn, error, final=True)
         self._leave_turn()
 
-    def tell_of_dead_letter(self, tx: Transaction, row: Row, reason: str) -> None:
+    def tell_of_dead_letter(self, tx: Transaction, row: Message, reason: str) -> None:
         """As for every actor; and a task whose message died must not look as if it were worked on."""
         super().tell_of_dead_letter(tx, row, reason)
         self.desk.set_activity(tx, Activity.IDLE)
         task_id = row.body.get("task")
         if row.kind in ("task_assigned", "task_returned") and task_id is not None:
             task = tasks.current(tx, task_id)
-            if task["state"] in (TaskState.ASSIGNED, TaskState.IN_PROGRESS):
+            if task.state in (TaskState.ASSIGNED, TaskState.IN_PROGRESS):
                 assignment.park(tx, task, reason=reason, by=self.runtime.name, now=self.now())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from actors.runtime.actor import Runtime
 from actors.runtime.addresses import HUMAN
@@ -24,6 +23,7 @@ from actors.runtime.messages import (
 from actors.tools.crew import status_text
 from actors.work import assignment
 from store import crew, insights, tasks
+from store.rows import Task
 
 LONGEST_FEEDBACK = 6_000
 
@@ -50,9 +50,9 @@ def text_of(runtime: Runtime, message: AnyMessage, sender: str) -> str:
         case ReviewRequested(task=task, candidate=candidate):
             return _review_text(runtime, tasks.get(runtime.store, task), candidate)
         case TaskMerged(task=task):
-            return f"Task {task} ({tasks.get(runtime.store, task)['title']}) was merged. {_rest(runtime)}"
+            return f"Task {task} ({tasks.get(runtime.store, task).title}) was merged. {_rest(runtime)}"
         case TaskParked(task=task, reason=reason):
-            title = tasks.get(runtime.store, task)["title"]
+            title = tasks.get(runtime.store, task).title
             return f"Task {task} ({title}) was parked: {reason}. {_rest(runtime)}"
         case AgentQuarantined(agent=agent, reason=reason):
             return f"{agent} rests: it {reason}. Its work goes to others where there are any."
@@ -66,7 +66,7 @@ def text_of(runtime: Runtime, message: AnyMessage, sender: str) -> str:
 
 def _project_of(runtime: Runtime) -> str | None:
     agent = crew.find_agent(runtime.store, runtime.name)
-    return None if agent is None else agent["project"]
+    return None if agent is None else agent.project
 
 
 def _rest(runtime: Runtime) -> str:
@@ -74,7 +74,7 @@ def _rest(runtime: Runtime) -> str:
     if project is None:
         return ""
     rows = tasks.of_project(runtime.store, project)
-    still = [row for row in rows if row["state"] in assignment.OPEN]
+    still = [row for row in rows if row.state in assignment.OPEN]
     if still:
         return f"{len(still)} of {len(rows)} tasks are still open: wait."
     return "No task is open any more."
@@ -82,42 +82,42 @@ def _rest(runtime: Runtime) -> str:
 
 def _project_text(runtime: Runtime, name: str) -> str:
     project = crew.project(runtime.store, name)
-    checks = "\n".join(f"- {check}" for check in project["checks"]) or "- none were found"
+    checks = "\n".join(f"- {check}" for check in project.checks) or "- none were found"
     return (
-        f"You manage the project {name}. Its spec:\n\n{project['spec']['raw'].strip()}\n\n"
-        f"Deliverables: {len(project['spec']['deliverables'])}. "
+        f"You manage the project {name}. Its spec:\n\n{project.spec.raw.strip()}\n\n"
+        f"Deliverables: {len(project.spec.deliverables)}. "
         f"Checks that decide about every merge:\n{checks}\n\n"
         "Plan it now: call assign_task once for each deliverable, then stop."
     )
 
 
-def task_text(runtime: Runtime, task: dict[str, Any]) -> str:
+def task_text(runtime: Runtime, task: Task) -> str:
     """An engineer's briefing; insights that fit are put in by code."""
-    project = crew.project(runtime.store, task["project"])
+    project = crew.project(runtime.store, task.project)
     parts = [
-        f"Your task {task['id']}: {task['title']}",
-        task["description"],
-        f"Project goal: {project['goal']}",
+        f"Your task {task.id}: {task.title}",
+        task.description,
+        f"Project goal: {project.goal}",
     ]
-    if project["spec"].get("constraints"):
-        parts.append("Constraints:\n" + "\n".join(f"- {line}" for line in project["spec"]["constraints"]))
-    if project["checks"]:
-        parts.append("Checks that must pass:\n" + "\n".join(f"- {check}" for check in project["checks"]))
-    if task["feedback"]:
-        parts.append(f"An earlier attempt was not accepted:\n{_data(task['feedback'])}")
-    known = insights.search(runtime.store, f"{task['title']} {task['description']}", most=3)
+    if project.spec.constraints:
+        parts.append("Constraints:\n" + "\n".join(f"- {line}" for line in project.spec.constraints))
+    if project.checks:
+        parts.append("Checks that must pass:\n" + "\n".join(f"- {check}" for check in project.checks))
+    if task.feedback:
+        parts.append(f"An earlier attempt was not accepted:\n{_data(task.feedback)}")
+    known = insights.search(runtime.store, f"{task.title} {task.description}", most=3)
     if known:
-        parts.append("Known from other work:\n" + _data("\n".join(f"- {row['text']}" for row in known)))
+        parts.append("Known from other work:\n" + _data("\n".join(f"- {row.text}" for row in known)))
     parts.append("When it is done and the checks pass, call submit_task.")
     return "\n\n".join(parts)
 
 
-def _review_text(runtime: Runtime, task: dict[str, Any], candidate: str) -> str:
+def _review_text(runtime: Runtime, task: Task, candidate: str) -> str:
     return (
-        f"Test task {task['id']}: {task['title']}\n\n{task['description']}\n\n"
-        f"The engineer says:\n{_data(task['summary'] or '')}\n\nYour folder holds the result as it would be merged "
+        f"Test task {task.id}: {task.title}\n\n{task.description}\n\n"
+        f"The engineer says:\n{_data(task.summary or '')}\n\nYour folder holds the result as it would be merged "
         f"({candidate[:10]}); the project's checks passed on it. Try what the task asks for, look for what "
-        f"the checks miss, then call report_verdict with task {task['id']}."
+        f"the checks miss, then call report_verdict with task {task.id}."
     )
 
 

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from actors.runtime.actor import Effects, Runtime
 from actors.tools.crew import post_verdict
@@ -18,7 +17,7 @@ from actors.work import assignment
 from store import crew, incidents, tasks, timers
 from store.engine import Transaction
 from store.entries import Entry, MessageBody, ToolResultBody
-from store.inbox import Row
+from store.rows import Message, Project
 from store.states import ProjectState, Role, TaskState
 
 NUDGES = 3
@@ -27,7 +26,7 @@ ANSWER_PATIENCE_S = 900.0
 
 
 def unfinished(
-    runtime: Runtime, role: Role, project: str | None, task: int | None, turn: Row, tail: Sequence[Entry]
+    runtime: Runtime, role: Role, project: str | None, task: int | None, turn: Message, tail: Sequence[Entry]
 ) -> str | None:
     """What to remind the model of, None if its turn may end."""
     if role is Role.PROJECT_MANAGER and project is not None:
@@ -35,7 +34,7 @@ def unfinished(
     if role is Role.QA and turn.kind == "review_requested":
         return _verdict_owed(runtime, turn)
     if task is not None and not asked_for_help(tail):
-        state = tasks.get(runtime.store, task)["state"]
+        state = tasks.get(runtime.store, task).state
         if state == TaskState.IN_PROGRESS:
             return (
                 f"Task {task} is not submitted yet. Go on with it: if the checks pass, call submit_task; "
@@ -46,22 +45,22 @@ def unfinished(
 
 def _manager_owes(runtime: Runtime, name: str) -> str | None:
     project = crew.project(runtime.store, name)
-    if project["state"] != ProjectState.ACTIVE:
+    if project.state != ProjectState.ACTIVE:
         return None
     rows = tasks.of_project(runtime.store, name)
     missing = assignment.uncovered(project, rows)
     if missing:
-        listed = "\n".join(f"{n}. {project['spec']['deliverables'][n - 1]}" for n in missing)
+        listed = "\n".join(f"{n}. {project.spec.deliverables[n - 1]}" for n in missing)
         return f"No task covers these deliverables yet. Call assign_task for each:\n{listed}"
-    if all(row["state"] in tasks.ENDED for row in rows):
+    if all(row.state in tasks.ENDED for row in rows):
         return "Every task has ended. Call finish_project with a summary."
     return None
 
 
-def _verdict_owed(runtime: Runtime, turn: Row) -> str | None:
+def _verdict_owed(runtime: Runtime, turn: Message) -> str | None:
     task = tasks.get(runtime.store, turn.body["task"])
-    if task["state"] == TaskState.CHECKING and task["candidate_commit"] == turn.body["candidate"]:
-        return f"You have given no verdict yet. Call report_verdict for task {task['id']} now."
+    if task.state == TaskState.CHECKING and task.candidate_commit == turn.body["candidate"]:
+        return f"You have given no verdict yet. Call report_verdict for task {task.id} now."
     return None
 
 
@@ -96,11 +95,11 @@ def waiting_effects(runtime: Runtime, task: int) -> Effects:
 def stop_waiting(tx: Transaction, runtime: Runtime, task: int) -> None:
     """Something came that it goes on with: nobody need wake it for want of an answer."""
     for timer in timers.listed(runtime.store):
-        if (timer["key"] or "").startswith(f"answer:{runtime.name}:{task}:"):
-            timers.cancel(tx, timer["id"])
+        if (timer.key or "").startswith(f"answer:{runtime.name}:{task}:"):
+            timers.cancel(tx, timer.id)
 
 
-def give_up(runtime: Runtime, role: Role, project: str | None, turn: Row) -> Effects:
+def give_up(runtime: Runtime, role: Role, project: str | None, turn: Message) -> Effects:
     """What code does instead of a manager or tester that will not; its effects end the turn."""
 
     def effects(tx: Transaction) -> None:
@@ -112,22 +111,22 @@ def give_up(runtime: Runtime, role: Role, project: str | None, turn: Row) -> Eff
             _manage(tx, runtime.name, crew.project(tx, project), now=now)
         elif role is Role.QA and turn.kind == "review_requested":
             task = tasks.current(tx, turn.body["task"])
-            if task["state"] == TaskState.CHECKING and task["candidate_commit"] == turn.body["candidate"]:
+            if task.state == TaskState.CHECKING and task.candidate_commit == turn.body["candidate"]:
                 words = "The tester gave no verdict; the checks alone decided."
                 post_verdict(tx, runtime.name, task, turn.id, passed=True, findings=words, now=now)
 
     return effects
 
 
-def _manage(tx: Transaction, by: str, project: dict[str, Any], *, now: float) -> None:
-    deliverables = project["spec"]["deliverables"]
-    rows = tasks.of_project(tx, project["name"])
+def _manage(tx: Transaction, by: str, project: Project, *, now: float) -> None:
+    deliverables = project.spec.deliverables
+    rows = tasks.of_project(tx, project.name)
     for number in assignment.uncovered(project, rows):
         text = deliverables[number - 1]
         title = text.splitlines()[0][:80]
         assignment.plan(tx, project, title=title, description=text, role=Role.ENGINEER, by=by, now=now)
-    rows = tasks.of_project(tx, project["name"])
-    if all(row["state"] in tasks.ENDED for row in rows):
-        merged = sum(row["state"] == TaskState.MERGED for row in rows)
+    rows = tasks.of_project(tx, project.name)
+    if all(row.state in tasks.ENDED for row in rows):
+        merged = sum(row.state == TaskState.MERGED for row in rows)
         words = f"{merged} of {len(rows)} tasks were merged. (Ended by code: the manager did not.)"
         assignment.finish_project(tx, project, summary=words, by="crew", now=now)

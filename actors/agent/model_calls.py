@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from actors import log
 from actors.agent import ladder
@@ -30,8 +30,7 @@ from store import incidents, tasks
 from store.engine import Transaction
 from store.entries import Call, Entry, MessageBody, ReplyBody, ReplyCost
 from store.failpoints import failpoint
-from store.inbox import Row
-from store.journal import Intent
+from store.rows import Intent, Message
 from store.states import Activity, Role
 
 TOO_LONG_TRIES = 2
@@ -69,7 +68,7 @@ class ModelCalls:
         """Close the connections kept during a turn."""
         self._pool.close()
 
-    def call(self, turn: Row, may_end: Callable[[Row], bool]) -> StepResult:
+    def call(self, turn: Message, may_end: Callable[[Message], bool]) -> StepResult:
         """Call the model once and commit its reply; or compact the prompt, or wait after a failure.
 
         A reply without calls ends the turn in the same transaction if `may_end` permits it.
@@ -140,7 +139,9 @@ class ModelCalls:
 
     # -- the reply -----------------------------------------------------------------------------
 
-    def _commit(self, turn: Row, reply: ReplyBody, may_end: Callable[[Row], bool]) -> Continue | Ended:
+    def _commit(
+        self, turn: Message, reply: ReplyBody, may_end: Callable[[Message], bool]
+    ) -> Continue | Ended:
         ends = not reply.calls and not reply.problems and may_end(turn)
         due = self.tooling.due(turn, reply)
         intents: list[Intent] = []
@@ -170,7 +171,7 @@ class ModelCalls:
         self._too_long = 0
         return Ended() if ends else Continue()
 
-    def _unanswered_people(self, turn: Row) -> list[int]:
+    def _unanswered_people(self, turn: Message) -> list[int]:
         """Messages from people that came during the turn and that no text of the model has followed yet."""
         found: list[int] = []
         for entry in reversed(self.desk.memory.entries):
@@ -187,13 +188,19 @@ class ModelCalls:
         """Add the cost of a reply to what the task in hand has used."""
         if self.desk.task is None:
             return
-        usage = dict(tasks.current(tx, self.desk.task)["usage"])
-        usage["steps"] = usage.get("steps", 0) + 1
-        for name in ("prompt_tokens", "cached_tokens", "generated_tokens", "total_ms", "queue_ms"):
-            usage[name] = usage.get(name, 0) + (getattr(cost, name) or 0)
-        usage["active_s"] = round(usage.get("active_s", 0.0) + self.desk.active_s, 3)
+        usage = tasks.current(tx, self.desk.task).usage
+        counted = replace(
+            usage,
+            steps=usage.steps + 1,
+            prompt_tokens=usage.prompt_tokens + (cost.prompt_tokens or 0),
+            cached_tokens=usage.cached_tokens + (cost.cached_tokens or 0),
+            generated_tokens=usage.generated_tokens + (cost.generated_tokens or 0),
+            total_ms=usage.total_ms + (cost.total_ms or 0),
+            queue_ms=usage.queue_ms + (cost.queue_ms or 0),
+            active_s=round(usage.active_s + self.desk.active_s, 3),
+        )
         self.desk.active_s = 0.0
-        self.desk.count(tx, usage)
+        self.desk.count(tx, counted)
 
     # -- failures ------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from actors import git, log
 from actors.agent import briefing
@@ -12,7 +12,7 @@ from actors.work import assignment
 from store import crew, incidents, tasks
 from store.engine import Transaction
 from store.entries import Entry, MessageBody
-from store.inbox import Row
+from store.rows import Message, Task, Usage
 from store.states import Activity
 
 
@@ -25,7 +25,7 @@ class Recovery:
         self._turn: int | None = None
         self._asked = 0
 
-    def spent_budget(self, turn: Row) -> str | None:
+    def spent_budget(self, turn: Message) -> str | None:
         """Which budget the task has used up on this rung, if any; asked before each question to the model.
 
         A turn without a task has the steps of one: a model that goes on calling tools would never end it.
@@ -36,17 +36,13 @@ class Recovery:
             most = self.runtime.config.budgets.steps_per_task
             return f"it used up its {most} steps" if self._asked > most else None
         budgets = self.runtime.config.budgets
-        usage = self.desk.usage
-        since = usage.get("at_rung", {})
-        steps = usage.get("steps", 0) - since.get("steps", 0)
-        generated = usage.get("generated_tokens", 0) - since.get("generated_tokens", 0)
-        # Time at work only: who waits for a model, a gate or a sleeping machine spends nothing.
-        minutes = (usage.get("active_s", 0.0) - since.get("active_s", 0.0)) / 60
-        if steps >= budgets.steps_per_task:
+        spent = self.desk.usage.on_this_rung
+        if spent.steps >= budgets.steps_per_task:
             return f"it used up its {budgets.steps_per_task} steps"
-        if generated >= budgets.tokens_per_task:
+        if spent.generated_tokens >= budgets.tokens_per_task:
             return f"it used up its {budgets.tokens_per_task} tokens"
-        if minutes >= budgets.minutes_per_task:
+        # Time at work only: who waits for a model, a gate or a sleeping machine spends nothing.
+        if spent.active_s / 60 >= budgets.minutes_per_task:
             return f"it used up its {budgets.minutes_per_task:g} minutes"
         return None
 
@@ -58,7 +54,7 @@ class Recovery:
         if self.desk.bench.worktree is not None:
             git.commit_all(self.desk.bench.worktree, message, locks=self.runtime.home.locks)
 
-    def climb(self, turn: Row, reason: str) -> bool:
+    def climb(self, turn: Message, reason: str) -> bool:
         """The next rung for a stuck task; True if the turn is over."""
         assert self.desk.task is not None
         task = tasks.get(self.runtime.store, self.desk.task)
@@ -67,14 +63,15 @@ class Recovery:
             "ladder_climbed", actor=self.runtime.name, task=self.desk.task, rung=rung.name, reason=reason
         )
         self.keep_work(f"Work until it got stuck: {reason}")
-        usage = {**task["usage"], "rung": int(rung), "at_rung": self._account(task)}
+        usage = replace(task.usage, rung=int(rung), at_rung=task.usage.spent)
         if rung in (Rung.FRESH_CONTEXT, Rung.OTHER_SAMPLING):
             self._begin_again(task, usage, rung, reason)
             return False
 
         def leave(tx: Transaction) -> None:
             now = self.runtime.clock()
-            self.desk.count(tx, usage, feedback=reason)
+            self.desk.count(tx, usage)
+            tasks.amend(tx, task.id, now=now, feedback=reason)
             self._record_rung(tx, rung, reason)
             if rung is Rung.OTHER_AGENT:
                 assignment.replan(tx, task, reason=reason, by=self.runtime.name, now=now)
@@ -83,18 +80,10 @@ class Recovery:
 
         # Before the commit: from then on the worktree may be the next agent's. A kill in between is
         # harmless, the branch has everything and the worktree is made again.
-        self.desk.bench.close_task(crew.project(self.runtime.store, task["project"]), task)
+        self.desk.bench.close_task(crew.project(self.runtime.store, task.project), task)
         self.desk.end_turn(turn, "", leave, note=f"gave the task up: {reason}")
         self.desk.task = None
         return True
-
-    def _account(self, task: dict[str, Any]) -> dict[str, Any]:
-        usage = task["usage"]
-        return {
-            "steps": usage.get("steps", 0),
-            "generated_tokens": usage.get("generated_tokens", 0),
-            "active_s": usage.get("active_s", 0.0),
-        }
 
     def _others(self) -> bool:
         if self.desk.project is None:
@@ -103,11 +92,11 @@ class Recovery:
         team = [
             row
             for row in crew.all_agents(self.runtime.store, project=self.desk.project)
-            if row["role"] == self.desk.role.value
+            if row.role == self.desk.role.value
         ]
-        return len(team) > 1 or len(team) < project["engineers"]
+        return len(team) > 1 or len(team) < project.engineers
 
-    def _begin_again(self, task: dict[str, Any], usage: dict[str, Any], rung: Rung, reason: str) -> None:
+    def _begin_again(self, task: Task, usage: Usage, rung: Rung, reason: str) -> None:
         text = (
             f"{briefing.task_text(self.runtime, task)}\n\nAn earlier try got stuck: {reason}. "
             "Its changes are still in your folder (`git log`, `git diff`). Go another way this time."
@@ -117,7 +106,7 @@ class Recovery:
             now = self.runtime.clock()
             self.desk.count(tx, usage)
             self._record_rung(tx, rung, reason)
-            entries = self.desk.memory.begin(tx, self.desk.system_text(), now=now, task=task["id"])
+            entries = self.desk.memory.begin(tx, self.desk.system_text(), now=now, task=task.id)
             entries.append(self.desk.append(tx, MessageBody("crew", "task_assigned", text)))
             self.desk.set_activity(tx, Activity.MODEL)
             return entries

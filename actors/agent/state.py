@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from actors import log
 from actors.agent import duties
@@ -21,10 +20,11 @@ from actors.tools.crew import CREW_TOOLS
 from actors.tools.registry import WORKTREE_TOOL_NAMES, worktree_tools
 from actors.work import assignment
 from store import crew, history, inbox, journal, tasks
+from store.crew import AgentChange
 from store.engine import Transaction
 from store.entries import Body, Entry, NoteBody, NudgeBody, ToolResultBody
-from store.inbox import Row
-from store.journal import Intent
+from store.rows import Agent as AgentRow
+from store.rows import Intent, Message, Usage
 from store.states import Activity, IntentState, Role
 
 MODEL_MARGIN_S = 60.0
@@ -37,14 +37,15 @@ COMMIT_PATIENCE_S = 600.0  # several git commands, each with a limit of its own
 class Desk:
     """Shared by the parts that act (`model_calls.py`, `tool_calls.py`, `recovery.py`); one thread uses it."""
 
-    def __init__(self, runtime: Runtime, memory: Memory, row: dict[str, Any]) -> None:
+    def __init__(self, runtime: Runtime, memory: Memory, row: AgentRow) -> None:
         """`row` is the agent's, as loaded at its start."""
         self.runtime = runtime
         self.memory = memory
-        self.role = Role(row["role"])
-        self.project: str | None = row["project"]
-        self._task: int | None = row["task"]
-        self._usage: dict[str, Any] | None = None
+        assert row.role is not None, f"{row.name} is no agent with a role"
+        self.role = row.role
+        self.project = row.project
+        self._task = row.task
+        self._usage: Usage | None = None
         self.unbegun: Intent | None = None  # committed with its reply; its tool has not been started
         self.role_file = load_role(self.role.value, runtime.home.roles)
         self.world: dict[str, WorktreeTool] = {
@@ -87,31 +88,31 @@ class Desk:
         self._usage = None
 
     @property
-    def usage(self) -> dict[str, Any]:
+    def usage(self) -> Usage:
         """What the task in hand has cost so far, and its rung on the ladder; empty without a task.
 
         Read once a turn: while the task is in hand nobody else writes it.
         """
         if self._task is None:
-            return {}
+            return Usage()
         if self._usage is None:
-            self._usage = tasks.get(self.runtime.store, self._task)["usage"]
+            self._usage = tasks.get(self.runtime.store, self._task).usage
         return self._usage
 
-    def count(self, tx: Transaction, usage: dict[str, Any], **values: Any) -> None:
-        """Change what the task in hand has cost, and `values` of it."""
+    def count(self, tx: Transaction, usage: Usage) -> None:
+        """Change what the task in hand has cost."""
         assert self._task is not None
-        tasks.amend(tx, self._task, now=self.runtime.clock(), usage=usage, **values)
+        tasks.amend(tx, self._task, now=self.runtime.clock(), usage=usage)
         self._usage = usage
 
     def rung(self) -> int:
         """How far up the recovery ladder the task in hand is."""
-        return int(self.usage.get("rung", 0))
+        return self.usage.rung
 
     def open_bench(self) -> None:
         """The worktree of the task in hand."""
         task = tasks.get(self.runtime.store, self.task or 0)
-        self.bench.open_task(crew.project(self.runtime.store, task["project"]), task)
+        self.bench.open_task(crew.project(self.runtime.store, task.project), task)
 
     def write(
         self,
@@ -147,15 +148,14 @@ class Desk:
             patience_s = self._model_s() + MODEL_MARGIN_S
         self.activity = activity
         self.deadline_at = None if patience_s is None else now + patience_s
-        progress = {"last_progress_at": now} if has_progressed else {}
-        crew.change_agent(
-            tx,
-            self.runtime.name,
-            activity=activity.value,
-            activity_since=now,
-            deadline_at=self.deadline_at,
-            **progress,
-        )
+        change: AgentChange = {
+            "activity": activity,
+            "activity_since": now,
+            "deadline_at": self.deadline_at,
+        }
+        if has_progressed:
+            change["last_progress_at"] = now
+        crew.change_agent(tx, self.runtime.name, **change)
 
     def expect(self, activity: Activity, patience_s: float | None = None, *, at_least_s: float = 0.0) -> None:
         """Before something long: see that the committed deadline leaves `at_least_s` to it.
@@ -201,7 +201,7 @@ class Desk:
     ) -> Entry:
         return self.append(tx, ToolResultBody(call.reply, call.position, call.name, text, ok, settled))
 
-    def end_turn(self, turn: Row, text: str, effects: Effects, *, note: str | None = None) -> None:
+    def end_turn(self, turn: Message, text: str, effects: Effects, *, note: str | None = None) -> None:
         """Acknowledge the turn's message, with its answer and every last effect, in one transaction."""
 
         def ending(tx: Transaction) -> list[Entry]:
@@ -214,7 +214,7 @@ class Desk:
 
         self.write(ending)
 
-    def finish(self, tx: Transaction, turn: Row, text: str, *, may_wait: bool = True) -> None:
+    def finish(self, tx: Transaction, turn: Message, text: str, *, may_wait: bool = True) -> None:
         now = self.runtime.clock()
         inbox.acknowledge(tx, turn.id, now=now)
         self.set_activity(tx, Activity.IDLE)

@@ -16,8 +16,7 @@ from store.engine import Transaction
 from store.entries import Entry, ReplyBody
 from store.errors import IllegalTransition, MailboxFull, NotFound
 from store.failpoints import failpoint
-from store.inbox import Row
-from store.journal import Intent
+from store.rows import Intent, Message
 from store.states import Activity, IntentState, Role
 
 TOOL_MARGIN_S = 60.0
@@ -41,7 +40,7 @@ class Tooling:
         self.desk = desk
         self.runtime = desk.runtime
 
-    def run_tool(self, turn: Row, call: RunTool) -> bool:
+    def run_tool(self, turn: Message, call: RunTool) -> bool:
         """Run one call and commit its result; True if it ended the turn."""
         if call.name in self.desk.world:
             self._run_world_tool(turn, call, self.desk.world[call.name])
@@ -49,7 +48,7 @@ class Tooling:
             return False
         return self._run_crew_tool(turn, call)
 
-    def _run_crew_tool(self, turn: Row, call: RunTool) -> bool:
+    def _run_crew_tool(self, turn: Message, call: RunTool) -> bool:
         if self.desk.task is not None and self.desk.bench.worktree is None:
             self.desk.open_bench()
         if call.name == "submit_task":
@@ -68,7 +67,7 @@ class Tooling:
             self._commit_outcome(turn, call, outcome)
         return outcome.ends_turn
 
-    def _commit_outcome(self, turn: Row, call: RunTool, outcome: Outcome) -> None:
+    def _commit_outcome(self, turn: Message, call: RunTool, outcome: Outcome) -> None:
         def effects(tx: Transaction) -> list[Entry]:
             outcome.effects(tx)
             entries = [self.desk.result_entry(tx, call, outcome.text, ok=outcome.ok)]
@@ -80,7 +79,7 @@ class Tooling:
 
         self.desk.write(effects)
 
-    def due(self, turn: Row, reply: ReplyBody) -> Due | None:
+    def due(self, turn: Message, reply: ReplyBody) -> Due | None:
         """The intent of a reply's first call, to be committed with the reply: nothing happens between them.
 
         None if that call is of no world tool, or its folder or sandbox is not ready: making them is an act of
@@ -98,7 +97,7 @@ class Tooling:
 
     def intend(self, tx: Transaction, due: Due, reply: int) -> Intent:
         """Write the intent down, with what the tool found before."""
-        intent_id = journal.intend(
+        return journal.intend(
             tx,
             self.runtime.fence,
             reply=reply,
@@ -108,18 +107,8 @@ class Tooling:
             evidence=due.evidence,
             now=self.runtime.clock(),
         )
-        return Intent(
-            intent_id,
-            reply,
-            due.position,
-            due.name,
-            due.arguments,
-            due.evidence,
-            IntentState.INTENDED,
-            self.runtime.generation,
-        )
 
-    def _run_world_tool(self, turn: Row, call: RunTool, tool: WorktreeTool) -> None:
+    def _run_world_tool(self, turn: Message, call: RunTool, tool: WorktreeTool) -> None:
         """Intent committed, run, outcome committed; after a crash settled from evidence instead."""
         tool_context = self._tool_context(turn, f"{call.reply}-{call.position}")
         intent = self._take_unbegun(call)
@@ -185,7 +174,7 @@ class Tooling:
             return self.desk.bench.folder is not None
         return self.desk.view_is_open
 
-    def _tool_context(self, turn: Row, call_id: str) -> ToolContext:
+    def _tool_context(self, turn: Message, call_id: str) -> ToolContext:
         if not self._has_folder():
             if self.desk.task is not None:
                 self.desk.open_bench()
@@ -197,7 +186,7 @@ class Tooling:
         # QA's folder is a throwaway copy: tests may leave files in it.
         return self.desk.role_file.can_write and (self.desk.task is not None or self.desk.role is Role.QA)
 
-    def _open_view(self, turn: Row) -> None:
+    def _open_view(self, turn: Message) -> None:
         """For who has no task: the integration branch, or for QA the candidate, to look at."""
         if self.desk.project is None:
             raise LookupError(f"{self.runtime.name} has no project and so no files")

@@ -55,22 +55,22 @@ def opening(desk: Desk, message: AnyMessage) -> Opening:
 def _put_away(desk: Desk, task: int) -> None:
     """The worktree of an ended task goes; of one that somebody took up again meanwhile it stays."""
     row = tasks.get(desk.runtime.store, task)
-    if row["state"] in tasks.ENDED:
-        desk.bench.close_task(crew.project(desk.runtime.store, row["project"]), row)
+    if row.state in tasks.ENDED:
+        desk.bench.close_task(crew.project(desk.runtime.store, row.project), row)
 
 
 def _others_open(desk: Desk, task: int) -> bool:
     row = tasks.get(desk.runtime.store, task)
-    rows = tasks.of_project(desk.runtime.store, row["project"])
-    return any(other["state"] in assignment.OPEN for other in rows)
+    rows = tasks.of_project(desk.runtime.store, row.project)
+    return any(other.state in assignment.OPEN for other in rows)
 
 
 def _assigned(desk: Desk, task: int) -> Opening:
     row = tasks.get(desk.runtime.store, task)
-    if row["state"] != TaskState.ASSIGNED or row["assignee"] != desk.runtime.name:
+    if row.state != TaskState.ASSIGNED or row.assignee != desk.runtime.name:
         # It was taken back or given to somebody else meanwhile.
         return Opening(informational=True, text=f"Task {task} is not yours any more.")
-    start = desk.bench.open_task(crew.project(desk.runtime.store, row["project"]), row)
+    start = desk.bench.open_task(crew.project(desk.runtime.store, row.project), row)
 
     def effects(tx: Transaction) -> None:
         now = desk.runtime.clock()
@@ -82,7 +82,7 @@ def _assigned(desk: Desk, task: int) -> Opening:
             reason="started",
             now=now,
             base_commit=start,
-            started_at=row["started_at"] or now,
+            started_at=row.started_at or now,
         )
 
     return Opening(effects, fresh=True, task=task)
@@ -91,13 +91,13 @@ def _assigned(desk: Desk, task: int) -> Opening:
 def _returned(desk: Desk, message: TaskReturned, task: int) -> Opening:
     """Work goes on from the newest accepted state, so that a conflict is met now and not at the merge."""
     row = tasks.get(desk.runtime.store, task)
-    if row["state"] != TaskState.IN_PROGRESS or row["assignee"] != desk.runtime.name:
+    if row.state != TaskState.IN_PROGRESS or row.assignee != desk.runtime.name:
         return Opening(informational=True, text=f"Task {task} is not yours any more.")
-    project = crew.project(desk.runtime.store, row["project"])
+    project = crew.project(desk.runtime.store, row.project)
     desk.bench.open_task(project, row)
     text = briefing.text_of(desk.runtime, message, "")
     if desk.bench.worktree is not None:
-        synced = git.sync_worktree(desk.bench.worktree, project["branch"], locks=desk.runtime.home.locks)
+        synced = git.sync_worktree(desk.bench.worktree, project.branch, locks=desk.runtime.home.locks)
         if synced.state == "merged":
             text += "\n\nThe others' accepted work was merged into your folder meanwhile."
         elif synced.state == "conflict":

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from actors import git, log
 from actors.git import Repository, Worktree
@@ -16,6 +15,7 @@ from actors.sandbox.choose import choose
 from actors.sandbox.policy import MIB, Sandbox, SandboxPolicy
 from actors.settings import Config
 from actors.tools.base import ToolContext, ToolLimits
+from store.rows import Project, Task
 
 
 def policy_of(config: Config, home: Path) -> SandboxPolicy:
@@ -57,39 +57,39 @@ class Workbench:
             )
         return self._sandbox
 
-    def open_task(self, project: dict[str, Any], task: dict[str, Any]) -> str:
+    def open_task(self, project: Project, task: Task) -> str:
         """The task's own worktree and branch, made or mended; returns the commit it started from."""
         repository = self._repository(project)
-        start = task["base_commit"] or git.head_of(repository, project["branch"])
-        path = self.runtime.home.worktree(project["name"], f"t{task['id']}")
+        start = task.base_commit or git.head_of(repository, project.branch)
+        path = self.runtime.home.worktree(project.name, f"t{task.id}")
         self.worktree = git.ensure_worktree(
-            repository, path, task["branch"], start, locks=self.runtime.home.locks
+            repository, path, task.branch, start, locks=self.runtime.home.locks
         )
         self.folder = path
         self._committed_at = time.monotonic()
         return str(start)
 
-    def open_view(self, project: dict[str, Any], commit: str | None, name: str) -> None:
+    def open_view(self, project: Project, commit: str | None, name: str) -> None:
         """A detached copy to look at (and for QA to run): of `commit`, or of the integration branch."""
         repository = self._repository(project)
-        at = commit or git.head_of(repository, project["branch"])
-        path = self.runtime.home.worktree(project["name"], name)
+        at = commit or git.head_of(repository, project.branch)
+        path = self.runtime.home.worktree(project.name, name)
         checkout_scratch(repository, at, path, locks=self.runtime.home.locks)
         self.worktree, self.folder = None, path
 
-    def close_view(self, project: dict[str, Any], name: str) -> None:
+    def close_view(self, project: Project, name: str) -> None:
         """Remove what `open_view` made."""
-        path = self.runtime.home.worktree(project["name"], name)
+        path = self.runtime.home.worktree(project.name, name)
         git.remove_worktree(self._repository(project), path, locks=self.runtime.home.locks)
         self.folder = None
 
-    def _repository(self, project: dict[str, Any]) -> Repository:
-        return git.inspect(Path(project["repository"]))
+    def _repository(self, project: Project) -> Repository:
+        return git.inspect(Path(project.repository))
 
-    def close_task(self, project: dict[str, Any], task: dict[str, Any]) -> None:
+    def close_task(self, project: Project, task: Task) -> None:
         """After its end: what was not committed is, and the folder goes; the branch stays."""
         repository = self._repository(project)
-        path = self.runtime.home.worktree(project["name"], f"t{task['id']}")
+        path = self.runtime.home.worktree(project.name, f"t{task.id}")
         if path.exists():
             worktree = git.open_worktree(repository, path)
             git.commit_all(worktree, "Work left over when the task ended", locks=self.runtime.home.locks)

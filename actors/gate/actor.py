@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from actors import git, log
 from actors.disk import DiskWatch
@@ -24,11 +23,11 @@ from actors.runtime.actor import Effects, Runtime, nothing
 from actors.runtime.messages import AnyMessage, ReviewRequested, TaskSubmitted, VerdictReported
 from actors.runtime.retries import PatientActor
 from actors.work import assignment
-from store import crew, history, inbox, incidents, tasks
+from store import crew, facts, history, inbox, incidents, tasks
 from store.engine import Transaction
 from store.entries import NoteBody
-from store.inbox import Row
-from store.states import Activity, ProjectState, Role, TaskState
+from store.rows import Message, Project, Task
+from store.states import Activity, GateVerdict, ProjectState, Role, TaskState
 
 OURS = frozenset({TaskState.SUBMITTED, TaskState.CHECKING})
 ALIVE = frozenset({ProjectState.ACTIVE, ProjectState.PAUSED})
@@ -48,12 +47,12 @@ class MergeQueue(PatientActor):
         self._patience = QaPatience(runtime.store, runtime.name.removeprefix("gate."))
 
     def recover(self) -> None:
-        self._room.paths = [self.runtime.home.path, Path(self.project["repository"])]
+        self._room.paths = [self.runtime.home.path, Path(self.project.repository)]
 
     def drain(self) -> None:
         """A merge takes room, and a paused project has none made; submissions wait in the mailbox."""
         rests_as = Activity.IDLE
-        if self.project["state"] == ProjectState.PAUSED:
+        if self.project.state == ProjectState.PAUSED:
             rests_as = Activity.PAUSED
         elif self._room.check() is not None:
             rests_as = Activity.NO_SPACE
@@ -65,10 +64,10 @@ class MergeQueue(PatientActor):
             super().drain()
 
     @property
-    def project(self) -> dict[str, Any]:
+    def project(self) -> Project:
         return crew.project(self.store, self.runtime.name.removeprefix("gate."))
 
-    def handle(self, message: AnyMessage, row: Row) -> Effects:
+    def handle(self, message: AnyMessage, row: Message) -> Effects:
         match message:
             case TaskSubmitted(task=task_id, commit=commit):
                 effects = self._judge_submission(tasks.get(self.store, task_id), commit, row.id)
@@ -88,70 +87,70 @@ class MergeQueue(PatientActor):
 
     # -- submissions ---------------------------------------------------------------------------
 
-    def _judge_submission(self, task: dict[str, Any], commit: str, submission: int) -> Effects:
-        if task["submitted_commit"] != commit or task["state"] not in OURS:
+    def _judge_submission(self, task: Task, commit: str, submission: int) -> Effects:
+        if task.submitted_commit != commit or task.state not in OURS:
             return nothing
         project = self.project
         if not self._begin(task, project):
             return self._idle
         started_at = self.now()
         result = self._evaluate(project, task, commit)
-        if project["with_qa"] and result.verdict in ("passed", "unverified"):
+        if project.with_qa and result.verdict in (GateVerdict.PASSED, GateVerdict.UNVERIFIED):
             return self._ask_qa(project, task, result, started_at, submission)
         return self._settle(project, task, result, started_at)
 
-    def _begin(self, task: dict[str, Any], project: dict[str, Any]) -> bool:
+    def _begin(self, task: Task, project: Project) -> bool:
         """From SUBMITTED to CHECKING, with a deadline for the whole run; False if nobody waits for it now."""
-        seconds = (2 * len(project["checks"]) + 1) * self.runtime.config.work.check_timeout_s + 300.0
+        seconds = (2 * len(project.checks) + 1) * self.runtime.config.work.check_timeout_s + 300.0
         with self.write() as tx:
             now = self.now()
             if not self._may_go_on(tx, task):
                 return False
-            if tasks.current(tx, task["id"])["state"] == TaskState.SUBMITTED:
+            if tasks.current(tx, task.id).state == TaskState.SUBMITTED:
                 tasks.move(
                     tx,
-                    task["id"],
+                    task.id,
                     TaskState.CHECKING,
                     by=self.runtime.name,
                     reason="checks run",
                     now=now,
                     candidate_commit=None,  # an older submission's
                 )
-                self._note(tx, f"task {task['id']}: checking {task['submitted_commit'][:10]}")
+                self._note(tx, f"task {task.id}: checking {(task.submitted_commit or '')[:10]}")
             crew.change_agent(
                 tx,
                 self.runtime.name,
-                activity=Activity.TOOL.value,
+                activity=Activity.TOOL,
                 activity_since=now,
                 deadline_at=now + seconds,
-                task=task["id"],
+                task=task.id,
             )
         return True
 
-    def _may_go_on(self, tx: Transaction, task: dict[str, Any]) -> bool:
+    def _may_go_on(self, tx: Transaction, task: Task) -> bool:
         """Whether it is still wanted; of a project that is paused it stays in hand (`Interrupted`)."""
-        if crew.project(tx, task["project"])["state"] == ProjectState.PAUSED:
-            raise Interrupted(f"{task['project']} was paused")
+        if crew.project(tx, task.project).state == ProjectState.PAUSED:
+            raise Interrupted(f"{task.project} was paused")
         return _is_wanted(tx, task)
 
-    def _if_wanted(self, task: dict[str, Any], effects: Effects) -> Effects:
+    def _if_wanted(self, task: Task, effects: Effects) -> Effects:
         """`effects`, or none if by their commit nobody waits for them any more."""
         return lambda tx: effects(tx) if _is_wanted(tx, task) else self._idle(tx)
 
-    def _evaluate(self, project: dict[str, Any], task: dict[str, Any], commit: str) -> GateResult:
-        repository = git.inspect(Path(project["repository"]))
+    def _evaluate(self, project: Project, task: Task, commit: str) -> GateResult:
+        repository = git.inspect(Path(project.repository))
         result = merging.evaluate(
             repository,
-            integration=project["branch"],
+            integration=project.branch,
             commit=commit,
             message=_merge_message(task),
-            commands=project["checks"],
+            commands=project.checks,
             run=self._run_check,
-            scratch=self.runtime.home.scratch(project["name"]),
+            scratch=self.runtime.home.scratch(project.name),
             locks=self.runtime.home.locks,
-            base=self._known_base(project["name"]),
+            base=self._known_base(project.name),
             timeout_s=self.runtime.config.work.check_timeout_s,
-            needs_progress=task["role"] not in (Role.WRITER, Role.RESEARCHER),
+            needs_progress=task.role not in (Role.WRITER, Role.RESEARCHER),
         )
         if self.coupling.stopping.is_set():
             # A check that was ended with us says nothing about the work.
@@ -159,15 +158,15 @@ class MergeQueue(PatientActor):
         return result
 
     def _known_base(self, project: str) -> CheckReport | None:
-        known = incidents.fact(self.store, f"base:{project}")
+        known = facts.get(self.store, f"base:{project}")
         return None if known is None else report_from_json(known)
 
     # -- QA ------------------------------------------------------------------------------------
 
     def _ask_qa(
         self,
-        project: dict[str, Any],
-        task: dict[str, Any],
+        project: Project,
+        task: Task,
         result: GateResult,
         started_at: float,
         submission: int,
@@ -176,22 +175,22 @@ class MergeQueue(PatientActor):
             now = self.now()
             candidate = result.candidate or ""
             self._record(tx, task, result, started_at)
-            tasks.amend(tx, task["id"], now=now, candidate_commit=candidate)
+            tasks.amend(tx, task.id, now=now, candidate_commit=candidate)
             mailbox.post(
                 tx,
                 self.runtime.name,
-                assignment.member(project["name"], Role.QA),
-                ReviewRequested(task=task["id"], candidate=candidate),
+                assignment.member(project.name, Role.QA),
+                ReviewRequested(task=task.id, candidate=candidate),
                 now=now,
                 key=f"review:{submission}:{candidate}",
             )
-            self._note(tx, f"task {task['id']}: checks passed, QA looks at it")
+            self._note(tx, f"task {task.id}: checks passed, QA looks at it")
             self._idle(tx)
 
         return self._if_wanted(task, effects)
 
-    def _on_verdict(self, task: dict[str, Any], verdict: VerdictReported) -> Effects:
-        if task["state"] != TaskState.CHECKING or task["candidate_commit"] != verdict.candidate:
+    def _on_verdict(self, task: Task, verdict: VerdictReported) -> Effects:
+        if task.state != TaskState.CHECKING or task.candidate_commit != verdict.candidate:
             return nothing
         project = self.project
         if not verdict.passed:
@@ -202,17 +201,17 @@ class MergeQueue(PatientActor):
             # The branch moved while QA looked: the merge is made and checked anew.
             if not self._begin(task, project):
                 return self._idle
-            result = self._evaluate(project, task, task["submitted_commit"])
+            result = self._evaluate(project, task, task.submitted_commit or "")
         return self._settle(project, task, result, started_at, findings=verdict.findings)
 
-    def _known_result(self, project: dict[str, Any], task: dict[str, Any]) -> GateResult | None:
+    def _known_result(self, project: Project, task: Task) -> GateResult | None:
         """What the checks said of the candidate that QA saw, if the branch is still where it was then."""
-        runs = tasks.gate_runs_of(self.store, task["id"])
-        if not runs or runs[-1]["candidate"] != task["candidate_commit"]:
+        runs = tasks.gate_runs_of(self.store, task.id)
+        if not runs or runs[-1].candidate != task.candidate_commit:
             return None
-        result = merging.result_from_json(runs[-1]["report"])
-        repository = git.inspect(Path(project["repository"]))
-        head = git.head_of(repository, project["branch"])
+        result = merging.result_from_json(runs[-1].report)
+        repository = git.inspect(Path(project.repository))
+        head = git.head_of(repository, project.branch)
         return result if head in (result.parent, result.candidate) else None
 
     def tick(self) -> float:
@@ -220,18 +219,18 @@ class MergeQueue(PatientActor):
         now, looked_at = self.now(), time.monotonic()
         elapsed_s, self._looked_at = min(looked_at - self._looked_at, 2 * LOOK_S), looked_at
         project = self.project
-        if project["with_qa"] and project["state"] == ProjectState.ACTIVE:
+        if project.with_qa and project.state == ProjectState.ACTIVE:
             for task in self._patience.spend(elapsed_s):
                 self._decide_without_qa(task, now)
         waits = self._rests_as is not Activity.IDLE or inbox.claimed(self.store, self.runtime.name)
         return now + (WAITING_LOOK_S if waits else LOOK_S)
 
-    def _decide_without_qa(self, task: dict[str, Any], now: float) -> None:
+    def _decide_without_qa(self, task: Task, now: float) -> None:
         """A verdict in the tester's place, by the way that a tester's takes."""
         name = self.runtime.name
         verdict = VerdictReported(
-            task=task["id"],
-            candidate=task["candidate_commit"],
+            task=task.id,
+            candidate=task.candidate_commit,
             passed=True,
             findings=f"No verdict in {QA_PATIENCE_S / 60:.0f} minutes of work; the checks alone decided.",
         )
@@ -240,9 +239,9 @@ class MergeQueue(PatientActor):
                 tx,
                 "verdict_missing",
                 now=now,
-                agent=assignment.member(task["project"], Role.QA),
-                project=task["project"],
-                task=task["id"],
+                agent=assignment.member(task.project, Role.QA),
+                project=task.project,
+                task=task.id,
             )
             # Without a key: of a second submission, too, the tester may say nothing.
             mailbox.post(tx, name, name, verdict, now=now)
@@ -251,8 +250,8 @@ class MergeQueue(PatientActor):
 
     def _settle(
         self,
-        project: dict[str, Any],
-        task: dict[str, Any],
+        project: Project,
+        task: Task,
         result: GateResult,
         started_at: float,
         findings: str | None = None,
@@ -270,12 +269,12 @@ class MergeQueue(PatientActor):
             if not self._may_go_on(tx, task):
                 # What nobody wants any more must not land.
                 return self._idle
-        repository = git.inspect(Path(project["repository"]))
+        repository = git.inspect(Path(project.repository))
         tag = merging.land(
             repository,
-            project=project["name"],
-            task=f"t{task['id']}",
-            integration=project["branch"],
+            project=project.name,
+            task=f"t{task.id}",
+            integration=project.branch,
             result=result,
             locks=self.runtime.home.locks,
         )
@@ -285,51 +284,51 @@ class MergeQueue(PatientActor):
                 return self._idle
             fresh = self._evaluate(project, task, result.commit)
             return self._settle(project, task, fresh, started_at, findings)
-        log.info("task_merged", project=project["name"], task=task["id"], commit=result.candidate)
+        log.info("task_merged", project=project.name, task=task.id, commit=result.candidate)
         return self._merged_effects(task, result, tag, started_at, findings)
 
     def _merged_effects(
-        self, task: dict[str, Any], result: GateResult, tag: str, started_at: float, findings: str | None
+        self, task: Task, result: GateResult, tag: str, started_at: float, findings: str | None
     ) -> Effects:
         def effects(tx: Transaction) -> None:
             now = self.now()
-            if result.verdict != "already_merged" and result.candidate != task["candidate_commit"]:
+            if result.verdict is not GateVerdict.ALREADY_MERGED and result.candidate != task.candidate_commit:
                 self._record(tx, task, result, started_at)
             if result.checks is not None:
-                incidents.set_fact(tx, f"base:{task['project']}", asdict(result.checks), now=now)
+                facts.put(tx, f"base:{task.project}", asdict(result.checks), now=now)
             if findings is not None:
-                tasks.amend(tx, task["id"], now=now, feedback=findings)
+                tasks.amend(tx, task.id, now=now, feedback=findings)
             assignment.merged(
                 tx,
-                tasks.current(tx, task["id"]),
+                tasks.current(tx, task.id),
                 commit=result.candidate or "",
                 tag=tag,
-                verified=result.verdict != "unverified",
+                verified=result.verdict is not GateVerdict.UNVERIFIED,
                 by=self.runtime.name,
                 now=now,
             )
-            self._note(tx, f"task {task['id']}: merged as {(result.candidate or '')[:10]} ({result.verdict})")
+            self._note(tx, f"task {task.id}: merged as {(result.candidate or '')[:10]} ({result.verdict})")
             self._idle(tx)
 
         return effects
 
-    def _return(self, task: dict[str, Any], feedback: str) -> Effects:
+    def _return(self, task: Task, feedback: str) -> Effects:
         def effects(tx: Transaction) -> None:
             limit = self.runtime.config.budgets.attempts_per_task
-            current = tasks.current(tx, task["id"])
+            current = tasks.current(tx, task.id)
             assignment.returned(
                 tx, current, feedback=feedback, limit=limit, by=self.runtime.name, now=self.now()
             )
-            tasks.amend(tx, task["id"], now=self.now(), candidate_commit=None)
-            self._note(tx, f"task {task['id']}: not accepted\n{feedback}")
+            tasks.amend(tx, task.id, now=self.now(), candidate_commit=None)
+            self._note(tx, f"task {task.id}: not accepted\n{feedback}")
             self._idle(tx)
 
         return self._if_wanted(task, effects)
 
-    def _record(self, tx: Transaction, task: dict[str, Any], result: GateResult, started_at: float) -> None:
+    def _record(self, tx: Transaction, task: Task, result: GateResult, started_at: float) -> None:
         tasks.record_gate_run(
             tx,
-            task=task["id"],
+            task=task.id,
             commit=result.commit,
             candidate=result.candidate,
             verdict=result.verdict,
@@ -342,14 +341,14 @@ class MergeQueue(PatientActor):
         history.append(tx, self.runtime.fence, NoteBody(text), now=self.now())
         history.touch(tx, self.runtime.name, now=self.now())
 
-    def tell_of_dead_letter(self, tx: Transaction, row: Row, reason: str) -> None:
+    def tell_of_dead_letter(self, tx: Transaction, row: Message, reason: str) -> None:
         """As for every actor; and the task that it was about must not wait for us for ever."""
         super().tell_of_dead_letter(tx, row, reason)
         self._idle(tx)
         task_id = row.body.get("task")
         if task_id is not None:
             task = tasks.current(tx, task_id)
-            if task["state"] in OURS:
+            if task.state in OURS:
                 assignment.park(tx, task, reason=reason, by=self.runtime.name, now=self.now())
 
     def _idle(self, tx: Transaction) -> None:
@@ -359,20 +358,20 @@ class MergeQueue(PatientActor):
         crew.change_agent(
             tx,
             self.runtime.name,
-            activity=activity.value,
+            activity=activity,
             activity_since=self.now(),
             deadline_at=None,
             task=None,
         )
 
 
-def _is_wanted(tx: Transaction, task: dict[str, Any]) -> bool:
+def _is_wanted(tx: Transaction, task: Task) -> bool:
     """Whether the submission that `task` was read with still waits for us: it may have been taken back, parked
     or submitted anew, or its project have ended."""
-    current = tasks.current(tx, task["id"])
-    is_same = current["state"] in OURS and current["submitted_commit"] == task["submitted_commit"]
-    return is_same and crew.project(tx, task["project"])["state"] in ALIVE
+    current = tasks.current(tx, task.id)
+    is_same = current.state in OURS and current.submitted_commit == task.submitted_commit
+    return is_same and crew.project(tx, task.project).state in ALIVE
 
 
-def _merge_message(task: dict[str, Any]) -> str:
-    return f"{task['title']}\n\n{task['summary'] or ''}\n\nNightcrew-Task: {task['id']}\n"
+def _merge_message(task: Task) -> str:
+    return f"{task.title}\n\n{task.summary or ''}\n\nNightcrew-Task: {task.id}\n"

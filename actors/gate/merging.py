@@ -20,7 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from actors.gate.checks import DEFAULT_CHECK_TIMEOUT_S, CheckReport, CheckRunner, report_from_json, run_checks
 from actors.gate.report import conflict_text, failed_text, passed_text
@@ -32,8 +32,9 @@ from actors.git.refs import NO_COMMIT, commit_at, head_of, is_ancestor, move_ref
 from actors.git.repository import PREFIX, Repository, slug
 from actors.git.worktree import checkout_scratch, remove_worktree
 from store.failpoints import failpoint
+from store.states import GateVerdict
 
-GateVerdict = Literal["passed", "failed", "conflict", "nothing", "unverified", "already_merged"]
+_LANDING = frozenset({GateVerdict.PASSED, GateVerdict.UNVERIFIED, GateVerdict.ALREADY_MERGED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class GateResult:
     @property
     def may_land(self) -> bool:
         """Whether `land` accepts this result (or completes what a crash interrupted)."""
-        return self.verdict in ("passed", "unverified", "already_merged")
+        return self.verdict in _LANDING
 
 
 def result_from_json(value: Mapping[str, Any]) -> GateResult:
@@ -104,7 +105,7 @@ def result_from_json(value: Mapping[str, Any]) -> GateResult:
         for name in ("checks", "base_checks")
     }
     lists = {name: tuple(value[name]) for name in ("conflicts", "blocks", "notes")}
-    return GateResult(**{**value, **checks, **lists})
+    return GateResult(**{**value, **checks, **lists, "verdict": GateVerdict(value["verdict"])})
 
 
 def merge_candidate(repository: Repository, integration: str, commit: str, message: str) -> MergeOutcome:
@@ -163,7 +164,7 @@ def evaluate(
         return _unchecked(merged, commit)
     if not commands:
         text = "Merged without verification: the project has no checks."
-        return GateResult("unverified", commit, merged.commit, merged.parent, text)
+        return GateResult(GateVerdict.UNVERIFIED, commit, merged.commit, merged.parent, text)
     changes = find_test_changes(repository, merged.parent, merged.commit)
     if base is None or base.commit != merged.parent or base.commands != tuple(commands):
         base = _check(repository, merged.parent, commands, run, scratch / "base", locks, timeout_s)
@@ -211,7 +212,7 @@ def land(
     """
     if not result.may_land or result.candidate is None:
         raise WorkspaceError(
-            f"{task} was judged {result.verdict!r}, so there is nothing to land; submit it again."
+            f"{task} was judged {str(result.verdict)!r}, so there is nothing to land; submit it again."
         )
     parent = result.parent or result.candidate
     if not advance(repository, integration, result.candidate, parent, locks=locks):
@@ -253,18 +254,20 @@ def _merge_of(repository: Repository, submitted: str, head: str) -> str | None:
 def _unchecked(merged: Conflict | AlreadyMerged | NothingToMerge, commit: str) -> GateResult:
     if isinstance(merged, Conflict):
         text = conflict_text(merged.files, merged.messages)
-        return GateResult("conflict", commit, None, None, text, conflicts=merged.files)
+        return GateResult(GateVerdict.CONFLICT, commit, None, None, text, conflicts=merged.files)
     if isinstance(merged, AlreadyMerged):
-        return GateResult("already_merged", commit, merged.commit, None, "This commit was merged before.")
+        return GateResult(
+            GateVerdict.ALREADY_MERGED, commit, merged.commit, None, "This commit was merged before."
+        )
     text = "There is nothing to merge: your branch changes no file. Edit files first, then submit again."
-    return GateResult("nothing", commit, None, None, text)
+    return GateResult(GateVerdict.NOTHING, commit, None, None, text)
 
 
 def _judged(
     commit: str, merged: Candidate, base: CheckReport, report: CheckReport, verdict: Verdict, started: float
 ) -> GateResult:
     return GateResult(
-        verdict="passed" if verdict.passed else "failed",
+        verdict=GateVerdict.PASSED if verdict.passed else GateVerdict.FAILED,
         commit=commit,
         candidate=merged.commit if verdict.passed else None,
         parent=merged.parent if verdict.passed else None,

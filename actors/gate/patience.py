@@ -7,11 +7,11 @@ every minute does, for it may never come back.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from actors.work import assignment
 from store import crew, inbox, tasks
 from store.engine import Store
+from store.rows import Task
 from store.states import Activity, AgentState, Role, TaskState
 
 QA_PATIENCE_S = 2_700.0
@@ -26,22 +26,23 @@ class QaPatience:
     project: str
     _left_s: dict[tuple[int, str], float] = field(default_factory=dict)
 
-    def spend(self, elapsed_s: float) -> list[dict[str, Any]]:
+    def spend(self, elapsed_s: float) -> list[Task]:
         """Take `elapsed_s` from what the tester has in hand now; the tasks for which none is left any more."""
         tester = crew.agent(self.store, assignment.member(self.project, Role.QA))
-        is_gone = tester["state"] == AgentState.QUARANTINED
-        if not is_gone and tester["activity"] in AT_REST:
+        is_gone = tester.state == AgentState.QUARANTINED
+        if not is_gone and tester.activity in AT_REST:
             return []
         in_hand = {
             (row.body["task"], row.body["candidate"])
-            for row in inbox.claimed(self.store, tester["name"])
+            for row in inbox.claimed(self.store, tester.name)
             if row.kind == "review_requested"
         }
         overdue = []
         for task in tasks.of_project(self.store, self.project):
-            asked = (task["id"], task["candidate_commit"])
-            waits = task["state"] == TaskState.CHECKING and task["candidate_commit"] is not None
-            if waits and (is_gone or asked in in_hand):
+            if task.state is not TaskState.CHECKING or task.candidate_commit is None:
+                continue
+            asked = (task.id, task.candidate_commit)
+            if is_gone or asked in in_hand:
                 self._left_s[asked] = self._left_s.get(asked, QA_PATIENCE_S) - elapsed_s
                 if self._left_s[asked] <= 0:
                     overdue.append(task)

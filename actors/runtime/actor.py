@@ -30,7 +30,7 @@ from store import inbox, incidents
 from store.engine import Fence, Store, Transaction
 from store.errors import StaleGeneration, StoreUnwritable
 from store.failpoints import failpoint
-from store.inbox import Row
+from store.rows import Message
 from store.states import MessageState
 
 Effects = Callable[[Transaction], None]
@@ -119,7 +119,7 @@ class Actor(pykka.ThreadingActor):
     def recover(self) -> None:
         """Before the first message, on the actor's thread: settle what an older incarnation left."""
 
-    def handle(self, message: AnyMessage, row: Row) -> Effects:
+    def handle(self, message: AnyMessage, row: Message) -> Effects:
         """Do the work and return its effects; they commit together with the acknowledgement.
 
         May run twice for one message (after a kill), so what it does outside the store must be
@@ -184,7 +184,7 @@ class Actor(pykka.ThreadingActor):
         while (found := self._claim_first()) is not None:
             self._process_from(found)
 
-    def _claim_first(self) -> Row | None:
+    def _claim_first(self) -> Message | None:
         while not self.coupling.stopping.is_set():
             self.coupling.rearm()
             found = inbox.peek(self.store, self.runtime.name, now=self.now())
@@ -198,7 +198,7 @@ class Actor(pykka.ThreadingActor):
                 return found
         return None
 
-    def _process_from(self, row: Row | None) -> None:
+    def _process_from(self, row: Message | None) -> None:
         """This claimed message and those that are claimed with the acknowledgement of the one before."""
         while row is not None:
             if self.coupling.stopping.is_set():
@@ -206,7 +206,7 @@ class Actor(pykka.ThreadingActor):
                 return
             row = self.process(row)
 
-    def process(self, row: Row) -> Row | None:
+    def process(self, row: Message) -> Message | None:
         """One claimed message: its effects and its acknowledgement commit together, or it has failed.
 
         With them goes the claim of the next one, which is returned: in a busy mailbox a message costs one
@@ -235,7 +235,7 @@ class Actor(pykka.ThreadingActor):
             failpoint("claimed")
         return following
 
-    def record_failure(self, row: Row, error: Exception, *, final: bool = False) -> None:
+    def record_failure(self, row: Message, error: Exception, *, final: bool = False) -> None:
         """Count the failure; the third (or a `final` one) makes a dead letter, sender and human are told."""
         reason = f"{type(error).__name__}: {error}"
         log.error("message_failed", exception=error, message=row.id, kind=row.kind, attempts=row.attempts + 1)
@@ -247,7 +247,7 @@ class Actor(pykka.ThreadingActor):
             if state is MessageState.DEAD:
                 self.tell_of_dead_letter(tx, row, reason)
 
-    def tell_of_dead_letter(self, tx: Transaction, row: Row, reason: str) -> None:
+    def tell_of_dead_letter(self, tx: Transaction, row: Message, reason: str) -> None:
         """Nothing dies silently: an incident, and a message to the sender and to the human."""
         now = self.now()
         incidents.record(

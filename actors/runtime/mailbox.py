@@ -11,6 +11,7 @@ from actors.errors import RecipientUnknown, RouteRefused
 from actors.runtime.addresses import HUMAN, ORCHESTRATOR, SUPERVISOR, TIMER, TMUX, Priority
 from store import crew, inbox
 from store.engine import Store, Transaction
+from store.rows import Agent
 
 if TYPE_CHECKING:
     from actors.runtime.messages import AnyMessage
@@ -109,7 +110,7 @@ def check_route(source: Store | Transaction, sender: str, recipient: str) -> Non
         raise RouteRefused(f"{sender} may not write to {recipient}; write to your manager instead")
 
 
-def may_write(source: dict[str, Any], target: dict[str, Any]) -> bool:
+def may_write(source: Agent, target: Agent) -> bool:
     """Hub and spoke, by role and project.
 
     | from            | to                                                       |
@@ -118,10 +119,10 @@ def may_write(source: dict[str, Any], target: dict[str, Any]) -> bool:
     | project_manager | the orchestrator, its own team                           |
     | team member     | its own manager, or past it the orchestrator (escalation) |
     """
-    source_role, target_role = source["role"], target["role"]
-    same_project = source["project"] == target["project"] and source["project"] is not None
+    source_role, target_role = source.role, target.role
+    same_project = source.project == target.project and source.project is not None
     if source_role == ORCHESTRATOR:
         return bool(target_role == "project_manager")
     if source_role == "project_manager":
-        return target_role == ORCHESTRATOR or (same_project and target["name"] != source["name"])
+        return target_role == ORCHESTRATOR or (same_project and target.name != source.name)
     return target_role == ORCHESTRATOR or (same_project and target_role == "project_manager")

@@ -14,9 +14,9 @@ from functools import cached_property
 from actors import log
 from actors.errors import InfrastructureError
 from actors.runtime.actor import Actor
-from store import crew, inbox, incidents
+from store import crew, facts, inbox, incidents
 from store.engine import Store, Transaction
-from store.inbox import Row
+from store.rows import Message
 from store.shared.backoff import Backoff
 
 INFRASTRUCTURE = (InfrastructureError, OSError)
@@ -60,13 +60,15 @@ class Setbacks:
     def __init__(self, store: Store, actor: str) -> None:
         self._actor = actor
         self._fact = f"setbacks:{actor}"
-        known = incidents.fact(store, self._fact) or {}
+        known = facts.get(store, self._fact) or {}
         self._of = {int(message): Setback(**values) for message, values in known.items()}
 
     def of(self, message: int) -> Setback | None:
         return self._of.get(message)
 
-    def record(self, tx: Transaction, row: Row, setback: Setback, error: Exception, *, now: float) -> None:
+    def record(
+        self, tx: Transaction, row: Message, setback: Setback, error: Exception, *, now: float
+    ) -> None:
         """Keep it, with an incident for the first of a series that says what failed."""
         self._of[row.id] = setback
         self._write(tx, now)
@@ -77,7 +79,7 @@ class Setbacks:
                 "infrastructure_failed",
                 now=now,
                 agent=self._actor,
-                project=None if agent is None else agent["project"],
+                project=None if agent is None else agent.project,
                 error=f"{type(error).__name__}: {error}",
                 message=row.id,
                 task=row.body.get("task"),
@@ -95,9 +97,9 @@ class Setbacks:
     def _write(self, tx: Transaction, now: float) -> None:
         if self._of:
             kept = {str(message): asdict(setback) for message, setback in self._of.items()}
-            incidents.set_fact(tx, self._fact, kept, now=now)
+            facts.put(tx, self._fact, kept, now=now)
         else:
-            incidents.drop_fact(tx, self._fact)
+            facts.drop(tx, self._fact)
 
 
 class PatientActor(Actor):
@@ -108,11 +110,11 @@ class PatientActor(Actor):
         """Read from the store on first use, on the actor's thread."""
         return Setbacks(self.store, self.runtime.name)
 
-    def next_setback(self, row: Row, error: Exception) -> Setback | None:
+    def next_setback(self, row: Message, error: Exception) -> Setback | None:
         """As the function of that name, by this actor's clock."""
         return next_setback(self.setbacks.of(row.id), error, self.now(), random.random())
 
-    def record_failure(self, row: Row, error: Exception, *, final: bool = False) -> None:
+    def record_failure(self, row: Message, error: Exception, *, final: bool = False) -> None:
         """As for every actor, but a message that met such a failure is due again later, for ten minutes."""
         patient = not final and isinstance(error, INFRASTRUCTURE)
         setback = self.next_setback(row, error) if patient else None
@@ -130,6 +132,6 @@ class PatientActor(Actor):
     def on_put_off(self, tx: Transaction) -> None:
         """For subclasses: a message goes back to the mailbox until it is due."""
 
-    def tell_of_dead_letter(self, tx: Transaction, row: Row, reason: str) -> None:
+    def tell_of_dead_letter(self, tx: Transaction, row: Message, reason: str) -> None:
         super().tell_of_dead_letter(tx, row, reason)
         self.setbacks.drop(tx, row.id, now=self.now())

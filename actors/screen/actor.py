@@ -28,6 +28,7 @@ from actors.screen.windows import Windows, enter_run_dir
 from store import crew, history
 from store.entries import MaskBody
 from store.failpoints import failpoint
+from store.rows import Agent
 
 REBUILT_ROWS = 400
 RECONCILE_S = 3.0
@@ -92,12 +93,12 @@ class TmuxActor(Actor):
             self._has_stranger, self._reconciled_at = False, now
         return now + RECONCILE_S
 
-    def _arrange(self, rows: list[dict[str, Any]]) -> None:
+    def _arrange(self, rows: list[Agent]) -> None:
         """A file and a window for each agent; not at every wake, for that would cost more the more there are."""
         for row in rows:
-            file = self._files.get(row["name"])
+            file = self._files.get(row.name)
             if file is None or file.needs_rebuild:
-                self._rebuild(row["name"])
+                self._rebuild(row.name)
         self._reconcile(rows)
 
     def _rebuild(self, name: str) -> None:
@@ -118,13 +119,13 @@ class TmuxActor(Actor):
                         failpoint("line_drawn")
                 self._shown_to = entry.id
 
-    def _reconcile(self, rows: list[dict[str, Any]]) -> None:
+    def _reconcile(self, rows: list[Agent]) -> None:
         wanted = []
         for row in rows:
-            project = row["project"]
+            project = row.project
             session = project or ORCHESTRATOR
-            window = row["name"].removesuffix(f".{project}") if project else row["name"]
-            wanted.append(WindowSpec(session, window, row["name"], self._path(row["name"])))
+            window = row.name.removesuffix(f".{project}") if project else row.name
+            wanted.append(WindowSpec(session, window, row.name, self._path(row.name)))
         assert self._windows is not None
         with self._showing():
             changes = self._windows.reconcile(wanted)
@@ -161,5 +162,5 @@ class _Shown:
         return False
 
 
-def _is_shown(row: dict[str, Any]) -> bool:
-    return row["kind"] in ("agent", "gate")
+def _is_shown(row: Agent) -> bool:
+    return row.kind in ("agent", "gate")

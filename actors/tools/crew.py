@@ -25,7 +25,7 @@ from actors.work import assignment
 from store import crew, insights, tasks, timers
 from store.engine import Transaction
 from store.errors import NotFound
-from store.inbox import Row
+from store.rows import Message, Project, Task, Usage
 from store.states import ProjectState, TaskState
 
 REVIVALS = 2  # how often a manager may have a parked task tried anew
@@ -40,7 +40,7 @@ class CrewContext:
     task: int | None
     worktree: Worktree | None
     call_id: str
-    turn: Row
+    turn: Message
 
     @property
     def name(self) -> str:
@@ -85,8 +85,8 @@ def _submit_task(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
         raise _Refusal("You have no task to submit. Wait for one.")
     task_id = context.task
     task = tasks.get(context.runtime.store, task_id)
-    if task["state"] != TaskState.IN_PROGRESS:
-        raise _Refusal(f"Task {task_id} is {task['state']}; it cannot be submitted now. Stop and wait.")
+    if task.state != TaskState.IN_PROGRESS:
+        raise _Refusal(f"Task {task_id} is {task.state}; it cannot be submitted now. Stop and wait.")
     open_conflicts = git.unresolved(context.worktree)
     if open_conflicts:
         raise _Refusal(
@@ -94,11 +94,11 @@ def _submit_task(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
             "Edit these files so that both changes work together, then submit again."
         )
     summary = str(arguments["summary"]).strip()
-    git.commit_all(context.worktree, f"{task['title']}\n\n{summary}", locks=context.runtime.home.locks)
-    commit = git.head_of(context.worktree.repository, task["branch"])
-    if commit == task["base_commit"]:
+    git.commit_all(context.worktree, f"{task.title}\n\n{summary}", locks=context.runtime.home.locks)
+    commit = git.head_of(context.worktree.repository, task.branch)
+    if commit == task.base_commit:
         raise _Refusal("Nothing was changed yet, so there is nothing to submit. Do the task first.")
-    if task["attempts"] and commit == task["submitted_commit"]:
+    if task.attempts and commit == task.submitted_commit:
         raise _Refusal(
             "Nothing was changed since your last submission, which was not accepted. Mend it first."
         )
@@ -118,7 +118,7 @@ def _submit_task(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
         mailbox.post(
             tx,
             context.name,
-            assignment.gate(task["project"]),
+            assignment.gate(task.project),
             TaskSubmitted(task=task_id, commit=commit),
             now=now,
             key=f"submit:{task_id}:{context.call_id}",
@@ -151,7 +151,7 @@ def _send_message(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
 
 def _resolve(context: CrewContext, to: str) -> str:
     """The address that a model means: exact, short within its own project, or a role's usual word."""
-    names = [row["name"] for row in crew.all_agents(context.runtime.store) if row["role"]]
+    names = [row.name for row in crew.all_agents(context.runtime.store) if row.role]
     usual = {
         "human": HUMAN,
         "user": HUMAN,
@@ -207,34 +207,32 @@ def _assign_task(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
 def _review_task(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
     project = _project(context)
     task = tasks.get(context.runtime.store, int(arguments["task"]))
-    if task["project"] != project["name"]:
-        raise _Refusal(f"Task {task['id']} is not of your project.")
+    if task.project != project.name:
+        raise _Refusal(f"Task {task.id} is not of your project.")
     verdict, feedback = str(arguments["verdict"]).strip().lower(), str(arguments.get("feedback") or "")
     approve = verdict.startswith(("app", "acc", "pass", "ok", "yes"))
     if not approve and not verdict.startswith(("rej", "rew", "fail", "no", "change")):
         raise _Refusal(f"The verdict must be approve or reject, not {verdict!r}.")
     if approve:
-        return Outcome(f"Noted. Task {task['id']} is {task['state']}; merging is decided by the checks.")
-    if task["state"] not in (TaskState.PARKED, TaskState.SUBMITTED):
-        raise _Refusal(
-            f"Task {task['id']} is {task['state']}; only a submitted or parked task can be rejected."
-        )
+        return Outcome(f"Noted. Task {task.id} is {task.state}; merging is decided by the checks.")
+    if task.state not in (TaskState.PARKED, TaskState.SUBMITTED):
+        raise _Refusal(f"Task {task.id} is {task.state}; only a submitted or parked task can be rejected.")
 
-    if task["usage"].get("revived", 0) >= REVIVALS:
-        raise _Refusal(f"Task {task['id']} was tried anew {REVIVALS} times already; leave it to the human.")
+    if task.usage.revived >= REVIVALS:
+        raise _Refusal(f"Task {task.id} was tried anew {REVIVALS} times already; leave it to the human.")
 
     def effects(tx: Transaction) -> None:
         now = context.now()
-        current = tasks.current(tx, task["id"])
-        if current["state"] == TaskState.PARKED:
-            revived = {"revived": current["usage"].get("revived", 0) + 1}
-            tasks.amend(tx, task["id"], now=now, feedback=feedback, attempts=0, usage=revived)
+        current = tasks.current(tx, task.id)
+        if current.state == TaskState.PARKED:
+            revived = Usage(revived=current.usage.revived + 1)
+            tasks.amend(tx, task.id, now=now, feedback=feedback, attempts=0, usage=revived)
             assignment.replan(tx, current, reason="the manager wants another try", by=context.name, now=now)
-        elif current["state"] == TaskState.SUBMITTED:
+        elif current.state == TaskState.SUBMITTED:
             limit = context.runtime.config.budgets.attempts_per_task
             assignment.returned(tx, current, feedback=feedback, limit=limit, by=context.name, now=now)
 
-    return Outcome(f"Task {task['id']} goes back with your feedback.", effects=effects)
+    return Outcome(f"Task {task.id} goes back with your feedback.", effects=effects)
 
 
 def _report_verdict(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
@@ -244,8 +242,8 @@ def _report_verdict(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
     if int(arguments["task"]) != turn.body["task"]:
         raise _Refusal(f"You were asked about task {turn.body['task']}; report your verdict on that one.")
     task = tasks.get(context.runtime.store, turn.body["task"])
-    if task["state"] != TaskState.CHECKING or task["candidate_commit"] != turn.body["candidate"]:
-        raise _Refusal(f"Task {task['id']} does not wait for a verdict any more. Stop here.")
+    if task.state != TaskState.CHECKING or task.candidate_commit != turn.body["candidate"]:
+        raise _Refusal(f"Task {task.id} does not wait for a verdict any more. Stop here.")
     passed, findings = bool(arguments["passed"]), str(arguments["findings"]).strip()
     if not passed and not findings:
         raise _Refusal("A verdict of not passed needs findings: what fails, how to see it.")
@@ -259,7 +257,7 @@ def _report_verdict(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
 def post_verdict(
     tx: Transaction,
     sender: str,
-    task: dict[str, Any],
+    task: Task,
     request: int,
     *,
     passed: bool,
@@ -267,12 +265,12 @@ def post_verdict(
     now: float,
 ) -> None:
     """Tell the gate what QA says of the task's present candidate; the first word on each `request` counts."""
-    candidate = task["candidate_commit"]
+    candidate = task.candidate_commit
     mailbox.post(
         tx,
         sender,
-        assignment.gate(task["project"]),
-        VerdictReported(task=task["id"], candidate=candidate, passed=passed, findings=findings),
+        assignment.gate(task.project),
+        VerdictReported(task=task.id, candidate=candidate, passed=passed, findings=findings),
         now=now,
         key=f"verdict:{request}",
     )
@@ -280,13 +278,9 @@ def post_verdict(
 
 def _finish_project(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
     project = _project(context)
-    rows = tasks.of_project(context.runtime.store, project["name"])
-    waiting = [
-        f"task {row['id']} ({row['title']}) is {row['state']}"
-        for row in rows
-        if row["state"] in assignment.OPEN
-    ]
-    missing = [project["spec"]["deliverables"][n - 1] for n in assignment.uncovered(project, rows)]
+    rows = tasks.of_project(context.runtime.store, project.name)
+    waiting = [f"task {row.id} ({row.title}) is {row.state}" for row in rows if row.state in assignment.OPEN]
+    missing = [project.spec.deliverables[n - 1] for n in assignment.uncovered(project, rows)]
     if waiting:
         raise _Refusal("Not finished: " + "; ".join(waiting) + ". Stop and wait for their messages.")
     if missing:
@@ -308,15 +302,15 @@ def _share_insight(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
         now = context.now()
         number = insights.add(tx, project=context.project, author=context.name, words=text, now=now)
         for row in crew.all_agents(tx):
-            if row["role"] == "project_manager" and row["wanted"] and row["project"] != context.project:
+            if row.role == "project_manager" and row.wanted and row.project != context.project:
                 mailbox.post(
                     tx,
                     context.name,
-                    row["name"],
+                    row.name,
                     InsightShared(text=text, author=context.name),
                     now=now,
                     priority=Priority.LOW,
-                    key=f"insight:{number}:{row['name']}",
+                    key=f"insight:{number}:{row.name}",
                 )
 
     return Outcome("Shared with the other projects.", effects=effects)
@@ -324,7 +318,7 @@ def _share_insight(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
 
 def _search_insights(context: CrewContext, arguments: dict[str, Any]) -> Outcome:
     found = insights.search(context.runtime.store, str(arguments["query"]))
-    lines = [f"- ({row['author']}) {row['text']}" for row in found]
+    lines = [f"- ({row.author}) {row.text}" for row in found]
     return Outcome("\n".join(lines) or "Nothing is known about that.")
 
 
@@ -336,22 +330,22 @@ def status_text(runtime: Runtime, project: str | None = None) -> str:
     """Who does what and how far the tasks are: what a check-in and `crew_status` show."""
     lines: list[str] = []
     for row in crew.all_projects(runtime.store):
-        if row["state"] not in (ProjectState.ACTIVE, ProjectState.PAUSED) or project not in (
+        if row.state not in (ProjectState.ACTIVE, ProjectState.PAUSED) or project not in (
             None,
-            row["name"],
+            row.name,
         ):
             continue
-        lines.append(f"project {row['name']} ({row['state']}): {row['goal'].splitlines()[0][:120]}")
-        for task in tasks.of_project(runtime.store, row["name"]):
-            who = f", {task['assignee']}" if task["assignee"] else ""
-            lines.append(f"  task {task['id']} {task['state']}{who}: {task['title']}")
-        for agent in crew.all_agents(runtime.store, project=row["name"]):
-            if agent["role"]:
-                lines.append(f"  {agent['name']}: {agent['state']}, {agent['activity']}")
+        lines.append(f"project {row.name} ({row.state}): {row.goal.splitlines()[0][:120]}")
+        for task in tasks.of_project(runtime.store, row.name):
+            who = f", {task.assignee}" if task.assignee else ""
+            lines.append(f"  task {task.id} {task.state}{who}: {task.title}")
+        for agent in crew.all_agents(runtime.store, project=row.name):
+            if agent.role:
+                lines.append(f"  {agent.name}: {agent.state}, {agent.activity}")
     return "\n".join(lines) or "No project is running."
 
 
-def _project(context: CrewContext) -> dict[str, Any]:
+def _project(context: CrewContext) -> Project:
     if context.project is None:
         raise _Refusal("You have no project.")
     return crew.project(context.runtime.store, context.project)

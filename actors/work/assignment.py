@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from actors.runtime import mailbox
 from actors.runtime.addresses import HUMAN, ORCHESTRATOR, SUPERVISOR
@@ -22,6 +21,7 @@ from actors.runtime.messages import (
 )
 from store import crew, inbox, incidents, tasks, timers
 from store.engine import Store, Transaction
+from store.rows import Agent, Project, Task
 from store.states import AgentState, ProjectState, Role, TaskState
 
 OPEN = frozenset(TaskState) - tasks.ENDED
@@ -64,32 +64,32 @@ def _words(text: str) -> set[str]:
     return set(re.findall(r"\w{3,}", text.lower()))
 
 
-def uncovered(project: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[int]:
+def uncovered(project: Project, rows: Sequence[Task]) -> list[int]:
     """Deliverables (from 1) that no task is about."""
-    covered = {row["deliverable"] for row in rows}
-    return [n for n in range(1, len(project["spec"]["deliverables"]) + 1) if n not in covered]
+    covered = {row.deliverable for row in rows}
+    return [n for n in range(1, len(project.spec.deliverables) + 1) if n not in covered]
 
 
 def plan(
-    tx: Transaction, project: dict[str, Any], *, title: str, description: str, role: Role, by: str, now: float
+    tx: Transaction, project: Project, *, title: str, description: str, role: Role, by: str, now: float
 ) -> int:
     """Add a task for a deliverable and hand it to whoever is free; returns its id.
 
     The same title again, while its task is open or merged, is the same task: a manager that repeats
     itself after a crash or a lapse plans nothing twice.
     """
-    rows = tasks.of_project(tx, project["name"])
+    rows = tasks.of_project(tx, project.name)
     for row in rows:
-        if row["title"].strip().lower() == title.strip().lower() and row["state"] != TaskState.PARKED:
-            return int(row["id"])
-    taken = {row["deliverable"] for row in rows if row["deliverable"] and row["state"] != TaskState.PARKED}
-    number = deliverable_for(f"{title} {description}", project["spec"]["deliverables"], taken)
+        if row.title.strip().lower() == title.strip().lower() and row.state != TaskState.PARKED:
+            return int(row.id)
+    taken = {row.deliverable for row in rows if row.deliverable and row.state != TaskState.PARKED}
+    number = deliverable_for(f"{title} {description}", project.spec.deliverables, taken)
     task_id = tasks.add(
         tx,
-        project=project["name"],
+        project=project.name,
         title=title,
         description=description,
-        role=role.value,
+        role=role,
         deliverable=number,
         by=by,
         now=now,
@@ -98,45 +98,40 @@ def plan(
     return task_id
 
 
-def assign_waiting(tx: Transaction, project: dict[str, Any], *, now: float) -> None:
+def assign_waiting(tx: Transaction, project: Project, *, now: float) -> None:
     """Give each planned task to a free agent of its role, hiring within the project's limit."""
-    if project["state"] != ProjectState.ACTIVE:
+    if project.state != ProjectState.ACTIVE:
         return
-    for task in tasks.of_project(tx, project["name"]):
-        if task["state"] != TaskState.PLANNED:
+    for task in tasks.of_project(tx, project.name):
+        if task.state != TaskState.PLANNED:
             continue
-        agent = _free_agent(tx, project, Role(task["role"]), now=now, avoid=task["assignee"])
+        agent = _free_agent(tx, project, Role(task.role), now=now, avoid=task.assignee)
         if agent is None:
             continue
-        tasks.move(
-            tx, task["id"], TaskState.ASSIGNED, by=SUPERVISOR, reason="assigned", now=now, assignee=agent
-        )
-        crew.change_agent(tx, agent, task=task["id"])
-        mailbox.post(tx, manager(project["name"]), agent, TaskAssigned(task=task["id"]), now=now)
+        tasks.move(tx, task.id, TaskState.ASSIGNED, by=SUPERVISOR, reason="assigned", now=now, assignee=agent)
+        crew.change_agent(tx, agent, task=task.id)
+        mailbox.post(tx, manager(project.name), agent, TaskAssigned(task=task.id), now=now)
 
 
 def _free_agent(
-    tx: Transaction, project: dict[str, Any], role: Role, *, now: float, avoid: str | None
+    tx: Transaction, project: Project, role: Role, *, now: float, avoid: str | None
 ) -> str | None:
     """A free agent of that role, another than `avoid` if there is one; hires while the limit allows."""
-    team = [row for row in crew.all_agents(tx, project=project["name"]) if row["role"] == role.value]
+    team = [row for row in crew.all_agents(tx, project=project.name) if row.role == role.value]
     free = [
-        row["name"]
+        row.name
         for row in team
-        if row["wanted"]
-        and not row["paused"]
-        and row["task"] is None
-        and row["state"] != AgentState.QUARANTINED
+        if row.wanted and not row.paused and row.task is None and row.state != AgentState.QUARANTINED
     ]
     others = [name for name in free if name != avoid]
     if others:
         return str(others[0])
-    if len(team) < project["engineers"]:
-        taken = {row["name"] for row in team}
-        numbers = (n for n in range(1, len(team) + 2) if member(project["name"], role, n) not in taken)
-        name = member(project["name"], role, next(numbers))
-        crew.add_agent(tx, name=name, kind="agent", role=role.value, project=project["name"], now=now)
-        tell_supervisor(tx, project["name"], now=now)
+    if len(team) < project.engineers:
+        taken = {row.name for row in team}
+        numbers = (n for n in range(1, len(team) + 2) if member(project.name, role, n) not in taken)
+        name = member(project.name, role, next(numbers))
+        crew.add_agent(tx, name=name, kind="agent", role=role, project=project.name, now=now)
+        tell_supervisor(tx, project.name, now=now)
         return name
     return str(free[0]) if free else None
 
@@ -146,17 +141,17 @@ def tell_supervisor(tx: Transaction, project: str | None, *, now: float) -> None
     mailbox.post(tx, HUMAN, SUPERVISOR, ProjectChanged(project=project), now=now)
 
 
-def release(tx: Transaction, task: dict[str, Any]) -> None:
+def release(tx: Transaction, task: Task) -> None:
     """The assignee is free for another task."""
-    if task["assignee"] is not None:
-        agent = crew.find_agent(tx, task["assignee"])
-        if agent is not None and agent["task"] == task["id"]:
-            crew.change_agent(tx, task["assignee"], task=None)
+    if task.assignee is not None:
+        agent = crew.find_agent(tx, task.assignee)
+        if agent is not None and agent.task == task.id:
+            crew.change_agent(tx, task.assignee, task=None)
 
 
 def merged(
     tx: Transaction,
-    task: dict[str, Any],
+    task: Task,
     *,
     commit: str,
     tag: str | None,
@@ -167,7 +162,7 @@ def merged(
     """The gate has moved the integration branch: say so to everyone it matters to, and go on."""
     tasks.move(
         tx,
-        task["id"],
+        task.id,
         TaskState.MERGED,
         by=by,
         reason="checks passed" if verified else "merged unverified: there are no checks",
@@ -176,25 +171,24 @@ def merged(
         tag=tag,
         verified=verified,
     )
-    news = TaskMerged(task=task["id"], commit=commit)
-    for recipient in (task["assignee"], manager(task["project"])):
+    news = TaskMerged(task=task.id, commit=commit)
+    for recipient in (task.assignee, manager(task.project)):
         if recipient:
-            mailbox.post(tx, by, recipient, news, now=now, key=f"merged:{task['id']}:{recipient}")
+            mailbox.post(tx, by, recipient, news, now=now, key=f"merged:{task.id}:{recipient}")
     _after_end(tx, task, now=now)
 
 
-def returned(
-    tx: Transaction, task: dict[str, Any], *, feedback: str, limit: int, by: str, now: float
-) -> None:
+def returned(tx: Transaction, task: Task, *, feedback: str, limit: int, by: str, now: float) -> None:
     """Not accepted: back to its assignee with the evidence (to another if it rests), or parked after the last."""
-    attempts = task["attempts"] + 1
+    assert task.assignee is not None, "only an assigned task is submitted"
+    attempts = task.attempts + 1
     if attempts >= limit:
-        tasks.amend(tx, task["id"], now=now, attempts=attempts, feedback=feedback)
+        tasks.amend(tx, task.id, now=now, attempts=attempts, feedback=feedback)
         park(tx, task, reason=f"not accepted {attempts} times", by=by, now=now)
         return
     tasks.move(
         tx,
-        task["id"],
+        task.id,
         TaskState.IN_PROGRESS,
         by=by,
         reason="not accepted",
@@ -202,58 +196,56 @@ def returned(
         attempts=attempts,
         feedback=feedback,
     )
-    if crew.agent(tx, task["assignee"])["state"] == AgentState.QUARANTINED:
-        replan(tx, task, reason=f"not accepted, and {task['assignee']} is quarantined", by=by, now=now)
+    if crew.agent(tx, task.assignee).state == AgentState.QUARANTINED:
+        replan(tx, task, reason=f"not accepted, and {task.assignee} is quarantined", by=by, now=now)
         return
-    mailbox.post(tx, by, task["assignee"], TaskReturned(task=task["id"], feedback=feedback), now=now)
+    mailbox.post(tx, by, task.assignee, TaskReturned(task=task.id, feedback=feedback), now=now)
 
 
-def park(tx: Transaction, task: dict[str, Any], *, reason: str, by: str, now: float) -> None:
+def park(tx: Transaction, task: Task, *, reason: str, by: str, now: float) -> None:
     """Give a task up for tonight, with its evidence kept; the night goes on without it."""
-    tasks.move(tx, task["id"], TaskState.PARKED, by=by, reason=reason, now=now)
+    tasks.move(tx, task.id, TaskState.PARKED, by=by, reason=reason, now=now)
     incidents.record(
         tx,
         "task_parked",
         now=now,
-        agent=task["assignee"],
-        project=task["project"],
+        agent=task.assignee,
+        project=task.project,
         needs_human=True,
-        task=task["id"],
+        task=task.id,
         reason=reason,
     )
-    news = TaskParked(task=task["id"], reason=reason)
-    for recipient in (task["assignee"], manager(task["project"]), HUMAN):
+    news = TaskParked(task=task.id, reason=reason)
+    for recipient in (task.assignee, manager(task.project), HUMAN):
         if recipient is not None:
             mailbox.post(tx, by, recipient, news, now=now)
     _after_end(tx, task, now=now)
 
 
-def _after_end(tx: Transaction, task: dict[str, Any], *, now: float) -> None:
+def _after_end(tx: Transaction, task: Task, *, now: float) -> None:
     release(tx, task)
-    assign_waiting(tx, crew.project(tx, task["project"]), now=now)
+    assign_waiting(tx, crew.project(tx, task.project), now=now)
 
 
-def replan(tx: Transaction, task: dict[str, Any], *, reason: str, by: str, now: float) -> None:
+def replan(tx: Transaction, task: Task, *, reason: str, by: str, now: float) -> None:
     """Take a task from its assignee and let another have it: the ladder's rung before parking."""
     release(tx, task)
-    tasks.move(tx, task["id"], TaskState.PLANNED, by=by, reason=reason, now=now)
-    assign_waiting(tx, crew.project(tx, task["project"]), now=now)
+    tasks.move(tx, task.id, TaskState.PLANNED, by=by, reason=reason, now=now)
+    assign_waiting(tx, crew.project(tx, task.project), now=now)
 
 
-def finish_project(tx: Transaction, project: dict[str, Any], *, summary: str, by: str, now: float) -> None:
+def finish_project(tx: Transaction, project: Project, *, summary: str, by: str, now: float) -> None:
     """End a project: its team goes home, its timers are cancelled, the human is told."""
-    if project["state"] not in (ProjectState.ACTIVE, ProjectState.PAUSED):
+    if project.state not in (ProjectState.ACTIVE, ProjectState.PAUSED):
         return
-    crew.change_project(
-        tx, project["name"], state=ProjectState.FINISHED.value, summary=summary, finished_at=now
-    )
-    send_home(tx, project["name"], now=now)
-    incidents.record(tx, "project_finished", now=now, project=project["name"], by=by)
+    crew.change_project(tx, project.name, state=ProjectState.FINISHED, summary=summary, finished_at=now)
+    send_home(tx, project.name, now=now)
+    incidents.record(tx, "project_finished", now=now, project=project.name, by=by)
 
 
 def send_home(tx: Transaction, project: str, *, now: float) -> None:
     """No agent of the project is wanted any more."""
-    names = [row["name"] for row in crew.all_agents(tx, project=project)]
+    names = [row.name for row in crew.all_agents(tx, project=project)]
     for name in names:
         crew.change_agent(tx, name, wanted=False, task=None)
     timers.cancel_for(tx, names)
@@ -268,28 +260,28 @@ def on_quarantine(tx: Transaction, name: str, reason: str, *, now: float) -> Non
         "agent_quarantined",
         now=now,
         agent=name,
-        project=agent["project"],
+        project=agent.project,
         needs_human=True,
         reason=reason,
     )
-    superior = ORCHESTRATOR if agent["role"] == Role.PROJECT_MANAGER else None
-    if agent["project"] is not None and agent["role"] != Role.PROJECT_MANAGER:
-        superior = manager(agent["project"])
+    superior = ORCHESTRATOR if agent.role == Role.PROJECT_MANAGER else None
+    if agent.project is not None and agent.role != Role.PROJECT_MANAGER:
+        superior = manager(agent.project)
     for recipient in filter(None, (superior, HUMAN)):
         if recipient != name:
             mailbox.post(tx, SUPERVISOR, recipient, AgentQuarantined(agent=name, reason=reason), now=now)
-    if agent["task"] is not None:
-        task = tasks.current(tx, agent["task"])
-        if task["state"] in (TaskState.ASSIGNED, TaskState.IN_PROGRESS):
+    if agent.task is not None:
+        task = tasks.current(tx, agent.task)
+        if task.state in (TaskState.ASSIGNED, TaskState.IN_PROGRESS):
             replan(tx, task, reason=f"{name} is quarantined: {reason}", by=SUPERVISOR, now=now)
 
 
-def past_deadline(store: Store, now: float) -> list[dict[str, Any]]:
+def past_deadline(store: Store, now: float) -> list[Agent]:
     """Agents that should have made progress by now."""
     return [
         row
         for row in crew.all_agents(store)
-        if row["deadline_at"] is not None and row["deadline_at"] < now and row["state"] == AgentState.RUNNING
+        if row.deadline_at is not None and row.deadline_at < now and row.state == AgentState.RUNNING
     ]
 
 
@@ -300,10 +292,10 @@ def stretch_deadlines(tx: Transaction, drift_s: float, *, slept_s: float, now: f
     back, messages are due that would seem not to be.
     """
     for row in crew.all_agents(tx):
-        since = row["activity_since"]
+        since = row.activity_since
         is_new = since is not None and now - JUST_NOW_S <= since <= now
-        if row["deadline_at"] is not None and not is_new:
-            crew.change_agent(tx, row["name"], deadline_at=row["deadline_at"] + drift_s)
+        if row.deadline_at is not None and not is_new:
+            crew.change_agent(tx, row.name, deadline_at=row.deadline_at + drift_s)
     if drift_s < 0:
         inbox.make_due(tx, now=now)
     if slept_s:

@@ -17,7 +17,7 @@ is not to be lost to the case that nobody has thought of.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from actors import log
 from actors.runtime import mailbox
@@ -26,6 +26,7 @@ from actors.runtime.messages import CheckIn, TaskAssigned, TaskReturned, TaskSub
 from actors.work import assignment
 from store import crew, inbox, incidents, tasks, timers
 from store.engine import Fence, Store, Transaction
+from store.rows import Agent, Project, Task
 from store.states import Activity, AgentState, TaskState
 
 GO_ON = "The crew noticed that nobody works on this task. Go on with it, and submit it when it is done."
@@ -77,27 +78,27 @@ def find(store: Store, now: float, stall_s: float) -> list[Stall]:
     """Everything that has been ready for `stall_s`. Reads only, all of it by index."""
     found: list[Stall] = []
     rows = crew.all_agents(store)
-    live = {project["name"]: project for project in crew.active_projects(store)}
+    live = {project.name: project for project in crew.active_projects(store)}
     idle: set[str] = set()
     for row in rows:
-        if row["paused"] or not row["wanted"] or row["state"] == AgentState.QUARANTINED:
+        if row.paused or not row.wanted or row.state == AgentState.QUARANTINED:
             continue
-        if row["project"] is not None and row["project"] not in live:
+        if row.project is not None and row.project not in live:
             continue
         stall = _unmoved(store, row, now, stall_s)
         if stall is not None:
             found.append(stall)
-        elif _is_idle(row) and not _knows_of_something(store, row["name"]):
-            idle.add(row["name"])
-    waiting = {timer["recipient"] for timer in timers.listed(store) if timer["every_s"] is None}
+        elif _is_idle(row) and not _knows_of_something(store, row.name):
+            idle.add(row.name)
+    waiting = {timer.recipient for timer in timers.listed(store) if timer.every_s is None}
     for project in live.values():
         found += _of_project(store, project, idle, waiting, now - stall_s)
     return found
 
 
-def _is_idle(row: dict[str, Any]) -> bool:
-    is_at_rest = row["activity"] == Activity.IDLE and row["deadline_at"] is None
-    return bool(is_at_rest and row["state"] == AgentState.RUNNING)
+def _is_idle(row: Agent) -> bool:
+    is_at_rest = row.activity == Activity.IDLE and row.deadline_at is None
+    return bool(is_at_rest and row.state == AgentState.RUNNING)
 
 
 def _knows_of_something(store: Store, name: str) -> bool:
@@ -105,15 +106,15 @@ def _knows_of_something(store: Store, name: str) -> bool:
     return bool(inbox.claimed(store, name)) or inbox.peek(store, name, now=1e12) is not None
 
 
-def _unmoved(store: Store, row: dict[str, Any], now: float, stall_s: float) -> Stall | None:
+def _unmoved(store: Store, row: Agent, now: float, stall_s: float) -> Stall | None:
     """A message that lies before an agent who could take it, or has taken it and does nothing."""
-    name, project = row["name"], row["project"]
-    if row["state"] == AgentState.STOPPED:
+    name, project = row.name, row.project
+    if row.state == AgentState.STOPPED:
         message = inbox.peek(store, name, now=now - stall_s)
         return None if message is None else Stall("absent", name, project, message=message.id)
     if not _is_idle(row):
         return None
-    since = max(row["ready_at"] or 0.0, row["activity_since"] or 0.0)
+    since = max(row.ready_at or 0.0, row.activity_since or 0.0)
     claimed = inbox.claimed(store, name)
     message = claimed[0] if claimed else inbox.peek(store, name, now=now - stall_s)
     if message is None or since > now - stall_s:
@@ -122,27 +123,27 @@ def _unmoved(store: Store, row: dict[str, Any], now: float, stall_s: float) -> S
 
 
 def _of_project(
-    store: Store, project: dict[str, Any], idle: set[str], waiting: set[str], before: float
+    store: Store, project: Project, idle: set[str], waiting: set[str], before: float
 ) -> list[Stall]:
-    name = project["name"]
+    name = project.name
     rows = tasks.of_project(store, name)
     found = []
     for task in rows:
-        if task["updated_at"] > before:
+        if task.updated_at > before:
             continue
-        assignee = task["assignee"]
-        match task["state"]:
+        assignee = task.assignee
+        match task.state:
             case TaskState.PLANNED:
-                found.append(Stall("unassigned", None, name, task["id"]))
+                found.append(Stall("unassigned", None, name, task.id))
             case TaskState.ASSIGNED | TaskState.IN_PROGRESS if assignee in idle - waiting:
-                found.append(Stall("untold", assignee, name, task["id"]))
+                found.append(Stall("untold", assignee, name, task.id))
             case TaskState.SUBMITTED | TaskState.CHECKING if (
-                task["candidate_commit"] is None and assignment.gate(name) in idle
+                task.candidate_commit is None and assignment.gate(name) in idle
             ):
-                found.append(Stall("ungated", assignment.gate(name), name, task["id"]))
+                found.append(Stall("ungated", assignment.gate(name), name, task.id))
             case _:
                 pass
-    is_over = rows and all(row["state"] in tasks.ENDED and row["updated_at"] < before for row in rows)
+    is_over = rows and all(row.state in tasks.ENDED and row.updated_at < before for row in rows)
     if is_over and assignment.manager(name) in idle:
         found.append(Stall("unfinished", assignment.manager(name), name))
     return found
@@ -160,7 +161,7 @@ def settle(tx: Transaction, stall: Stall, *, now: float, woken: bool) -> bool:
             assignment.tell_supervisor(tx, stall.project, now=now)
         case "unassigned" if stall.project is not None and stall.task is not None:
             assignment.assign_waiting(tx, crew.project(tx, stall.project), now=now)
-            return bool(tasks.current(tx, stall.task)["state"] != TaskState.PLANNED)
+            return bool(tasks.current(tx, stall.task).state != TaskState.PLANNED)
         case "untold" | "ungated" if stall.task is not None:
             return _tell_again(tx, tasks.current(tx, stall.task), now=now)
         case "unfinished" if stall.agent is not None:
@@ -170,16 +171,18 @@ def settle(tx: Transaction, stall: Stall, *, now: float, woken: bool) -> bool:
     return True
 
 
-def _tell_again(tx: Transaction, task: dict[str, Any], *, now: float) -> bool:
-    assignee, project = task["assignee"], task["project"]
-    match task["state"]:
+def _tell_again(tx: Transaction, task: Task, *, now: float) -> bool:
+    assignee, project = task.assignee, task.project
+    if assignee is None:
+        return False
+    match task.state:
         case TaskState.ASSIGNED:
-            mailbox.post(tx, assignment.manager(project), assignee, TaskAssigned(task=task["id"]), now=now)
+            mailbox.post(tx, assignment.manager(project), assignee, TaskAssigned(task=task.id), now=now)
         case TaskState.IN_PROGRESS:
-            words = "\n\n".join(filter(None, (GO_ON, task["feedback"])))
-            mailbox.post(tx, SUPERVISOR, assignee, TaskReturned(task=task["id"], feedback=words), now=now)
+            words = "\n\n".join(filter(None, (GO_ON, task.feedback)))
+            mailbox.post(tx, SUPERVISOR, assignee, TaskReturned(task=task.id, feedback=words), now=now)
         case TaskState.SUBMITTED | TaskState.CHECKING:
-            news = TaskSubmitted(task=task["id"], commit=task["submitted_commit"])
+            news = TaskSubmitted(task=task.id, commit=task.submitted_commit or "")
             mailbox.post(tx, assignee, assignment.gate(project), news, now=now)
         case _:
             return False

@@ -16,10 +16,10 @@ from actors.runtime import mailbox
 from actors.runtime.actor import Actor, Runtime
 from actors.runtime.messages import CheckIn
 from actors.work.stalls import Rounds
-from store import crew, incidents, timers
+from store import crew, facts, incidents, timers
 from store.engine import Transaction
 from store.failpoints import failpoint
-from store.timers import Timer
+from store.rows import Timer
 
 LONGEST_LOOK_S = 30.0  # monotonic waits stop while the machine sleeps: look at UTC at least this often
 DISK_LOOK_S = 10.0
@@ -53,7 +53,7 @@ class TimerActor(Actor):
         """Say it to people when the crew begins to wait for room, and when it goes on."""
         short = self.room.check()
         if self.was_short is None:
-            self.was_short = incidents.fact(self.store, "disk_short") is not None
+            self.was_short = facts.get(self.store, "disk_short") is not None
         if (short is not None) == self.was_short:
             return
         log.warning("disk_short" if short else "disk_has_room", path=str(self.runtime.home.path))
@@ -63,13 +63,11 @@ class TimerActor(Actor):
 
     def _note_room(self, tx: Transaction, short: FreeSpace | None, now: float) -> None:
         if short is None:
-            incidents.drop_fact(tx, "disk_short")
+            facts.drop(tx, "disk_short")
             incidents.record(tx, "disk_has_room", now=now)
             return
         path, free_mb, least_mb = str(short.path), short.free_bytes // MB, self.room.min_free_mb
-        incidents.set_fact(
-            tx, "disk_short", {"path": path, "free_mb": free_mb, "least_mb": least_mb}, now=now
-        )
+        facts.put(tx, "disk_short", {"path": path, "free_mb": free_mb, "least_mb": least_mb}, now=now)
         incidents.record(
             tx, "disk_short", now=now, needs_human=True, path=path, free_mb=free_mb, least_mb=least_mb
         )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any
 
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from store.rows import Project, Task
 from supervisor.cli import output
 
 _STYLES = {
@@ -38,19 +38,19 @@ class LiveTasks:
     ) -> None:
         self._live.stop()
 
-    def show(self, project: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-        age = output.for_how_long(time.time() - project["created_at"])
-        table = Table(title=f"{project['name']} · {project['state']} · {age}", title_justify="left")
+    def show(self, project: Project, rows: list[Task]) -> None:
+        age = output.for_how_long(time.time() - project.created_at)
+        table = Table(title=f"{project.name} · {project.state} · {age}", title_justify="left")
         for head in ("task", "state", "who", "tries", "title"):
             table.add_column(head, overflow="ellipsis", no_wrap=True)
         for row in rows:
             table.add_row(
-                f"t{row['id']}",
-                Text(row["state"].replace("_", " "), style=_STYLES.get(row["state"], "")),
-                (row["assignee"] or "").partition(".")[0],
-                str(row["attempts"] or ""),
+                f"t{row.id}",
+                Text(row.state.replace("_", " "), style=_STYLES.get(row.state, "")),
+                (row.assignee or "").partition(".")[0],
+                str(row.attempts or ""),
                 # Text, not markup: a title is an agent's.
-                Text(output.plain(row["title"])),
+                Text(output.plain(row.title)),
             )
         if not rows:
             table.add_row("", "", "", "", Text("the manager reads the spec", style="dim"))

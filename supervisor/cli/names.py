@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
 
 import click
 import click.shell_completion
@@ -12,6 +10,7 @@ import click.shell_completion
 from actors.text import nearest
 from store import crew
 from store.engine import Store
+from store.rows import Agent, Project
 from store.states import ProjectState
 from supervisor.errors import UsageProblem
 
@@ -19,32 +18,10 @@ _LIVE = (ProjectState.ACTIVE, ProjectState.PAUSED)
 _SHORT_FORMS = {"project_manager": "pm", "manager": "pm", "project-manager": "pm", "developer": "engineer"}
 
 
-@dataclass(frozen=True, slots=True)
-class Agent:
-    """One agent's row."""
-
-    row: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        return str(self.row["name"])
-
-
-@dataclass(frozen=True, slots=True)
-class Project:
-    """One project's row."""
-
-    row: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        return str(self.row["name"])
-
-
-def agent(store: Store, text: str) -> dict[str, Any]:
+def agent(store: Store, text: str) -> Agent:
     """The agent's row. Raises `UsageProblem`, with the nearest names."""
     rows = crew.all_agents(store)
-    by_name = {row["name"]: row for row in rows}
+    by_name = {row.name: row for row in rows}
     wanted = text.strip()
     if wanted in by_name:
         return by_name[wanted]
@@ -56,17 +33,17 @@ def agent(store: Store, text: str) -> dict[str, Any]:
     if len(fits) == 1:
         return fits[0]
     if fits:
-        names = ", ".join(row["name"] for row in fits)
+        names = ", ".join(row.name for row in fits)
         raise UsageProblem(f"{text!r} may be any of {names}; write the whole name")
     known = [*by_name, *(name.partition(".")[0] for name in by_name)]
     raise UsageProblem(_unknown("agent", text, known))
 
 
-def project(store: Store, text: str) -> dict[str, Any]:
+def project(store: Store, text: str) -> Project:
     """The project's row, archived ones too. Raises `UsageProblem`, with the nearest names."""
     found = crew.find_project(store, text.strip())
     if found is None:
-        known = [row["name"] for row in crew.all_projects(store)]
+        known = [row.name for row in crew.all_projects(store)]
         raise UsageProblem(_unknown("project", text, known))
     return found
 
@@ -75,13 +52,13 @@ def either(store: Store, text: str) -> Agent | Project:
     """A project if one has that very name, else an agent. Raises `UsageProblem`."""
     found = crew.find_project(store, text.strip())
     if found is not None:
-        return Project(found)
+        return found
     try:
-        return Agent(agent(store, text))
+        return agent(store, text)
     except UsageProblem as error:
         if "may be any of" in str(error):
             raise
-        known = [row["name"] for row in (*crew.all_agents(store), *crew.all_projects(store))]
+        known = [row.name for row in crew.all_agents(store)] + [row.name for row in crew.all_projects(store)]
         raise UsageProblem(_unknown("agent or project", text, known)) from error
 
 
@@ -92,12 +69,12 @@ def _unknown(what: str, text: str, known: list[str]) -> str:
     )
 
 
-def window_of(row: dict[str, Any]) -> str:
+def window_of(row: Agent) -> str:
     """`session:window` of an agent in the crew's tmux."""
-    return f"{row['project'] or row['name']}:{row['name'].partition('.')[0]}"
+    return f"{row.project or row.name}:{row.name.partition('.')[0]}"
 
 
-def _of_window(store: Store, text: str, rows: list[dict[str, Any]]) -> str:
+def _of_window(store: Store, text: str, rows: list[Agent]) -> str:
     """The agent of tmux's `session:window`: from the rows, for a window need not be open to be meant.
 
     Only a window's number has to be asked of tmux.
@@ -105,7 +82,7 @@ def _of_window(store: Store, text: str, rows: list[dict[str, Any]]) -> str:
     session, _, window = text.partition(":")
     for row in rows:
         if window_of(row) == f"{session}:{_plain(window)}":
-            return str(row["name"])
+            return row.name
     if window.isdigit():
         from actors.home import Home
         from actors.screen.attach import find_target
@@ -124,15 +101,15 @@ def _plain(text: str) -> str:
     return f"{low}{dot}{rest.lower()}"
 
 
-def _fitting(store: Store, wanted: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _fitting(store: Store, wanted: str, rows: list[Agent]) -> list[Agent]:
     """Exactly named, else by short name in a live project, else the only one of that role with a number."""
     if "." in wanted:
-        return [row for row in rows if row["name"] == wanted]
-    live = {row["name"] for row in crew.all_projects(store) if row["state"] in _LIVE}
-    short = [row for row in rows if row["name"].partition(".")[0] == wanted]
-    numbered = [row for row in rows if row["name"].partition(".")[0].rpartition("-")[0] == wanted]
+        return [row for row in rows if row.name == wanted]
+    live = {row.name for row in crew.all_projects(store) if row.state in _LIVE}
+    short = [row for row in rows if row.name.partition(".")[0] == wanted]
+    numbered = [row for row in rows if row.name.partition(".")[0].rpartition("-")[0] == wanted]
     for found in (short, numbered):
-        within = [row for row in found if row["project"] is None or row["project"] in live]
+        within = [row for row in found if row.project is None or row.project in live]
         if within or found:
             return within or found
     return []
@@ -169,9 +146,9 @@ def completions(
     rows: list[tuple[str, str]] = []
     with suppress(StoreError, OSError), options.of(context).store() as store:
         if agents:
-            rows += [(row["name"], row["role"] or row["kind"]) for row in crew.all_agents(store)]
+            rows += [(row.name, row.role or row.kind) for row in crew.all_agents(store)]
         if projects:
-            rows += [(row["name"], f"project, {row['state']}") for row in crew.all_projects(store)]
+            rows += [(row.name, f"project, {row.state}") for row in crew.all_projects(store)]
     return [
         click.shell_completion.CompletionItem(name, help=kind)
         for name, kind in rows

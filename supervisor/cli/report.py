@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from store import crew, incidents, tasks
+from store import crew, facts, incidents, tasks
+from store.rows import Project, Task
 from store.states import TaskState
 from supervisor.cli import output
 from supervisor.health import status
@@ -18,7 +19,7 @@ _QUIET = frozenset({"project_finished"})
 
 def gather(store: Store, only: str | None = None) -> dict[str, Any]:
     """The report as `report --json` prints it; `only` one project's."""
-    projects = [row for row in crew.all_projects(store) if only in (None, row["name"])]
+    projects = [row for row in crew.all_projects(store) if only in (None, row.name)]
     return {
         "made_at": status.iso(time.time()),
         "sandbox": _sandbox(store),
@@ -29,55 +30,55 @@ def gather(store: Store, only: str | None = None) -> dict[str, Any]:
 
 def _sandbox(store: Store) -> dict[str, Any] | None:
     """What the last start's self-test has seen; None if there was none."""
-    fact = incidents.fact(store, "sandbox")
+    fact = facts.get(store, "sandbox")
     if not isinstance(fact, dict):
         return None
     return {key: fact.get(key) for key in ("mode", "holds", "at", "summary", "error")}
 
 
-def _project(store: Store, row: dict[str, Any]) -> dict[str, Any]:
-    rows = tasks.of_project(store, row["name"])
-    done = {task["deliverable"] for task in rows if task["state"] == TaskState.MERGED}
-    team = crew.all_agents(store, project=row["name"])
-    found = [i for i in incidents.listed(store, project=row["name"]) if i["kind"] not in _QUIET]
-    ended_at = row["finished_at"] or time.time()
+def _project(store: Store, row: Project) -> dict[str, Any]:
+    rows = tasks.of_project(store, row.name)
+    done = {task.deliverable for task in rows if task.state == TaskState.MERGED}
+    team = crew.all_agents(store, project=row.name)
+    found = [i for i in incidents.listed(store, project=row.name) if i.kind not in _QUIET]
+    ended_at = row.finished_at or time.time()
     return {
         **status.of_project(store, row),
-        "duration_s": round(ended_at - row["created_at"], 1),
+        "duration_s": round(ended_at - row.created_at, 1),
         "deliverables": [
             {"number": number, "text": text, "merged": number in done}
-            for number, text in enumerate(row["spec"]["deliverables"], 1)
+            for number, text in enumerate(row.spec.deliverables, 1)
         ],
         "tasks": [_task(store, task) for task in rows],
-        "restarts": {agent["name"]: agent["restarts"] for agent in team if agent["restarts"]},
+        "restarts": {agent.name: agent.restarts for agent in team if agent.restarts},
         "incidents": [
             {
-                "kind": i["kind"],
-                "agent": i["agent"],
-                "detail": i["detail"],
-                "needs_human": i["needs_human"],
-                "at": status.iso(i["created_at"]),
+                "kind": i.kind,
+                "agent": i.agent,
+                "detail": i.detail,
+                "needs_human": i.needs_human,
+                "at": status.iso(i.created_at),
             }
             for i in reversed(found)
         ],
     }
 
 
-def _task(store: Store, row: dict[str, Any]) -> dict[str, Any]:
-    runs = tasks.gate_runs_of(store, row["id"])
-    ended_at = row["finished_at"] or row["updated_at"]
+def _task(store: Store, row: Task) -> dict[str, Any]:
+    runs = tasks.gate_runs_of(store, row.id)
+    ended_at = row.finished_at or row.updated_at
     return {
         **status.of_task(row),
-        "duration_s": round(ended_at - row["created_at"], 1),
-        "usage": row["usage"],
+        "duration_s": round(ended_at - row.created_at, 1),
+        "usage": row.usage,
         "gate_runs": [
             {
-                "commit": run["commit"],
-                "verdict": run["verdict"],
-                "checks": _checks(run["report"]),
-                "report": str(run["report"].get("report", "")),
-                "duration_s": round(run["ended_at"] - run["started_at"], 1),
-                "at": status.iso(run["ended_at"]),
+                "commit": run.commit,
+                "verdict": run.verdict,
+                "checks": _checks(run.report),
+                "report": str(run.report.get("report", "")),
+                "duration_s": round(run.ended_at - run.started_at, 1),
+                "at": status.iso(run.ended_at),
             }
             for run in runs
         ],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from store import crew, tasks
+from store.rows import Project, Task
 from store.states import ProjectState, TaskState
 from supervisor.cli import output
 from supervisor.cli.options import Options
@@ -30,7 +31,7 @@ _ENDED = (ProjectState.FINISHED, ProjectState.CANCELLED, ProjectState.ARCHIVED)
 class View(Protocol):
     """Where progress is shown."""
 
-    def show(self, project: dict[str, Any], rows: list[dict[str, Any]]) -> None: ...
+    def show(self, project: Project, rows: list[Task]) -> None: ...
 
 
 def wait(options: Options, store: Store, name: str) -> None:
@@ -59,51 +60,51 @@ def outcome_of(store: Store, name: str) -> dict[str, Any]:
     """What `run --wait --json` ends with; `complete` only if every deliverable has a merged task."""
     project = crew.project(store, name)
     rows = tasks.of_project(store, name)
-    merged = [row for row in rows if row["state"] == TaskState.MERGED]
-    parked = [row for row in rows if row["state"] == TaskState.PARKED]
-    done = {row["deliverable"] for row in merged}
-    wanted = project["spec"]["deliverables"]
+    merged = [row for row in rows if row.state == TaskState.MERGED]
+    parked = [row for row in rows if row.state == TaskState.PARKED]
+    done = {row.deliverable for row in merged}
+    wanted = project.spec.deliverables
     return {
         "project": name,
-        "state": project["state"],
+        "state": project.state,
         "merged": [_brief(row) for row in merged],
         "parked": [_brief(row) for row in parked],
-        "open": [_brief(row) for row in rows if row["state"] not in tasks.ENDED],
+        "open": [_brief(row) for row in rows if row.state not in tasks.ENDED],
         "missing": [text for number, text in enumerate(wanted, 1) if number not in done],
-        "branch": project["branch"],
+        "branch": project.branch,
         "complete": all(number in done for number in range(1, len(wanted) + 1)),
-        "summary": project["summary"],
+        "summary": project.summary,
     }
 
 
-def _brief(row: dict[str, Any]) -> dict[str, Any]:
+def _brief(row: Task) -> dict[str, Any]:
     return {
-        "id": row["id"],
-        "title": row["title"],
-        "state": row["state"],
-        "deliverable": row["deliverable"],
-        "commit": row["merged_commit"] or row["submitted_commit"],
-        "branch": row["branch"],
-        "verified": row["verified"],
-        "attempts": row["attempts"],
+        "id": row.id,
+        "title": row.title,
+        "state": row.state,
+        "deliverable": row.deliverable,
+        "commit": row.merged_commit or row.submitted_commit,
+        "branch": row.branch,
+        "verified": row.verified,
+        "attempts": row.attempts,
     }
 
 
 def _watch(options: Options, store: Store, name: str, view: View) -> None:
     """Until the project has ended. Raises `NotRunning` if the supervisor is gone for good."""
     seen_alive_at = changed_at = time.monotonic()
-    before: list[tuple[int, str]] = []
+    before: list[tuple[int, TaskState]] = []
     while True:
         project = crew.project(store, name)
         rows = tasks.of_project(store, name)
         view.show(project, rows)
-        if project["state"] in _ENDED:
+        if project.state in _ENDED:
             return
         now = time.monotonic()
-        states = [(row["id"], row["state"]) for row in rows]
+        states = [(row.id, row.state) for row in rows]
         if states != before:
             before, changed_at = states, now
-        ended = bool(rows) and all(row["state"] in tasks.ENDED for row in rows)
+        ended = bool(rows) and all(row.state in tasks.ENDED for row in rows)
         if ended and now - changed_at > SILENCE_LIMIT_S:
             output.note("all tasks have ended, but the manager has not closed the project")
             return
@@ -141,16 +142,16 @@ class _Lines:
         self._seen: dict[int, str] = {}
         self._state: str | None = None
 
-    def show(self, project: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-        if project["state"] != self._state:
+    def show(self, project: Project, rows: list[Task]) -> None:
+        if project.state != self._state:
             if self._state is not None:
-                self._say(f"{project['name']} is {project['state']}")
-            self._state = project["state"]
+                self._say(f"{project.name} is {project.state}")
+            self._state = project.state
         for row in rows:
-            if self._seen.get(row["id"]) != row["state"]:
-                self._seen[row["id"]] = row["state"]
-                who = f" ({row['assignee']})" if row["assignee"] else ""
-                self._say(f"t{row['id']} {row['state'].replace('_', ' ')}{who}: {output.plain(row['title'])}")
+            if self._seen.get(row.id) != row.state:
+                self._seen[row.id] = row.state
+                who = f" ({row.assignee})" if row.assignee else ""
+                self._say(f"t{row.id} {row.state.replace('_', ' ')}{who}: {output.plain(row.title)}")
 
     def _say(self, text: str) -> None:
         click.echo(f"{output.local(time.time())} {text}", err=self._err)

@@ -22,7 +22,7 @@ from actors.settings import Config
 from supervisor.health.preflight import PROBE_TIMEOUT_S, missing_models
 
 if TYPE_CHECKING:
-    from store.backup import Backup
+    from store.upkeep.backup import Backup
 
 State = Literal["ok", "warning", "missing"]
 LEAST_FREE_BYTES = 1_000_000_000
@@ -100,10 +100,10 @@ def _home(home: Home, config: Config) -> Iterator[Finding]:
 
 
 def _store(home: Home) -> Iterator[Finding]:
-    from store import backup
-    from store.checkup import check
-    from store.engine import check_file
+    from store.engine.header import check_file
     from store.errors import StoreError, StoreMissing, StoreVersionMismatch
+    from store.upkeep import backup
+    from store.upkeep.checkup import check
 
     try:
         check_file(home.store)

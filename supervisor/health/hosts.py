@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from actors.home import Home, model_folder
-from store import crew, incidents
+from store import crew, facts
 from store.engine import Store
 from supervisor.health.status import iso
 
@@ -23,7 +23,7 @@ CONNECT_TIMEOUT_S = 0.3
 
 def known(store: Store) -> list[str] | None:
     """The URLs that the last supervisor was given, None if there never was one."""
-    fact = incidents.fact(store, "model_hosts")
+    fact = facts.get(store, "model_hosts")
     return [str(host) for host in fact] if isinstance(fact, list) else None
 
 
@@ -34,7 +34,7 @@ def at_rest(urls: Sequence[str]) -> list[dict[str, Any]]:
 
 def at_work(urls: Sequence[str], home: Home, store: Store) -> list[dict[str, Any]]:
     """Each host of a running crew, with its slots, who has one, who waits, and its breaker."""
-    configured = incidents.fact(store, "model_slots")
+    configured = facts.get(store, "model_slots")
     slots = configured if isinstance(configured, int) else 0
     return [
         {"url": url, "state": state, "slots": _slots(store, folder, slots), "breaker": _breaker(folder)}
@@ -57,7 +57,7 @@ def _slots(store: Store, folder: Path, configured: int) -> dict[str, Any]:
 
 def _of_tickets(store: Store, tickets: Sequence[str]) -> list[str]:
     """Agents by the names on their tickets, which have `_` for a dot."""
-    names = {row["name"].replace(".", "_"): row["name"] for row in crew.all_agents(store)}
+    names = {row.name.replace(".", "_"): row.name for row in crew.all_agents(store)}
     return [names.get(ticket, ticket) for ticket in tickets]
 
 

@@ -18,8 +18,9 @@ from typing import Any
 
 from actors.home import Home
 from actors.runtime.addresses import SUPERVISOR
-from store import crew, inbox, incidents, tasks
+from store import crew, facts, inbox, tasks
 from store.engine import Store
+from store.rows import Agent, Project, Task
 from store.shared import file_lock
 from store.states import AgentState, TaskState
 
@@ -98,8 +99,8 @@ def of_crew(store: Store, found: Holder | None, hosts: list[dict[str, Any]]) -> 
     return {
         "supervisor": None if found is None else _with_condition(store, found),
         "model": {"hosts": hosts},
-        "sandbox": incidents.fact(store, "sandbox") if found is not None else None,
-        "disk_short": incidents.fact(store, "disk_short") if found is not None else None,
+        "sandbox": facts.get(store, "sandbox") if found is not None else None,
+        "disk_short": facts.get(store, "disk_short") if found is not None else None,
         "projects": [of_project(store, row) for row in crew.all_projects(store)],
         "agents": [of_agent(row, found) for row in crew.all_agents(store)],
     }
@@ -130,83 +131,83 @@ def _with_condition(store: Store, found: Holder) -> dict[str, Any]:
     """Also whether it works, and whether the machine is kept awake, as it last wrote that down itself."""
     why = stuck(found, store)
     unknown = {"sleep_inhibited": False, "sleep_reason": "not looked at yet"}
-    sleep = incidents.fact(store, "sleep") or unknown
+    sleep = facts.get(store, "sleep") or unknown
     return of_supervisor(found) | {"stuck": None if why is None else asdict(why)} | sleep
 
 
-def of_project(store: Store, row: dict[str, Any]) -> dict[str, Any]:
+def of_project(store: Store, row: Project) -> dict[str, Any]:
     """One project with the count of its tasks by state."""
     counts = {state.value: 0 for state in TaskState}
-    for task in tasks.of_project(store, row["name"]):
-        counts[task["state"]] += 1
+    for task in tasks.of_project(store, row.name):
+        counts[task.state] += 1
     return {
-        "name": row["name"],
-        "title": row["title"],
-        "state": row["state"],
-        "repository": row["repository"],
-        "branch": row["branch"],
-        "base_branch": row["base_branch"],
-        "base_commit": row["base_commit"],
-        "checks": row["checks"],
-        "checks_source": row["checks_source"],
-        "engineers": row["engineers"],
-        "qa": row["with_qa"],
-        "deliverables": len(row["spec"]["deliverables"]),
+        "name": row.name,
+        "title": row.title,
+        "state": row.state,
+        "repository": row.repository,
+        "branch": row.branch,
+        "base_branch": row.base_branch,
+        "base_commit": row.base_commit,
+        "checks": row.checks,
+        "checks_source": row.checks_source,
+        "engineers": row.engineers,
+        "qa": row.with_qa,
+        "deliverables": len(row.spec.deliverables),
         "tasks": counts,
-        "summary": row["summary"],
-        "created_at": iso(row["created_at"]),
-        "finished_at": iso(row["finished_at"]),
+        "summary": row.summary,
+        "created_at": iso(row.created_at),
+        "finished_at": iso(row.finished_at),
     }
 
 
-def of_agent(row: dict[str, Any], found: Holder | None) -> dict[str, Any]:
+def of_agent(row: Agent, found: Holder | None) -> dict[str, Any]:
     """One agent. Without a supervisor nothing of it runs, whatever was last written down."""
-    state, pid = row["state"], row["pid"]
+    state, pid = row.state, row.pid
     if found is None and state in _ALIVE_STATES:
-        state, pid = AgentState.STOPPED.value, None
+        state, pid = AgentState.STOPPED, None
     if pid is not None and not _is_alive(pid):
         pid = None
     return {
-        "name": row["name"],
-        "kind": row["kind"],
-        "role": row["role"],
-        "project": row["project"],
+        "name": row.name,
+        "kind": row.kind,
+        "role": row.role,
+        "project": row.project,
         "state": state,
-        "reason": row["reason"],
-        "wanted": row["wanted"],
-        "paused": row["paused"],
-        "activity": row["activity"],
-        "activity_since": iso(row["activity_since"]),
+        "reason": row.reason,
+        "wanted": row.wanted,
+        "paused": row.paused,
+        "activity": row.activity,
+        "activity_since": iso(row.activity_since),
         "pid": pid,
-        "incarnation": row["generation"],
-        "restarts": row["restarts"],
-        "task": row["task"],
-        "last_progress_at": iso(row["last_progress_at"]),
+        "incarnation": row.generation,
+        "restarts": row.restarts,
+        "task": row.task,
+        "last_progress_at": iso(row.last_progress_at),
     }
 
 
-def of_task(row: dict[str, Any]) -> dict[str, Any]:
+def of_task(row: Task) -> dict[str, Any]:
     """One task, as `tasks --json` lists it."""
     return {
-        "id": row["id"],
-        "project": row["project"],
-        "title": row["title"],
-        "state": row["state"],
-        "role": row["role"],
-        "deliverable": row["deliverable"],
-        "assignee": row["assignee"],
-        "branch": row["branch"],
-        "base_commit": row["base_commit"],
-        "submitted_commit": row["submitted_commit"],
-        "merged_commit": row["merged_commit"],
-        "tag": row["tag"],
-        "verified": row["verified"],
-        "attempts": row["attempts"],
-        "summary": row["summary"],
-        "feedback": row["feedback"],
-        "created_at": iso(row["created_at"]),
-        "started_at": iso(row["started_at"]),
-        "finished_at": iso(row["finished_at"]),
+        "id": row.id,
+        "project": row.project,
+        "title": row.title,
+        "state": row.state,
+        "role": row.role,
+        "deliverable": row.deliverable,
+        "assignee": row.assignee,
+        "branch": row.branch,
+        "base_commit": row.base_commit,
+        "submitted_commit": row.submitted_commit,
+        "merged_commit": row.merged_commit,
+        "tag": row.tag,
+        "verified": row.verified,
+        "attempts": row.attempts,
+        "summary": row.summary,
+        "feedback": row.feedback,
+        "created_at": iso(row.created_at),
+        "started_at": iso(row.started_at),
+        "finished_at": iso(row.finished_at),
     }
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from actors.runtime.addresses import ORCHESTRATOR, TIMER, TMUX
 from store import crew
 from store.engine import Transaction
+from store.rows import Agent
+from store.states import Role
 from supervisor.policy.spec import ChildSpec, Tier
 
-_TIER_OF_ROLE = {ORCHESTRATOR: Tier.ORCHESTRATOR, "project_manager": Tier.MANAGER}
+_TIER_OF_ROLE = {Role.ORCHESTRATOR: Tier.ORCHESTRATOR, Role.PROJECT_MANAGER: Tier.MANAGER}
 ORDER = tuple(Tier)
 
 
@@ -18,19 +18,19 @@ def add_services(tx: Transaction, *, now: float, tmux: bool) -> None:
     crew.add_agent(tx, name=TIMER, kind="timer", role=None, project=None, now=now)
     crew.add_agent(tx, name=TMUX, kind="tmux", role=None, project=None, now=now)
     crew.change_agent(tx, TMUX, wanted=tmux)
-    crew.add_agent(tx, name=ORCHESTRATOR, kind="agent", role=ORCHESTRATOR, project=None, now=now)
+    crew.add_agent(tx, name=ORCHESTRATOR, kind="agent", role=Role.ORCHESTRATOR, project=None, now=now)
 
 
-def spec_of(row: dict[str, Any], grace_s: float) -> ChildSpec:
+def spec_of(row: Agent, grace_s: float) -> ChildSpec:
     """The child spec of an agent's row."""
-    match row["kind"]:
+    match row.kind:
         case "timer" | "tmux":
             tier = Tier.SERVICE
         case "gate":
             tier = Tier.GATE
         case _:
-            tier = _TIER_OF_ROLE.get(row["role"], Tier.TEAM)
-    return ChildSpec(row["name"], row["kind"], tier, grace_s=grace_s)
+            tier = Tier.TEAM if row.role is None else _TIER_OF_ROLE.get(row.role, Tier.TEAM)
+    return ChildSpec(row.name, row.kind, tier, grace_s=grace_s)
 
 
 def in_start_order(specs: list[ChildSpec]) -> list[ChildSpec]:

@@ -53,10 +53,10 @@ class Children:
     def reconcile(self) -> None:
         """Start the children that the store wants and stop those that it does not want."""
         rows = crew.all_agents(self.store)
-        wanted = [tree.spec_of(row, self.settings.grace_s) for row in rows if row["wanted"]]
+        wanted = [tree.spec_of(row, self.settings.grace_s) for row in rows if row.wanted]
         for row in rows:
-            if not row["wanted"]:
-                self._stop_unwanted(row["name"], AgentState(row["state"]))
+            if not row.wanted:
+                self._stop_unwanted(row.name, AgentState(row.state))
         for spec in tree.in_start_order(wanted):
             intensity = Intensity(self.settings.intensity, self.settings.intensity_window_s)
             child = self._by_name.setdefault(spec.name, Child(spec, intensity))

@@ -6,13 +6,13 @@ Each function commits a transaction of its own. All raise `StoreUnwritable` whil
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import psutil
 
 from actors.work import assignment
 from store import crew, incidents
 from store.engine import Store
+from store.rows import Agent
 from store.states import Activity, AgentState
 
 
@@ -30,16 +30,14 @@ def next_incarnation(store: Store, name: str, crashed: str | None) -> int:
         crew.change_agent(
             tx,
             name,
-            state=AgentState.STARTING.value,
+            state=AgentState.STARTING,
             reason=crashed,
-            restarts=row["restarts"] + (crashed is not None),
+            restarts=row.restarts + (crashed is not None),
             deadline_at=None,
-            activity=Activity.IDLE.value,
+            activity=Activity.IDLE,
         )
         if crashed is not None:
-            incidents.record(
-                tx, "agent_restarted", now=now, agent=name, project=row["project"], reason=crashed
-            )
+            incidents.record(tx, "agent_restarted", now=now, agent=name, project=row.project, reason=crashed)
     return generation
 
 
@@ -52,40 +50,40 @@ def forked(store: Store, name: str, pid: int) -> None:
 def ready(store: Store, name: str) -> None:
     """Write that the child has recovered and takes messages."""
     with store.write(durable=False) as tx:
-        crew.change_agent(tx, name, state=AgentState.RUNNING.value, ready_at=time.time(), reason=None)
+        crew.change_agent(tx, name, state=AgentState.RUNNING, ready_at=time.time(), reason=None)
 
 
 def backing_off(store: Store, name: str, reason: str) -> None:
     """Write that the child crashed for `reason` and waits for its next start."""
     with store.write() as tx:
-        crew.change_agent(tx, name, state=AgentState.BACKOFF.value, reason=reason, pid=None)
+        crew.change_agent(tx, name, state=AgentState.BACKOFF, reason=reason, pid=None)
 
 
 def quarantined(store: Store, name: str, reason: str) -> None:
     """Write the quarantine, notify the manager and people, and give the child's task to others."""
     with store.write() as tx:
-        crew.change_agent(tx, name, state=AgentState.QUARANTINED.value, reason=reason, pid=None)
+        crew.change_agent(tx, name, state=AgentState.QUARANTINED, reason=reason, pid=None)
         assignment.on_quarantine(tx, name, reason, now=time.time())
 
 
 def stopped(store: Store, name: str, reason: str) -> None:
     """Write that the child has ended and is not started again."""
     with store.write() as tx:
-        crew.change_agent(tx, name, state=AgentState.STOPPED.value, reason=reason, pid=None, deadline_at=None)
+        crew.change_agent(tx, name, state=AgentState.STOPPED, reason=reason, pid=None, deadline_at=None)
 
 
-def unresponsive(store: Store, row: dict[str, Any], reason: str) -> None:
+def unresponsive(store: Store, row: Agent, reason: str) -> None:
     """Record the incident of a child that was killed because it did nothing. `row`: its row before the kill."""
     with store.write() as tx:
-        crew.change_agent(tx, row["name"], deadline_at=None)
+        crew.change_agent(tx, row.name, deadline_at=None)
         incidents.record(
             tx,
             "agent_hung",
             now=time.time(),
-            agent=row["name"],
-            project=row["project"],
-            activity=row["activity"],
-            since=row["activity_since"],
+            agent=row.name,
+            project=row.project,
+            activity=row.activity,
+            since=row.activity_since,
             reason=reason,
         )
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from store.writers_lock import Signature, holding
+from store.engine.writers_lock import Signature, holding
 
 STOPPED_LIMIT_S = 5.0
 LOCK_LIMIT_S = 5.0

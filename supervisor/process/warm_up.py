@@ -31,8 +31,10 @@ from actors.runtime.messages import Resume, Text
 from actors.runtime.process import hold_lock
 from actors.runtime.wake import Waker, WakeSocket
 from actors.settings import Config
-from store import crew, scratch
+from store import crew
 from store.engine import Store
+from store.states import Role
+from store.upkeep import scratch
 
 _TIMEOUT_S = 5.0
 # CPython 3.11 specialises a function's code in place at its eighth call. Done here, all children share the
@@ -73,7 +75,7 @@ def _run_turns(home: Home, port: int) -> None:
     try:
         with store.write() as tx:
             crew.add_agent(
-                tx, name=ORCHESTRATOR, kind="agent", role=ORCHESTRATOR, project=None, now=time.time()
+                tx, name=ORCHESTRATOR, kind="agent", role=Role.ORCHESTRATOR, project=None, now=time.time()
             )
             generation = crew.next_generation(tx, ORCHESTRATOR)
         runtime = Runtime(ORCHESTRATOR, generation, home, config, store, waker)

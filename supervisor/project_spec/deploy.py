@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from actors import git
 from actors.gate.find_checks import find_checks
@@ -20,8 +19,10 @@ from actors.runtime.messages import ProjectBriefed
 from actors.settings import Config
 from actors.work import assignment
 from store import crew, timers
+from store.crew import NewProject
 from store.engine import Store, Transaction
 from store.errors import NightcrewError
+from store.rows import Project, ProjectSpec
 from store.states import ProjectState, Role
 from supervisor.project_spec.slug import MAX_LENGTH
 from supervisor.project_spec.spec import Spec
@@ -70,7 +71,7 @@ def inspect(spec: Spec, repository_path: Path) -> Site:
     return Site(repository, found.commands, found.source, tuple(warnings))
 
 
-def running_project(store: Store, spec: Spec, site: Site) -> dict[str, Any] | None:
+def running_project(store: Store, spec: Spec, site: Site) -> Project | None:
     """The live project with this spec and this repository, or None.
 
     Raises `ProjectNameTaken` if another live project has the name.
@@ -88,7 +89,7 @@ def deploy(
     qa: bool | None = None,
     *,
     site: Site | None = None,
-) -> dict[str, Any]:
+) -> Project:
     """Create the project, its crew and its briefing; returns its row. A project that runs already is returned.
 
     `engineers` and `qa` default to those of the configuration. `site` avoids a second inspection. Raises a
@@ -98,14 +99,20 @@ def deploy(
     known = running_project(store, spec, site)
     if known is not None:
         return known
-    name = _free_name({row["name"] for row in crew.all_projects(store)}, spec.slug, site.repository)
+    name = _free_name({row.name for row in crew.all_projects(store)}, spec.slug, site.repository)
     branch = git.integration_branch(name)
     base = git.create_branch(site.repository, branch, site.repository.head_commit, locks=home.locks)
-    values = {
-        **_columns(spec, site),
+    values: NewProject = {
         "name": name,
+        "title": spec.project,
+        "repository": str(site.repository.root),
         "branch": branch,
+        "base_branch": site.repository.head_branch,
         "base_commit": base,
+        "goal": spec.goal,
+        "spec": _as_stored(spec),
+        "checks": list(site.checks),
+        "checks_source": site.checks_source,
         "engineers": config.work.engineers if engineers is None else engineers,
         "with_qa": config.work.qa if qa is None else qa,
     }
@@ -116,33 +123,19 @@ def deploy(
     return crew.project(store, name)
 
 
-def _columns(spec: Spec, site: Site) -> dict[str, Any]:
-    """The values of a project's row that come from the spec and the repository."""
-    return {
-        "title": spec.project,
-        "repository": str(site.repository.root),
-        "base_branch": site.repository.head_branch,
-        "goal": spec.goal,
-        "spec": spec_as_json(spec),
-        "checks": list(site.checks),
-        "checks_source": site.checks_source,
-    }
+def _as_stored(spec: Spec) -> ProjectSpec:
+    return ProjectSpec(
+        title=spec.project,
+        raw=spec.raw,
+        goal=spec.goal,
+        constraints=spec.constraints,
+        deliverables=spec.deliverables,
+        success_criteria=spec.success_criteria,
+        notes=spec.notes,
+    )
 
 
-def spec_as_json(spec: Spec) -> dict[str, Any]:
-    """The value of a project's `spec` column."""
-    return {
-        "title": spec.project,
-        "raw": spec.raw,
-        "goal": spec.goal,
-        "constraints": list(spec.constraints),
-        "deliverables": list(spec.deliverables),
-        "success_criteria": list(spec.success_criteria),
-        "notes": [list(note) for note in spec.notes],
-    }
-
-
-def _add(tx: Transaction, config: Config, values: dict[str, Any], *, now: float) -> None:
+def _add(tx: Transaction, config: Config, values: NewProject, *, now: float) -> None:
     """Add the project, its gate, manager and QA, the regular check-ins and the briefing. Engineers come later."""
     name = values["name"]
     manager = assignment.manager(name)
@@ -158,7 +151,7 @@ def _add(tx: Transaction, config: Config, values: dict[str, Any], *, now: float)
 
 
 def _add_member(tx: Transaction, name: str, role: Role, project: str, now: float) -> None:
-    crew.add_agent(tx, name=name, kind="agent", role=role.value, project=project, now=now)
+    crew.add_agent(tx, name=name, kind="agent", role=role, project=project, now=now)
 
 
 def _check_in(tx: Transaction, agent: str, note: str, minutes: float, now: float) -> None:
@@ -174,20 +167,20 @@ def _check_in(tx: Transaction, agent: str, note: str, minutes: float, now: float
     )
 
 
-def _same_project(rows: list[dict[str, Any]], spec: Spec, site: Site) -> dict[str, Any] | None:
+def _same_project(rows: list[Project], spec: Spec, site: Site) -> Project | None:
     """The live project among `rows` that has this spec and repository, or None. Raises `ProjectNameTaken`."""
     for row in rows:
-        if row["state"] not in _LIVE or not _is_numbered(row["name"], spec.slug):
+        if row.state not in _LIVE or not _is_numbered(row.name, spec.slug):
             continue
-        here = row["repository"] == str(site.repository.root)
-        if here and row["spec"]["raw"] == spec.raw:
+        here = row.repository == str(site.repository.root)
+        if here and row.spec.raw == spec.raw:
             return row
-        if row["title"] != spec.project:
+        if row.title != spec.project:
             continue  # a project called `shop 2` is not the second run of `shop`
-        other = "another spec" if here else f"the repository {row['repository']}"
+        other = "another spec" if here else f"the repository {row.repository}"
         raise ProjectNameTaken(
-            f"a project {row['name']} with {other} is {row['state']}; give yours another name (PROJECT: ...), "
-            f"wait for the other one to end, or end it with `nightcrew cancel {row['name']}`"
+            f"a project {row.name} with {other} is {row.state}; give yours another name (PROJECT: ...), "
+            f"wait for the other one to end, or end it with `nightcrew cancel {row.name}`"
         )
     return None
 

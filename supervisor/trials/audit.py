@@ -10,12 +10,12 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from actors import git as workspace
 from store import crew, history, inbox, journal, tasks, timers
 from store.engine import Store
 from store.entries import MessageBody, ToolResultBody
+from store.rows import Project, Task, Timer
 from store.states import IntentState, MessageState, TaskState
 
 MOST_ROWS = 1_000_000
@@ -45,11 +45,11 @@ def audit(store: Store, *, people: frozenset[str] = frozenset({"human"})) -> Aud
     projects = crew.all_projects(store)
     lost, doubled, stuck, fsck = [], [], [], []
     for project in projects:
-        rows = tasks.of_project(store, project["name"])
+        rows = tasks.of_project(store, project.name)
         merges = _merges(project)
         lost += _lost(project, rows, merges)
         doubled += [
-            f"{project['name']}: task {task} was merged {count} times"
+            f"{project.name}: task {task} was merged {count} times"
             for task, count in merges.items()
             if count > 1
         ]
@@ -63,41 +63,41 @@ def audit(store: Store, *, people: frozenset[str] = frozenset({"human"})) -> Aud
     return Audit(tuple(lost), tuple(doubled), tuple(stuck), tuple(fsck))
 
 
-def _merges(project: dict[str, Any]) -> Counter[int]:
+def _merges(project: Project) -> Counter[int]:
     """How often each task's number stands on the integration branch's own line of merges."""
-    git = workspace.inspect(Path(project["repository"])).git()
-    span = f"{project['base_commit']}..{project['branch']}"
+    git = workspace.inspect(Path(project.repository)).git()
+    span = f"{project.base_commit}..{project.branch}"
     text = git.run("log", "--first-parent", "--format=%B%x00", span)
     return Counter(int(number) for number in re.findall(r"^Nightcrew-Task: (\d+)$", text, re.MULTILINE))
 
 
-def _lost(project: dict[str, Any], rows: list[dict[str, Any]], merges: Counter[int]) -> list[str]:
+def _lost(project: Project, rows: list[Task], merges: Counter[int]) -> list[str]:
     """Merged tasks whose commit is not on the branch, and work on the branch that no row knows."""
-    repository = workspace.inspect(Path(project["repository"]))
-    head = workspace.head_of(repository, project["branch"])
+    repository = workspace.inspect(Path(project.repository))
+    head = workspace.head_of(repository, project.branch)
     found = []
     for row in rows:
-        if row["state"] != TaskState.MERGED:
+        if row.state != TaskState.MERGED:
             continue
-        if not workspace.is_ancestor(repository, row["merged_commit"], head):
-            found.append(f"{project['name']}: the merge of task {row['id']} is not on {project['branch']}")
-        if not workspace.is_ancestor(repository, row["submitted_commit"], head):
-            found.append(f"{project['name']}: the work of task {row['id']} is not on {project['branch']}")
-    merged = {row["id"] for row in rows if row["state"] == TaskState.MERGED}
+        if not workspace.is_ancestor(repository, row.merged_commit or "", head):
+            found.append(f"{project.name}: the merge of task {row.id} is not on {project.branch}")
+        if not workspace.is_ancestor(repository, row.submitted_commit or "", head):
+            found.append(f"{project.name}: the work of task {row.id} is not on {project.branch}")
+    merged = {row.id for row in rows if row.state == TaskState.MERGED}
     found += [
-        f"{project['name']}: task {task} is on the branch but not recorded as merged"
+        f"{project.name}: task {task} is on the branch but not recorded as merged"
         for task in merges
         if task not in merged
     ]
     return found
 
 
-def _fsck(project: dict[str, Any]) -> list[str]:
-    git = workspace.inspect(Path(project["repository"])).git()
+def _fsck(project: Project) -> list[str]:
+    git = workspace.inspect(Path(project.repository)).git()
     outcome = git.attempt("fsck", "--no-dangling", "--no-progress", timeout_s=600)
     if outcome.exit_code == 0:
         return []
-    return [f"{project['name']}: git fsck: {outcome.stderr.strip() or outcome.stdout.strip()}"]
+    return [f"{project.name}: git fsck: {outcome.stderr.strip() or outcome.stdout.strip()}"]
 
 
 def _histories(store: Store) -> tuple[list[str], list[str]]:
@@ -121,13 +121,11 @@ def _histories(store: Store) -> tuple[list[str], list[str]]:
     doubled += [
         f"{agent}: message {n} was taken in {count} times" for (agent, n), count in taken.items() if count > 1
     ]
-    agents = {row["name"] for row in crew.all_agents(store) if row["kind"] == "agent"}
+    agents = {row.name for row in crew.all_agents(store) if row.kind == "agent"}
     lost = [
-        f"{row['recipient']}: message {row['id']} ({row['kind']}) counts as handled and was never taken in"
+        f"{row.recipient}: message {row.id} ({row.kind}) counts as handled and was never taken in"
         for row in inbox.listed(store, state=MessageState.HANDLED, most=MOST_ROWS)
-        if row["recipient"] in agents
-        and row["kind"] not in OBEYED
-        and (row["recipient"], row["id"]) not in taken
+        if row.recipient in agents and row.kind not in OBEYED and (row.recipient, row.id) not in taken
     ]
     return lost, doubled
 
@@ -136,9 +134,9 @@ def _task_ends(store: Store) -> list[str]:
     """Nothing is merged, nor given up, twice."""
     found = []
     for row in tasks.listed(store):
-        ends = Counter(event["target"] for event in tasks.events(store, row["id"]))
+        ends = Counter(event.target for event in tasks.events(store, row.id))
         if ends[TaskState.MERGED] > 1:
-            found.append(f"task {row['id']} was recorded as merged {ends[TaskState.MERGED]} times")
+            found.append(f"task {row.id} was recorded as merged {ends[TaskState.MERGED]} times")
     return found
 
 
@@ -147,45 +145,47 @@ def _timers(store: Store) -> tuple[list[str], list[str]]:
     sent: Counter[int] = Counter()
     for state in MessageState:
         for row in inbox.listed(store, state=state, most=MOST_ROWS):
-            if row["kind"] == "check_in":
-                sent[row["body"]["timer"]] += 1
-    agents = {row["name"] for row in crew.all_agents(store)}
-    rows = [row for row in timers.listed(store, everything=True) if row["recipient"] in agents]
-    lost = [row for row in rows if sent[row["id"]] < row["fired_count"]]
-    doubled = [row for row in rows if sent[row["id"]] > row["fired_count"]]
+            if row.kind == "check_in":
+                sent[row.body["timer"]] += 1
+    agents = {row.name for row in crew.all_agents(store)}
+    rows = [row for row in timers.listed(store, everything=True) if row.recipient in agents]
+    lost = [row for row in rows if sent[row.id] < row.fired_count]
+    doubled = [row for row in rows if sent[row.id] > row.fired_count]
     words = "timer {} for {} fired {} times and has sent {} check-ins"
 
-    def said(row: dict[str, Any]) -> str:
-        return words.format(row["id"], row["recipient"], row["fired_count"], sent[row["id"]])
+    def said(row: Timer) -> str:
+        return words.format(row.id, row.recipient, row.fired_count, sent[row.id])
 
     return [said(row) for row in lost], [said(row) for row in doubled]
 
 
-def _locked(project: dict[str, Any]) -> list[str]:
+def _locked(project: Project) -> list[str]:
     """Lock files that a killed git has left where the user's own git would trip over them."""
-    folder = workspace.inspect(Path(project["repository"])).git_dir
+    folder = workspace.inspect(Path(project.repository)).git_dir
     left = [folder / f"{name}.lock" for name in ("index", "HEAD", "config", "packed-refs")]
     left += (folder / "refs").rglob("*.lock")
-    return [f"{project['name']}: {path} was left behind by a killed git" for path in left if path.exists()]
+    return [f"{project.name}: {path} was left behind by a killed git" for path in left if path.exists()]
 
 
 def _stuck(store: Store, people: frozenset[str]) -> list[str]:
     """Messages nobody finished, tools without an outcome, tasks that nobody works on."""
     found = []
-    wanted = {row["name"] for row in crew.all_agents(store) if row["wanted"]}
+    wanted = {row.name for row in crew.all_agents(store) if row.wanted}
     for state in (MessageState.READY, MessageState.CLAIMED):
         for row in inbox.listed(store, state=state, most=MOST_ROWS):
-            if row["recipient"] not in people and row["recipient"] in wanted:
-                found.append(f"message {row['id']} ({row['kind']}) to {row['recipient']} is {state}")
+            if row.recipient not in people and row.recipient in wanted:
+                found.append(f"message {row.id} ({row.kind}) to {row.recipient} is {state}")
     found += [
-        f"dead letter {row['id']} ({row['kind']}) to {row['recipient']}: {row['error']}"
+        f"dead letter {row.id} ({row.kind}) to {row.recipient}: {row.error}"
         for row in inbox.listed(store, state=MessageState.DEAD, most=MOST_ROWS)
     ]
     found += [
-        f"{row['agent']}: {row['tool']} of reply {row['reply']} has no outcome"
+        f"{row.agent}: {row.tool} of reply {row.reply} has no outcome"
         for row in journal.listed(store, IntentState.INTENDED, most=MOST_ROWS)
     ]
-    for row in tasks.listed(store):
-        if row["state"] not in tasks.ENDED:
-            found.append(f"task {row['id']} ({row['title']}) is still {row['state']}")
+    found += [
+        f"task {task.id} ({task.title}) is still {task.state}"
+        for task in tasks.listed(store)
+        if task.state not in tasks.ENDED
+    ]
     return found

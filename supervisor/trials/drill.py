@@ -193,10 +193,8 @@ def _judge(stage: Stage, outcome: Outcome) -> None:
         found = audit(store)
         lost, doubled = _traces(stage)
         rows = tasks.listed(store)
-        lost += [
-            f"task {r['id']} of {r['project']} was parked" for r in rows if r["state"] == TaskState.PARKED
-        ]
-        outcome.merged = sum(row["state"] == TaskState.MERGED for row in rows)
+        lost += [f"task {r.id} of {r.project} was parked" for r in rows if r.state == TaskState.PARKED]
+        outcome.merged = sum(row.state == TaskState.MERGED for row in rows)
         query = "SELECT count(*) FROM intents WHERE state='unknown'"
         outcome.unknown_outcomes = int(store.read().exec_driver_sql(query).scalar_one())
         outcome.lost = len(found.lost) + len(lost)
@@ -228,14 +226,14 @@ def _traces(stage: Stage) -> tuple[list[str], list[str]]:
         last = entries[-1].id
     lost, doubled = [], []
     for row in tasks.listed(stage.store):
-        if row["state"] != TaskState.MERGED:
+        if row.state != TaskState.MERGED:
             continue
-        runs = evidence(stage, row, row["title"].split()[-1])
-        most = asked.get(row["id"], 0)
+        runs = evidence(stage, row, row.title.split()[-1])
+        most = asked.get(row.id, 0)
         if runs > most:
-            doubled.append(f"a command of task {row['id']} ran {runs} times and was asked for {most} times")
-        elif runs < most - doubtful.get(row["id"], 0):
-            lost.append(f"a command of task {row['id']} ran {runs} times and was asked for {most} times")
+            doubled.append(f"a command of task {row.id} ran {runs} times and was asked for {most} times")
+        elif runs < most - doubtful.get(row.id, 0):
+            lost.append(f"a command of task {row.id} ran {runs} times and was asked for {most} times")
     return lost, doubled
 
 

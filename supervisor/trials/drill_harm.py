@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from store import crew
 from store.engine import Store
+from store.rows import Agent
 from store.states import AgentState
 from supervisor.trials.drill_stage import Stage, kill
 
@@ -69,9 +69,9 @@ class Recoveries:
         now = time.monotonic()
         for name, hit in list(self.waiting.items()):
             row = crew.agent(self.store, name)
-            if row["generation"] > hit.generation and row["state"] == AgentState.RUNNING:
+            if row.generation > hit.generation and row.state == AgentState.RUNNING:
                 (self.stopped_ms if hit.stopped else self.killed_ms).append((now - hit.at) * 1000)
-            elif not row["wanted"]:
+            elif not row.wanted:
                 self.overtaken += 1
             elif now - hit.at > RECOVERY_PATIENCE_S:
                 self.late.append(f"{name} was hit and not back within {RECOVERY_PATIENCE_S:.0f} s")
@@ -128,8 +128,8 @@ class Harm:
 
     # -- who is hit ----------------------------------------------------------------------------
 
-    def _victim(self) -> dict[str, Any] | None:
-        rows = [row for row in self.stage.running() if row["name"] not in self.recoveries.waiting]
+    def _victim(self) -> Agent | None:
+        rows = [row for row in self.stage.running() if row.name not in self.recoveries.waiting]
         return self.source.choice(rows) if rows else None
 
     def _kill_agent(self) -> bool:
@@ -141,10 +141,10 @@ class Harm:
     def _send(self, number: signal.Signals) -> bool:
         row = self._victim()
         at = time.monotonic()
-        if row is None or not kill(row["pid"], number):
+        if row is None or row.pid is None or not kill(row.pid, number):
             return False
-        hit = Hit(row["name"], row["generation"], at, number == signal.SIGSTOP)
-        self.recoveries.waiting[row["name"]] = hit
+        hit = Hit(row.name, row.generation, at, number == signal.SIGSTOP)
+        self.recoveries.waiting[row.name] = hit
         return True
 
     def _kill_supervisor(self) -> bool:
@@ -175,7 +175,7 @@ class Harm:
         if self.recoveries.waiting:
             return False  # a stopped one would be waked with the others
         pids = [self.stage.supervisor_pid(), self.stage.zygote_pid()]
-        pids += [row["pid"] for row in self.stage.running()]
+        pids += [row.pid for row in self.stage.running()]
         frozen = [pid for pid in pids if pid is not None and kill(pid, signal.SIGSTOP)]
         self.stage.clock.sleep(self.source.uniform(60, LONGEST_SLEEP_S))
         for pid in frozen:

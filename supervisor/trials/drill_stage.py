@@ -10,16 +10,17 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from actors.home import Home
 from actors.runtime.wake import Waker
-from store import crew, inbox, migrate, timers
+from store import crew, inbox, timers
 from store.engine import Store
 from store.errors import NightcrewError
-from store.states import MessageState, ProjectState
+from store.rows import Agent, Task
+from store.states import AgentState, MessageState, ProjectState
+from store.upkeep import migrate
 from supervisor import config
 from supervisor.errors import NotReady
 from supervisor.health import status
@@ -159,7 +160,7 @@ class Stage:
 
     def keep_busy(self) -> None:
         """A new project for each that has ended. Raises a `StoreError` while the disk is full."""
-        live = [row for row in crew.all_projects(self.store) if row["state"] == ProjectState.ACTIVE]
+        live = [row for row in crew.all_projects(self.store) if row.state == ProjectState.ACTIVE]
         for _ in range(LIVE_PROJECTS - len(live)):
             number = self.projects + 1
             spec = parse_spec(SPEC.format(number=number), "drill")
@@ -187,23 +188,23 @@ class Stage:
         """So that the crew can come to rest."""
         for timer in timers.listed(self.store):
             with self.store.write() as tx:
-                timers.cancel(tx, timer["id"])
+                timers.cancel(tx, timer.id)
 
     def at_rest(self) -> bool:
         """Every project has ended, and nothing waits for anybody who is still there."""
-        if any(row["state"] == ProjectState.ACTIVE for row in crew.all_projects(self.store)):
+        if any(row.state == ProjectState.ACTIVE for row in crew.all_projects(self.store)):
             return False
-        wanted = {row["name"] for row in crew.all_agents(self.store) if row["wanted"]} | {"supervisor"}
+        wanted = {row.name for row in crew.all_agents(self.store) if row.wanted} | {"supervisor"}
         states = (MessageState.READY, MessageState.CLAIMED)
         rows = [row for state in states for row in inbox.listed(self.store, state=state, most=10_000)]
-        return not any(row["recipient"] in wanted for row in rows)
+        return not any(row.recipient in wanted for row in rows)
 
     # -- processes -----------------------------------------------------------------------------
 
-    def running(self) -> list[dict[str, Any]]:
+    def running(self) -> list[Agent]:
         """Rows of the actors that are ready, with a process that is truly theirs."""
-        rows = [row for row in crew.all_agents(self.store) if row["state"] == "running" and row["pid"]]
-        return [row for row in rows if _title(row["pid"]) == f"nightcrew: {row['name']}"]
+        rows = [row for row in crew.all_agents(self.store) if row.state is AgentState.RUNNING]
+        return [row for row in rows if row.pid and _title(row.pid) == f"nightcrew: {row.name}"]
 
     def supervisor_pid(self) -> int | None:
         """The supervisor's, if it is ready."""
@@ -259,11 +260,11 @@ def _mount_tmpfs(path: Path) -> bool:
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
-def evidence(stage: Stage, row: dict[str, Any], word: str) -> int:
+def evidence(stage: Stage, row: Task, word: str) -> int:
     """How often the command of a merged task has left its trace on the branch."""
-    project = crew.project(stage.store, row["project"])
-    name = f"{project['branch']}:evidence-{word}.txt"
+    project = crew.project(stage.store, row.project)
+    name = f"{project.branch}:evidence-{word}.txt"
     done = subprocess.run(
-        ["git", "show", name], cwd=project["repository"], capture_output=True, text=True, check=False
+        ["git", "show", name], cwd=project.repository, capture_output=True, text=True, check=False
     )
     return done.stdout.count("ran")

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
@@ -31,10 +31,12 @@ from actors.home import Home
 from store import crew, incidents, journal, tasks
 from store.engine import Store
 from store.errors import NightcrewError
-from store.states import Activity, IntentState, TaskState
+from store.rows import Agent, Project, Task
+from store.states import Activity, IntentState, Role, TaskState
 from supervisor.errors import NotReady
 from supervisor.trials.audit import audit
 
+T = TypeVar("T")
 DATA = Path(__file__).parent / "rehearsal"
 PATIENCE_S = 150.0
 LOOK_S = 0.01
@@ -160,7 +162,7 @@ class _Night:
             store = Store(self.home.store)
             try:
                 self._disturb(store)
-                self._wait(store, "the project's end", lambda: self._project(store)["state"] == "finished")
+                self._wait(store, "the project's end", lambda: self._project(store).state == "finished")
                 self._sum_up(store)
             finally:
                 store.close()
@@ -200,23 +202,24 @@ class _Night:
     def _disturb(self, store: Store) -> None:
         self._nightcrew("schedule", "0.02", "Is everyone busy?", "--agent", f"pm.{PROJECT}")
         self._kill_an_engineer(store)
-        self._wait(store, "a refused submission", lambda: any(t["attempts"] for t in self._tasks(store)))
+        self._wait(store, "a refused submission", lambda: any(t.attempts for t in self._tasks(store)))
         self.say("A submission was refused by the checks; its engineer repairs it.")
         self._kill_the_supervisor(store)
 
     def _kill_an_engineer(self, store: Store) -> None:
         """In the middle of a command: the worst moment, for a tool's outcome is then in doubt."""
 
-        def victim() -> dict[str, Any] | None:
+        def victim() -> Agent | None:
             running = {
-                row["agent"] for row in journal.listed(store, IntentState.INTENDED) if row["tool"] == "shell"
+                row.agent for row in journal.listed(store, IntentState.INTENDED) if row.tool == "shell"
             }
-            team = (row for row in self._agents(store) if row["role"] == "engineer" and row["pid"])
-            return next((r for r in team if r["name"] in running and _runs_a_command(r["pid"])), None)
+            team = (row for row in self._agents(store) if row.role is Role.ENGINEER)
+            return next((r for r in team if r.pid and r.name in running and _runs_a_command(r.pid)), None)
 
         row = self._wait(store, "an engineer in the middle of a command", victim)
-        self.say(f"kill -9 {row['pid']}: {row['name']}, in the middle of a command.")
-        self._recovery(store, row["name"], "a command", row)
+        assert row.pid is not None, "`victim` has seen its process"
+        self.say(f"kill -9 {row.pid}: {row.name}, in the middle of a command.")
+        self._recovery(store, row.name, "a command", row, row.pid)
 
     def _kill_the_supervisor(self, store: Store) -> None:
         """While engineers work; then `up`, as a service manager would after a reboot."""
@@ -224,61 +227,61 @@ class _Night:
         busy = self._wait(
             store,
             "somebody at work",
-            lambda: next((r for r in self._agents(store) if r["activity"] != Activity.IDLE), None),
+            lambda: next((r for r in self._agents(store) if r.activity != Activity.IDLE), None),
         )
-        self.say(f"kill -9 {holder['pid']}: the supervisor, while {busy['name']} works.")
-        self._recovery(store, "supervisor", f"{busy['name']} at work", {**busy, "pid": holder["pid"]})
+        self.say(f"kill -9 {holder['pid']}: the supervisor, while {busy.name} works.")
+        self._recovery(store, "supervisor", f"{busy.name} at work", busy, holder["pid"])
 
-    def _recovery(self, store: Store, who: str, doing: str, row: dict[str, Any]) -> None:
-        """Kill `row`'s process and time how long it takes until the agent has made progress again."""
+    def _recovery(self, store: Store, who: str, doing: str, agent: Agent, pid: int) -> None:
+        """Kill a process and time how long it takes until `agent` has made progress again."""
         killed_at = time.monotonic()
         # One that has just ended by itself has to be recovered all the same.
         with suppress(ProcessLookupError):
-            os.kill(row["pid"], signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
         if who == "supervisor":
             self._nightcrew("up")
 
         def progressed() -> bool:
-            now = crew.agent(store, row["name"])
-            again = now["generation"] > row["generation"]
-            return again and (now["last_progress_at"] or 0) > (row["last_progress_at"] or 0)
+            now = crew.agent(store, agent.name)
+            again = now.generation > agent.generation
+            return again and (now.last_progress_at or 0) > (agent.last_progress_at or 0)
 
-        self._wait(store, f"{row['name']} to go on", progressed)
+        self._wait(store, f"{agent.name} to go on", progressed)
         recovered_ms = round((time.monotonic() - killed_at) * 1000)
         self.outcome.deaths.append(Death(who, doing, recovered_ms))
         self.say(f"  back at work after {recovered_ms} ms.")
 
     # -- looking -------------------------------------------------------------------------------
 
-    def _wait(self, store: Store, what: str, look: Callable[[], Any]) -> Any:
+    def _wait(self, store: Store, what: str, look: Callable[[], T | None]) -> T:
         deadline = time.monotonic() + PATIENCE_S
         while True:
             found = look()
             if found:
                 return found
             if time.monotonic() > deadline:
-                states = ", ".join(f"task {t['id']} {t['state']}" for t in self._tasks(store))
+                states = ", ".join(f"task {t.id} {t.state}" for t in self._tasks(store))
                 raise NightcrewError(
                     f"the rehearsal waited {PATIENCE_S:.0f} s for {what} ({states or 'no task was planned'}); "
                     f"run it with --keep and look into {self.home.logs}"
                 )
             time.sleep(LOOK_S)
 
-    def _project(self, store: Store) -> dict[str, Any]:
+    def _project(self, store: Store) -> Project:
         return crew.project(store, PROJECT)
 
-    def _agents(self, store: Store) -> list[dict[str, Any]]:
+    def _agents(self, store: Store) -> list[Agent]:
         return crew.all_agents(store, project=PROJECT)
 
-    def _tasks(self, store: Store) -> list[dict[str, Any]]:
+    def _tasks(self, store: Store) -> list[Task]:
         return tasks.of_project(store, PROJECT)
 
     def _sum_up(self, store: Store) -> None:
         outcome, rows, project = self.outcome, self._tasks(store), self._project(store)
-        outcome.branch = project["branch"]
+        outcome.branch = project.branch
         outcome.tasks = len(rows)
-        outcome.merged = sum(row["state"] == TaskState.MERGED for row in rows)
-        outcome.refused = sum(row["attempts"] for row in rows)
+        outcome.merged = sum(row.state == TaskState.MERGED for row in rows)
+        outcome.refused = sum(row.attempts for row in rows)
         outcome.check_ins = _count(store, "FROM messages WHERE kind = 'check_in' AND state = 'handled'")
         outcome.unknown_outcomes = _count(store, "FROM intents WHERE state = 'unknown'")
         outcome.repeated_tools = _count(
@@ -292,11 +295,11 @@ class _Night:
         if incidents.counts(store).get("agent_restarted", 0) < 1:
             outcome.findings.append("no restart was recorded though an engineer was killed")
 
-    def _check_once_more(self, project: dict[str, Any]) -> bool:
+    def _check_once_more(self, project: Project) -> bool:
         """The spec's checks on the merged branch, by code, in a checkout of its own."""
         repository = git.inspect(self.repository)
         path = self.home.path / "work" / "last-check"
-        head = git.head_of(repository, project["branch"])
+        head = git.head_of(repository, project.branch)
         worktree = checkout_scratch(repository, head, path, locks=self.home.locks)
         try:
             return all(
@@ -304,7 +307,7 @@ class _Night:
                     ["sh", "-c", check], cwd=worktree.path, capture_output=True, check=False
                 ).returncode
                 == 0
-                for check in project["checks"]
+                for check in project.checks
             )
         finally:
             git.remove_worktree(repository, path, locks=self.home.locks)

@@ -21,9 +21,10 @@ from actors.errors import ActorLocked
 from actors.home import Home, file_name
 from actors.runtime.process import hold_lock
 from actors.settings import Config, RetentionSettings
-from store import backup, crew, incidents, retention
+from store import crew, facts, incidents
 from store.engine import Store
 from store.errors import StoreError
+from store.upkeep import backup, retention
 
 NAME = "housekeeping"
 FACT = "housekeeping"
@@ -44,7 +45,7 @@ def run(home: Home, config: RetentionSettings, *, now: float) -> dict[str, Any]:
         _attempt(done, "rows", lambda: _delete_old_projects(home, store, config, now))
         _attempt(done, "files", lambda: remove_old_files(home, config, _writers(store), now=now))
         with store.write() as tx:
-            incidents.set_fact(tx, FACT, done, now=now)
+            facts.put(tx, FACT, done, now=now)
             for failure in done["failures"]:
                 incidents.record(tx, "housekeeping_failed", now=now, needs_human=True, reason=failure)
     finally:
@@ -77,7 +78,7 @@ def _back_up(home: Home, config: RetentionSettings, now: float) -> str:
 def _delete_old_projects(home: Home, store: Store, config: RetentionSettings, now: float) -> int:
     before = now - config.days * DAY_S
     names = retention.expired(store, before, now=now)
-    teams = [row["name"] for name in names for row in crew.team_of(store, name)]
+    teams = [row.name for name in names for row in crew.team_of(store, name)]
     count = retention.forget(store, names, before=before, between_batches=lambda: time.sleep(BATCH_PAUSE_S))
     for agent in teams:
         shutil.rmtree(home.spill(agent), ignore_errors=True)
@@ -88,7 +89,7 @@ def _delete_old_projects(home: Home, store: Store, config: RetentionSettings, no
 
 def _writers(store: Store) -> set[str]:
     """Names of the processes whose files may still be written to: all agents, and the crew's own processes."""
-    return {file_name(row["name"]) for row in crew.all_agents(store)} | {"supervisor", "zygote", "crew", NAME}
+    return {file_name(row.name) for row in crew.all_agents(store)} | {"supervisor", "zygote", "crew", NAME}
 
 
 def remove_old_files(home: Home, config: RetentionSettings, writers: set[str], *, now: float) -> int:

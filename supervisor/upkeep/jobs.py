@@ -15,7 +15,7 @@ from actors import log
 from actors.home import Home
 from actors.settings import Config
 from actors.work.timer import next_cron
-from store import crew, incidents
+from store import crew, facts
 from store.engine import Store
 from supervisor.upkeep.inhibit import Inhibition, Inhibitor
 
@@ -60,7 +60,7 @@ class Jobs:
         level = log.info if found.sleep_inhibited or self._inhibition is None else log.warning
         level("sleep_inhibition", inhibited=found.sleep_inhibited, reason=found.reason)
         with self.store.write() as tx:
-            incidents.set_fact(tx, SLEEP_FACT, found.as_json(), now=time.time())
+            facts.put(tx, SLEEP_FACT, found.as_json(), now=time.time())
         self._inhibition = found
 
 
@@ -85,7 +85,7 @@ class Nightly:
         if now < self._due_at or self._process is not None:
             return
         with self.store.write() as tx:
-            incidents.set_fact(tx, LAST_START_FACT, now, now=now)
+            facts.put(tx, LAST_START_FACT, now, now=now)
         self._due_at = None
         module = "supervisor.upkeep.housekeeping"
         with (self.home.logs / "housekeeping.stderr").open("ab") as stderr:
@@ -110,11 +110,11 @@ class Nightly:
 
     def _next_due(self, now: float) -> float:
         """The first nightly time after the last start. A new crew counts as started now."""
-        last = incidents.fact(self.store, LAST_START_FACT)
+        last = facts.get(self.store, LAST_START_FACT)
         if last is None:
             last = now
             with self.store.write() as tx:
-                incidents.set_fact(tx, LAST_START_FACT, now, now=now)
+                facts.put(tx, LAST_START_FACT, now, now=now)
         due_at = next_cron(NIGHTLY, None, min(float(last), now))
         assert due_at is not None
         return due_at

@@ -131,9 +131,9 @@ def _run_to_the_end(crew: WholeCrew, project: str, repository: Path) -> Done:
     before = (git(repository, "status", "--porcelain"), git(repository, "rev-parse", "HEAD"))
     done = crew.deploy(project, repository, GOOD, CHECKS, "--wait", "--json")
     assert done.json()["complete"]
-    assert [task["state"] for task in crew.tasks(project)] == [TaskState.MERGED]
+    assert [task.state for task in crew.tasks(project)] == [TaskState.MERGED]
     assert (git(repository, "status", "--porcelain"), git(repository, "rev-parse", "HEAD")) == before
-    branch = crew.project(project)["branch"]
+    branch = crew.project(project).branch
     assert git(repository, "show", f"{branch}:greeting.txt") == "Guten Morgen"
     return done
 
@@ -145,7 +145,7 @@ def test_a_dirty_repository_works_warns_and_keeps_its_changes(crew: WholeCrew, r
     assert "warning: " in done.err
     assert "uncommitted" in done.err or "not committed" in done.err
     assert (repository / "README.md").read_text() == "changed and not committed\n"
-    branch = crew.project("dirty")["branch"]
+    branch = crew.project("dirty").branch
     assert git(repository, "show", f"{branch}:README.md") == "x"
 
 
@@ -274,7 +274,7 @@ def test_a_full_disk_is_said_nothing_is_lost_and_work_goes_on_when_there_is_room
         assert answer.out.strip() == "Yes, I am."
         crew.deploy("room", repository, GOOD, CHECKS)
         crew.until_finished("room")
-        assert [task["state"] for task in crew.tasks("room")] == [TaskState.MERGED]
+        assert [task.state for task in crew.tasks("room")] == [TaskState.MERGED]
         crew.ok("down")
         assert audit(crew.store).findings == ()
     finally:

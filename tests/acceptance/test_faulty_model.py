@@ -128,8 +128,8 @@ def _play(folder: Path, url: str) -> None:
         night.start()
         eventually(lambda: _is_finished(night), f"the project in {folder.name} ends", within_s=60)
         rows = tasks.of_project(night.store, PROJECT)
-        assert {row["deliverable"] for row in rows if row["state"] == TaskState.MERGED} == {1, 2}
-        assert {row["state"] for row in rows} == {TaskState.MERGED}
+        assert {row.deliverable for row in rows if row.state == TaskState.MERGED} == {1, 2}
+        assert {row.state for row in rows} == {TaskState.MERGED}
         # Bad replies are the model's everyday: nobody crashed, was thought hung, or lost a message over one.
         counts = incidents.counts(night.store)
         assert not {"agent_restarted", "agent_hung", "dead_letter", "agent_quarantined"} & set(counts)
@@ -139,4 +139,4 @@ def _play(folder: Path, url: str) -> None:
 
 def _is_finished(night: Night) -> bool:
     night.watch_over()
-    return bool(crew.project(night.store, PROJECT)["state"] == ProjectState.FINISHED)
+    return bool(crew.project(night.store, PROJECT).state == ProjectState.FINISHED)

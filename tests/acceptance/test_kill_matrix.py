@@ -166,8 +166,8 @@ def _assert_nothing_was_lost_or_doubled(night: Night, instant: Instant) -> None:
     found = audit(night.store)
     assert found.is_clean, found.findings
     rows = tasks.of_project(night.store, PROJECT)
-    assert [row["state"] for row in rows] == [TaskState.MERGED] * 2
-    assert all(row["attempts"] == 0 and row["verified"] for row in rows)
+    assert [row.state for row in rows] == [TaskState.MERGED] * 2
+    assert all(row.attempts == 0 and row.verified for row in rows)
     branch = f"nightcrew/{PROJECT}/integration"
     results = [e for e in history.since(night.store, 0, most=10_000) if e.kind is EntryKind.TOOL_RESULT]
     unknown = [e for e in results if "Outcome unknown" in e.body.text]

@@ -14,6 +14,7 @@ from actors.rehearsal.script import parse_script
 from actors.rehearsal.server import RehearsalServer
 from store import crew, history, incidents, tasks
 from store.entries import ReplyBody, ReplyCost
+from store.rows import Agent
 from store.states import Activity, EntryKind, TaskState
 from tests.support.nights import CONFIG, PROJECT, Night, script
 from tests.support.waiting import eventually
@@ -35,7 +36,7 @@ class GateNight(Night):
         (self.home.path / "nightcrew.toml").write_text(config)
 
     def assert_merged(self) -> None:
-        assert {row["state"] for row in tasks.of_project(self.store, PROJECT)} == {TaskState.MERGED}
+        assert {row.state for row in tasks.of_project(self.store, PROJECT)} == {TaskState.MERGED}
 
     def costs(self) -> list[ReplyCost]:
         rows = history.since(self.store, 0, most=10_000)
@@ -56,15 +57,15 @@ def test_who_waits_for_the_one_slot_says_so_and_is_not_late(tmp_path: Path) -> N
         try:
             night.start()
 
-            def waiter() -> dict[str, Any] | None:
+            def waiter() -> Agent | None:
                 team = crew.all_agents(night.store, project=PROJECT)
-                return next((row for row in team if row["activity"] == Activity.WAITING), None)
+                return next((row for row in team if row.activity == Activity.WAITING), None)
 
             row = eventually(waiter, "somebody waits for the slot", within_s=30)
             assert row is not None
-            assert row["deadline_at"] - row["activity_since"] > 300, (
-                "its wait is longer than a request's limit"
-            )
+            assert row.deadline_at is not None
+            assert row.activity_since is not None
+            assert row.deadline_at - row.activity_since > 300, "its wait is longer than a request's limit"
             night.play()
             night.assert_merged()
             queued = [cost.queue_ms or 0.0 for cost in night.costs()]
@@ -106,12 +107,12 @@ def test_a_server_that_cuts_prompts_is_told_of_once_a_context_and_stops_no_work(
         try:
             night.play()
             night.assert_merged()
-            told = [row for row in incidents.listed(night.store) if row["kind"] == "prompt_cut"]
-            assert {row["agent"] for row in told} >= {"pm.night", "engineer-1.night", "engineer-2.night"}
+            told = [row for row in incidents.listed(night.store) if row.kind == "prompt_cut"]
+            assert {row.agent for row in told} >= {"pm.night", "engineer-1.night", "engineer-2.night"}
             rows = history.since(night.store, 0, most=10_000)
             contexts = sum(row.kind is EntryKind.SYSTEM for row in rows)
             assert len(told) <= contexts
-            assert told[0]["detail"]["reported_tokens"] == 11
-            assert told[0]["needs_human"]
+            assert told[0].detail["reported_tokens"] == 11
+            assert told[0].needs_human
         finally:
             night.close()

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from store import inbox, incidents
+from store.rows import Agent, Message
 from store.states import TaskState
 from tests.support import command_line
 from tests.support.command_line import WholeCrew, git
@@ -89,8 +90,9 @@ def _reaction_s(crew: WholeCrew, agent: str, activity: str, kind: str) -> float:
     """From the row of the newest message of `kind` to the row that says that it was obeyed."""
     row = crew.until_doing(agent, activity)
     sent = inbox.listed(crew.store, recipient=agent, most=1)[0]
-    assert sent["kind"] == kind
-    took_s = float(row["activity_since"]) - float(sent["created_at"])
+    assert sent.kind == kind
+    assert row.activity_since is not None
+    took_s = row.activity_since - sent.created_at
     print(f"{kind} -> {activity}: {took_s * 1000:.0f} ms")
     return took_s
 
@@ -126,7 +128,7 @@ def test_send_wait_gets_an_answer_from_an_agent_in_the_middle_of_a_turn_whose_wo
     answer = crew.ok(*words).json()
     assert answer["answer"] == "Half of it is done."
     crew.until_finished("asked")
-    assert [row["state"] for row in crew.tasks("asked")] == [TaskState.MERGED]
+    assert [row.state for row in crew.tasks("asked")] == [TaskState.MERGED]
 
 
 def test_pause_interrupts_a_model_call_and_resume_finishes_the_work(crew: WholeCrew) -> None:
@@ -139,7 +141,7 @@ def test_pause_interrupts_a_model_call_and_resume_finishes_the_work(crew: WholeC
     crew.ok("resume", agent)
     assert _reaction_s(crew, agent, "model", "resume") < REACTION_BOUND_S
     crew.until_finished("pause-model")
-    assert [row["state"] for row in crew.tasks("pause-model")] == [TaskState.MERGED]
+    assert [row.state for row in crew.tasks("pause-model")] == [TaskState.MERGED]
 
 
 def test_pause_interrupts_a_command_ends_its_processes_and_resume_finishes_the_work(crew: WholeCrew) -> None:
@@ -151,7 +153,7 @@ def test_pause_interrupts_a_command_ends_its_processes_and_resume_finishes_the_w
     assert _sleepers(crew) == []
     crew.ok("resume", agent)
     crew.until_finished("pause-command")
-    assert [row["state"] for row in crew.tasks("pause-command")] == [TaskState.MERGED]
+    assert [row.state for row in crew.tasks("pause-command")] == [TaskState.MERGED]
 
 
 @pytest.mark.parametrize(("project", "activity"), [("cancel-model", "model"), ("cancel-command", "tool")])
@@ -162,9 +164,9 @@ def test_cancel_drops_the_turn_at_once_and_parks_its_task(
     agent = f"engineer-1.{project}"
     crew.until_doing(agent, activity)
     crew.ok("cancel", agent, "--reason", "changed my mind")
-    eventually(lambda: crew.tasks(project)[0]["state"] == TaskState.PARKED, "the task is parked")
-    sent = next(row for row in inbox.listed(crew.store, recipient=agent) if row["kind"] == "cancel_turn")
-    took_s = float(crew.tasks(project)[0]["updated_at"]) - float(sent["created_at"])
+    eventually(lambda: crew.tasks(project)[0].state == TaskState.PARKED, "the task is parked")
+    sent = next(row for row in inbox.listed(crew.store, recipient=agent) if row.kind == "cancel_turn")
+    took_s = float(crew.tasks(project)[0].updated_at) - float(sent.created_at)
     print(f"cancel in {activity}: {took_s * 1000:.0f} ms")
     assert took_s < REACTION_BOUND_S
     assert _sleepers(crew) == []
@@ -178,14 +180,14 @@ def test_pause_and_cancel_of_a_whole_project_reach_its_team(crew: WholeCrew) -> 
     crew.until_doing("engineer-1.late", "model")
     crew.ok("pause", "late")
     crew.until_doing("engineer-1.late", "paused")
-    assert crew.project("late")["state"] == "paused"
+    assert crew.project("late").state == "paused"
     crew.ok("resume", "late")
     crew.until_doing("engineer-1.late", "model")
     crew.ok("cancel", "late")
     eventually(
-        lambda: crew.agent("engineer-1.late")["state"] == "stopped", "the engineer has gone home", within_s=20
+        lambda: crew.agent("engineer-1.late").state == "stopped", "the engineer has gone home", within_s=20
     )
-    assert crew.project("late")["state"] == "cancelled"
+    assert crew.project("late").state == "cancelled"
 
 
 def test_a_scheduled_check_in_fires_and_a_cancelled_one_does_not(crew: WholeCrew) -> None:
@@ -196,12 +198,12 @@ def test_a_scheduled_check_in_fires_and_a_cancelled_one_does_not(crew: WholeCrew
     crew.ok("schedule", "cancel", str(never["id"]))
     assert never["id"] not in [row["id"] for row in crew.ok("schedule", "list", "--json").json()]
 
-    def handled() -> list[dict[str, Any]]:
+    def handled() -> list[Message]:
         rows = inbox.listed(crew.store, recipient="orchestrator")
-        return [r for r in rows if r["kind"] == "check_in" and r["state"] == "handled"]
+        return [r for r in rows if r.kind == "check_in" and r.state == "handled"]
 
     rows = eventually(handled, "the check-in is handled")
-    assert "look at the moon" in rows[0]["body"]["note"]
+    assert "look at the moon" in rows[0].body["note"]
 
 
 def test_a_line_typed_at_the_prompt_is_delivered(crew: WholeCrew) -> None:
@@ -259,24 +261,24 @@ def test_an_agent_that_crashes_past_the_limit_is_shown_in_the_inbox_and_another_
     agent = "engineer-1.crash"
     for _ in range(3):
         row = crew.until_doing(agent, "model")
-        os.kill(row["pid"], signal.SIGKILL)
+        assert row.pid is not None
+        os.kill(row.pid, signal.SIGKILL)
         eventually(partial(_is_over, crew, row), "the crash was noticed")
-    assert crew.agent(agent)["state"] == "quarantined"
+    assert crew.agent(agent).state == "quarantined"
     told = [row for row in crew.ok("inbox", "--json").json() if row["kind"] == "agent_quarantined"]
     assert told[-1]["body"]["agent"] == agent
     assert "crashed 3 times" in told[-1]["body"]["reason"]
     assert "agent quarantined" in crew.ok("inbox").out
     crew.until_finished("crash")
     (task,) = crew.tasks("crash")
-    assert (task["state"], task["assignee"]) == (TaskState.MERGED, "engineer-2.crash")
+    assert (task.state, task.assignee) == (TaskState.MERGED, "engineer-2.crash")
     assert incidents.counts(crew.store)["agent_quarantined"] == 1
     assert (
-        git(crew.folder / "crash-repository", "show", f"{crew.project('crash')['branch']}:crash.txt")
-        == "crash"
+        git(crew.folder / "crash-repository", "show", f"{crew.project('crash').branch}:crash.txt") == "crash"
     )
 
 
-def _is_over(crew: WholeCrew, row: dict[str, Any]) -> bool:
+def _is_over(crew: WholeCrew, row: Agent) -> bool:
     """Whether the incarnation of `row` has been replaced, or its agent put into quarantine."""
-    now = crew.agent(row["name"])
-    return bool(now["generation"] > row["generation"] or now["state"] == "quarantined")
+    now = crew.agent(row.name)
+    return bool(now.generation > row.generation or now.state == "quarantined")

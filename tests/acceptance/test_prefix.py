@@ -45,9 +45,10 @@ def test_the_prompt_only_grows_from_step_to_step_and_a_kill_changes_no_byte(
         eventually(lambda: len(_of(proxy.chats, "engineer-1.night")) >= 2, "it asks again", within_s=30)
         asked = _of(proxy.chats, "engineer-1.night")[-1]
         before = crew.agent(night.store, "engineer-1.night")
-        send_signal(int(before["pid"]))
+        assert before.pid is not None
+        send_signal(before.pid)
         night.play()
-        assert crew.agent(night.store, "engineer-1.night")["generation"] > before["generation"]
+        assert crew.agent(night.store, "engineer-1.night").generation > before.generation
     finally:
         night.close()
     chats = _of(proxy.chats, "engineer-1.night")

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from store import crew, incidents, tasks
+from store.rows import Incident
 from store.states import ProjectState, TaskState
 from tests.actors.model.tiny_model import NoTinyModel, packages
 from tests.support.nights import PROJECT, ROOT
@@ -59,8 +60,8 @@ def test_a_crew_of_nonsense_ends_its_project_by_its_budgets_with_nothing_merged(
             pytest.skip(f"sound so far, but this machine is too busy to see the project's end: {told}")
         rows = tasks.of_project(night.store, PROJECT)
         assert rows
-        assert {row["state"] for row in rows} == {TaskState.PARKED}
-        rungs = {row["detail"]["rung"] for row in _incidents(night, "ladder_climbed")}
+        assert {row.state for row in rows} == {TaskState.PARKED}
+        rungs = {row.detail["rung"] for row in _incidents(night, "ladder_climbed")}
         assert {"fresh_context", "other_sampling", "parked"} <= rungs
     finally:
         night.close()
@@ -102,12 +103,12 @@ def _until_finished(night: TinyNight, *, within_s: float, until: float | None = 
 
 
 def _state(night: TinyNight) -> str:
-    return str(crew.project(night.store, PROJECT)["state"])
+    return str(crew.project(night.store, PROJECT).state)
 
 
 def _silence_s(night: TinyNight) -> float:
     team = crew.all_agents(night.store, project=PROJECT)
-    latest = max((row["last_progress_at"] or row["created_at"] for row in team), default=time.time())
+    latest = max((row.last_progress_at or row.created_at for row in team), default=time.time())
     return time.time() - float(latest)
 
 
@@ -121,8 +122,8 @@ def _assert_sound(night: TinyNight, model: str) -> None:
     assert served(model), "the model was never asked"
 
 
-def _incidents(night: TinyNight, kind: str) -> list[dict[str, Any]]:
-    return [row for row in incidents.listed(night.store) if row["kind"] == kind]
+def _incidents(night: TinyNight, kind: str) -> list[Incident]:
+    return [row for row in incidents.listed(night.store) if row.kind == kind]
 
 
 def _report(night: TinyNight) -> dict[str, Any]:

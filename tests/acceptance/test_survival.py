@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from store import incidents
+from store.rows import Agent
 from store.states import TaskState
 from supervisor.health.status import holder
 from supervisor.trials.audit import audit
@@ -99,21 +100,22 @@ class Killer:
         eventually(is_back, f"{who} is back", within_s=PATIENCE_S)
         self.recovered_ms[who] = round((time.monotonic() - killed_at) * 1000)
 
-    def kill_actor(self, row: dict[str, Any], doing: str) -> None:
+    def kill_actor(self, row: Agent, doing: str) -> None:
         """The process of an agent's row; back means a later incarnation that runs."""
 
         def is_back() -> bool:
-            now = self.crew.agent(row["name"])
-            return now["generation"] > row["generation"] and now["state"] in ("running", "stopped")
+            now = self.crew.agent(row.name)
+            return now.generation > row.generation and now.state in ("running", "stopped")
 
-        self.kill(f"{row['name']} ({doing})", row["pid"], is_back)
+        assert row.pid is not None
+        self.kill(f"{row.name} ({doing})", row.pid, is_back)
 
-    def until(self, kind: str, activity: str) -> dict[str, Any]:
+    def until(self, kind: str, activity: str) -> Agent:
         """Any agent of a role (or kind) in the middle of `activity`."""
 
-        def look() -> dict[str, Any] | None:
+        def look() -> Agent | None:
             rows = (self.crew.agent(name) for name in self._names(kind))
-            found = (r for r in rows if r["state"] == "running" and r["pid"] and r["activity"] == activity)
+            found = (r for r in rows if r.state == "running" and r.pid and r.activity == activity)
             return next(found, None)
 
         row = eventually(look, f"some {kind} at {activity}", within_s=PATIENCE_S)
@@ -123,7 +125,7 @@ class Killer:
     def _names(self, kind: str) -> list[str]:
         from store import crew
 
-        return [r["name"] for r in crew.all_agents(self.crew.store) if kind in (r["role"], r["kind"])]
+        return [r.name for r in crew.all_agents(self.crew.store) if kind in (r.role, r.kind)]
 
     def kill_supervisor(self) -> None:
         found = holder(self.crew.home)
@@ -234,10 +236,10 @@ def test_the_work_ends_merged_though_every_kind_of_process_is_killed_in_the_midd
     out, err = asked.communicate(timeout=60)
     print(f"recovered after, in ms: {killer.recovered_ms}; asked: {asked.returncode} {out!r} {err!r}")
     rows = crew.tasks(PROJECT)
-    assert [row["state"] for row in rows] == [TaskState.MERGED] * len(LETTERS)
+    assert [row.state for row in rows] == [TaskState.MERGED] * len(LETTERS)
     crew.ok("down")
     assert audit(crew.store).findings == ()
-    branch = crew.project(PROJECT)["branch"]
+    branch = crew.project(PROJECT).branch
     for letter in LETTERS:
         assert letter in git(repository, "show", f"{branch}:{letter}.py")
     assert (git(repository, "rev-parse", "main"), git(repository, "status", "--porcelain")) == (main, "")

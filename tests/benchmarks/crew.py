@@ -23,9 +23,11 @@ from actors.runtime.messages import ProjectChanged, Text
 from actors.runtime.wake import Waker, WakeSocket
 from actors.screen.attach import kill_server
 from actors.settings import Config
-from store import crew, inbox, migrate
+from store import crew, inbox
 from store.engine import Store
-from store.states import AgentState
+from store.rows import Agent
+from store.states import AgentState, Role
+from store.upkeep import migrate
 from supervisor.health import status
 from supervisor.process import recovery
 
@@ -114,7 +116,7 @@ class BenchCrew:
     # -- actors --------------------------------------------------------------------------------
 
     def add(
-        self, names: Iterable[str], kind: str, *, role: str | None = None, project: str | None = None
+        self, names: Iterable[str], kind: str, *, role: Role | None = None, project: str | None = None
     ) -> None:
         """Rows of wanted actors; the supervisor is told in the same transaction."""
         now = time.time()
@@ -123,19 +125,19 @@ class BenchCrew:
                 crew.add_agent(tx, name=name, kind=kind, role=role, project=project, now=now)
             mailbox.post(tx, HUMAN, SUPERVISOR, ProjectChanged(), now=now)
 
-    def row(self, name: str) -> dict[str, Any]:
+    def row(self, name: str) -> Agent:
         return crew.agent(self.store, name)
 
-    def running(self, names: Iterable[str], *, after: int = 0) -> list[dict[str, Any]]:
+    def running(self, names: Iterable[str], *, after: int = 0) -> list[Agent]:
         """Wait until all of them run, under a generation above `after`; their rows."""
         wanted = set(names)
 
-        def rows() -> list[dict[str, Any]]:
-            found = [row for row in crew.all_agents(self.store) if row["name"] in wanted]
-            ready = [r for r in found if r["state"] == AgentState.RUNNING and r["generation"] > after]
+        def rows() -> list[Agent]:
+            found = [row for row in crew.all_agents(self.store) if row.name in wanted]
+            ready = [r for r in found if r.state == AgentState.RUNNING and r.generation > after]
             return ready if len(ready) == len(wanted) else []
 
-        found: list[dict[str, Any]] = until(rows, f"{len(wanted)} actors run")
+        found: list[Agent] = until(rows, f"{len(wanted)} actors run")
         return found
 
     def post(self, recipients: Iterable[str], text: str) -> list[int]:
@@ -151,7 +153,7 @@ class BenchCrew:
 
     def is_handled(self, message: int) -> bool:
         row = inbox.get(self.store, message)
-        return row is not None and row["handled_at"] is not None
+        return row is not None and row.handled_at is not None
 
     @contextmanager
     def listening(self, name: str) -> Iterator[WakeSocket]:

@@ -8,11 +8,13 @@ from typing import Any
 
 import psutil
 
-from store import inbox
+from store.rows import Agent
+from store.states import Role
 from tests.benchmarks.crew import BenchCrew, open_crew, until
 from tests.benchmarks.kinds import COLLECT, THRIFTY
 from tests.benchmarks.model import reply, timed_model
 from tests.benchmarks.rows import Row, at_most, median
+from tests.support.stores import message
 
 STEPS = 5
 
@@ -23,9 +25,9 @@ def measure(quick: bool) -> Iterator[Row]:
     with timed_model([_scene()]) as (url, _), open_crew(model={"hosts": (url,), "preload": False}) as bench:
         bench.up()
         began = time.time()
-        bench.add(names, "agent", role="orchestrator")
+        bench.add(names, "agent", role=Role.ORCHESTRATOR)
         rows = bench.running(names)
-        ready_s = max(row["ready_at"] for row in rows) - began
+        ready_s = max(row.ready_at or 0.0 for row in rows) - began
         yield Row(f"{count} agents: all ready in", ready_s, "s", bar=at_most(2))
         idle = _idle_share(bench, rows, 3 if quick else 20)
         yield Row(f"{count} agents at rest, together", idle[0], "% core", bar=at_most(0.5))
@@ -33,15 +35,15 @@ def measure(quick: bool) -> Iterator[Row]:
         yield from _memory(bench, rows, count)
 
 
-def _memory(bench: BenchCrew, rows: list[dict[str, Any]], count: int) -> Iterator[Row]:
-    _finished(bench, bench.post([row["name"] for row in rows], "Look around."), "the hundred's work")
+def _memory(bench: BenchCrew, rows: list[Agent], count: int) -> Iterator[Row]:
+    _finished(bench, bench.post([row.name for row in rows], "Look around."), "the hundred's work")
     worked = _own_mb(rows)
     name = f"{count} agents: memory of its own (USS)"
     yield Row(f"{name} after {STEPS} steps, median", median(worked), "MB", bar=at_most(12))
     yield Row(f"{name} after {STEPS} steps, most", max(worked), "MB", bar=at_most(12))
     # Ten more that collect when they are told to: no message to a real agent asks for that.
     names = [f"thrifty-{n}" for n in range(10)]
-    bench.add(names, THRIFTY, role="orchestrator")
+    bench.add(names, THRIFTY, role=Role.ORCHESTRATOR)
     thrifty = bench.running(names)
     _finished(bench, bench.post(names, "Look around."), "the ten's work")
     _finished(bench, bench.post(names, COLLECT), "the collections")
@@ -55,16 +57,16 @@ def _scene() -> dict[str, Any]:
 
 def _finished(bench: BenchCrew, ids: list[int], what: str) -> None:
     until(lambda: all(bench.is_handled(n) for n in ids), what, every_s=0.2, within_s=120)
-    assert all((inbox.get(bench.store, n) or {})["state"] == "handled" for n in ids), f"{what} failed"
+    assert all(message(bench.store, n).state == "handled" for n in ids), f"{what} failed"
 
 
-def _own_mb(rows: list[dict[str, Any]]) -> list[float]:
-    return [psutil.Process(row["pid"]).memory_full_info().uss / 2**20 for row in rows]
+def _own_mb(rows: list[Agent]) -> list[float]:
+    return [psutil.Process(row.pid).memory_full_info().uss / 2**20 for row in rows]
 
 
-def _idle_share(bench: BenchCrew, rows: list[dict[str, Any]], window_s: float) -> tuple[float, float]:
+def _idle_share(bench: BenchCrew, rows: list[Agent], window_s: float) -> tuple[float, float]:
     """Per cent of one core over the window: the agents, and the rest of the crew."""
-    agents = {row["pid"] for row in rows}
+    agents = {row.pid for row in rows}
     pids = [process.pid for process in bench.processes()]
     time.sleep(2)  # let what follows a start pass: this measures rest, of which there is no event to wait for
     before = {pid: cpu_s(pid) for pid in pids}

@@ -19,21 +19,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import column, text
 
-from store import migrate
+from store.engine.prepared import Query
+from store.upkeep import migrate
 from tests.benchmarks.crew import BenchCrew, BenchmarkFailed, open_crew, until
 from tests.benchmarks.kinds import CLERK, ROW_TEXT
 from tests.benchmarks.peers import environment
 from tests.benchmarks.rows import Beside, Row, at_least_times, at_most, at_most_times, median
 
 ROUNDS = 3
-LEFT = text(
-    "SELECT count(*) AS count FROM messages WHERE recipient LIKE 'clerk-%' AND state IN ('ready', 'claimed')"
+
+
+def _pair(recipient: str, handled_at: float) -> tuple[str, float]:
+    return recipient, handled_at
+
+
+LEFT = Query(
+    text(
+        "SELECT count(*) AS count FROM messages WHERE recipient LIKE 'clerk-%' "
+        "AND state IN ('ready', 'claimed')"
+    ).columns(column("count")),
+    int,
 )
-HANDLED = text(
-    "SELECT recipient, handled_at FROM messages WHERE id > :after AND recipient LIKE 'clerk-%' "
-    "AND handled_at IS NOT NULL ORDER BY handled_at"
+HANDLED = Query(
+    text(
+        "SELECT recipient, handled_at FROM messages WHERE id > :after AND recipient LIKE 'clerk-%' "
+        "AND handled_at IS NOT NULL ORDER BY handled_at"
+    ).columns(column("recipient"), column("handled_at")),
+    _pair,
 )
 
 
@@ -103,10 +117,10 @@ def _work_off(bench: BenchCrew, agents: int, each: int) -> dict[str, list[float]
     names = [f"clerk-{n}" for n in range(agents)]
     ids = bench.post([name for _ in range(each) for name in names], "work")
     values = {"after": ids[0] - 1}
-    until(lambda: bench.store.rows(LEFT)[0]["count"] == 0, "all is worked off", every_s=0.3)
+    until(lambda: bench.store.first(LEFT) == 0, "all is worked off", every_s=0.3)
     handled: dict[str, list[float]] = {}
-    for row in bench.store.rows(HANDLED, values):
-        handled.setdefault(row["recipient"], []).append(row["handled_at"])
+    for recipient, handled_at in bench.store.fetch(HANDLED, values):
+        handled.setdefault(recipient, []).append(handled_at)
     return handled
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from actors.runtime.addresses import ORCHESTRATOR
 from store import crew
+from store.states import Role
 from tests.benchmarks.crew import BenchCrew, open_crew, until
 from tests.benchmarks.model import TimedState, reply, timed_model
 from tests.benchmarks.recovery import fill_history
@@ -36,7 +37,7 @@ def _open(stack: ExitStack, size: int) -> tuple[BenchCrew, TimedState]:
     bench = stack.enter_context(open_crew(model={"hosts": (url,), "context_window": 200_000}))
     with bench.store.write() as tx:
         crew.add_agent(
-            tx, name=ORCHESTRATOR, kind="agent", role=ORCHESTRATOR, project=None, now=0.0
+            tx, name=ORCHESTRATOR, kind="agent", role=Role.ORCHESTRATOR, project=None, now=0.0
         )  # fmt: skip
     fill_history(bench.home.store, ORCHESTRATOR, size)
     with bench.store.write() as tx:

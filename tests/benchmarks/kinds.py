@@ -19,7 +19,7 @@ from actors.runtime.messages import AnyMessage, Text
 from store import history, inbox
 from store.engine import Transaction
 from store.entries import ReplyBody, ToolResultBody
-from store.inbox import Row
+from store.rows import Message
 
 CLERK = "tests.benchmarks.kinds:Clerk"
 THRIFTY = "tests.benchmarks.kinds:Thrifty"
@@ -34,7 +34,7 @@ class Clerk(Actor):
         super().__init__(runtime)
         self.delays_ms: list[float] = []
 
-    def handle(self, message: AnyMessage, row: Row) -> Effects:
+    def handle(self, message: AnyMessage, row: Message) -> Effects:
         entered_ns = time.monotonic_ns()
         assert isinstance(message, Text)
         verb, _, rest = message.text.partition(" ")
@@ -46,7 +46,7 @@ class Clerk(Actor):
             self.delays_ms.append((entered_ns - int(rest)) / 1e6)
         return self._step(row)
 
-    def _answer(self, row: Row, text: str) -> Effects:
+    def _answer(self, row: Message, text: str) -> Effects:
         def effects(tx: Transaction) -> None:
             mailbox.post(
                 tx, self.runtime.name, HUMAN, Text(text=text), now=self.now(), in_reply_to=row.id
@@ -54,7 +54,7 @@ class Clerk(Actor):
 
         return effects
 
-    def _step(self, row: Row) -> Effects:
+    def _step(self, row: Message) -> Effects:
         def effects(tx: Transaction) -> None:
             fence, now = self.runtime.fence, self.now()
             reply = history.append(tx, fence, ReplyBody(ROW_TEXT), now=now, message=row.id)
@@ -68,7 +68,7 @@ class Clerk(Actor):
 class Thrifty(Agent):
     """See above."""
 
-    def take(self, row: Row) -> None:
+    def take(self, row: Message) -> None:
         if row.body.get("text") != COLLECT:
             super().take(row)
             return

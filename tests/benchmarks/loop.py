@@ -62,8 +62,9 @@ def measure(quick: bool) -> Iterator[Row]:
         bench.up()
         until(lambda: len(state.requests_of(ENGINEER)) > 3 * steps, "the engineer has made its steps")
         row = bench.row(ENGINEER)
-        own_mb = psutil.Process(row["pid"]).memory_full_info().uss / 2**20
-        os.kill(row["pid"], signal.SIGKILL)
+        assert row.pid is not None
+        own_mb = psutil.Process(row.pid).memory_full_info().uss / 2**20
+        os.kill(row.pid, signal.SIGKILL)
         until(lambda: _is_merged(bench), "the task is merged")
     names = ("with a command in its sandbox", "reading a file", "without a tool's world (one message)")
     for number, (name, bar) in enumerate(zip(names, (at_most(15), at_most(5), at_most(5)), strict=True)):
@@ -140,4 +141,4 @@ def _git(folder: Path, *words: str) -> None:
 
 
 def _is_merged(bench: BenchCrew) -> bool:
-    return any(row["state"] == TaskState.MERGED for row in tasks.of_project(bench.store, PROJECT))
+    return any(row.state == TaskState.MERGED for row in tasks.of_project(bench.store, PROJECT))

@@ -18,6 +18,7 @@ from actors.runtime.addresses import HUMAN
 from actors.runtime.messages import Resume
 from actors.runtime.wake import WakeSocket
 from store import crew, inbox
+from store.states import Role
 from tests.benchmarks.crew import BenchCrew, open_crew, wait_for_wake
 from tests.benchmarks.kinds import ROW_TEXT
 from tests.benchmarks.peers import environment
@@ -56,7 +57,7 @@ def recoveries_ms(history_rows: int, kills: int) -> list[float]:
     """One agent with that long a history behind its last compaction, killed again and again."""
     with open_crew() as bench:
         with bench.store.write() as tx:
-            crew.add_agent(tx, name=AGENT, kind="agent", role="engineer", project=None, now=time.time())
+            crew.add_agent(tx, name=AGENT, kind="agent", role=Role.ENGINEER, project=None, now=time.time())
         fill_history(bench.home.store, AGENT, history_rows)
         bench.up()
         bench.running([AGENT])
@@ -66,9 +67,10 @@ def recoveries_ms(history_rows: int, kills: int) -> list[float]:
 
 def _kill_ms(bench: BenchCrew, wake: WakeSocket) -> float:
     row = bench.running([AGENT])[0]
+    assert row.pid is not None
     wake.drain()
     began = time.perf_counter()
-    os.kill(row["pid"], signal.SIGKILL)
+    os.kill(row.pid, signal.SIGKILL)
     message = mailbox.send(bench.store, HUMAN, AGENT, Resume(), now=time.time())
     # Each history row wakes the screen; in its place this process sees the commit without polling.
     while not bench.is_handled(message):
@@ -76,8 +78,9 @@ def _kill_ms(bench: BenchCrew, wake: WakeSocket) -> float:
     took_ms = (time.perf_counter() - began) * 1000
     claimed = inbox.get(bench.store, message)
     assert claimed is not None
-    assert claimed["claim_generation"] > row["generation"], "it was handled by the one that was killed"
-    bench.running([AGENT], after=row["generation"])
+    assert claimed.claim_generation is not None
+    assert claimed.claim_generation > row.generation, "it was handled by the one that was killed"
+    bench.running([AGENT], after=row.generation)
     return took_ms
 
 

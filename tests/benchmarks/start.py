@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from store.states import Role
 from tests.benchmarks.crew import open_crew
 from tests.benchmarks.rows import Row
 
@@ -16,14 +17,14 @@ def measure(quick: bool) -> Iterator[Row]:
     with open_crew() as bench:
         bench.up()
         began = time.time()
-        bench.add(names, "agent", role="engineer")
-        ready = max(row["ready_at"] for row in bench.running(names))
+        bench.add(names, "agent", role=Role.ENGINEER)
+        ready = max(row.ready_at or 0.0 for row in bench.running(names))
     yield Row(
         f"{len(names)} agents started by a running supervisor, all ready in", (ready - began) * 1000, "ms"
     )
     with open_crew() as bench:
-        bench.add(names, "agent", role="engineer")
+        bench.add(names, "agent", role=Role.ENGINEER)
         began = time.time()
         bench.up()
-        ready = max(row["ready_at"] for row in bench.running(names))
+        ready = max(row.ready_at or 0.0 for row in bench.running(names))
     yield Row(f"supervisor and {len(names)} agents from nothing, all ready in", (ready - began) * 1000, "ms")

@@ -23,6 +23,7 @@ from actors.screen.tmux_config import SOCKET_NAME
 from store import crew, history
 from store.engine import Fence
 from store.entries import NoteBody
+from store.states import Role
 from tests.benchmarks.crew import BenchCrew, BenchmarkFailed, open_crew, until
 from tests.benchmarks.rows import Beside, Row, at_most, at_most_times, median, percentile
 from tests.support.stores import add_project
@@ -74,7 +75,7 @@ def _with_windows(bench: BenchCrew, count: int, path: str) -> list[str]:
     add_project(bench.store, PROJECT)
     with bench.store.write() as tx:
         for agent in agents:
-            crew.add_agent(tx, name=agent, kind="agent", role="engineer", project=PROJECT, now=time.time())
+            crew.add_agent(tx, name=agent, kind="agent", role=Role.ENGINEER, project=PROJECT, now=time.time())
             crew.change_agent(tx, agent, wanted=False)
     bench.up({"PATH": path})
 

@@ -21,7 +21,8 @@ from store import crew, history, inbox, schema
 from store.engine import Fence, Store
 from store.entries import NoteBody
 from store.errors import StaleGeneration
-from store.inbox import ATTEMPTS, Row
+from store.inbox import ATTEMPTS
+from store.rows import Message
 from store.states import MessageState
 from tests.support.stores import add_agent, make_file, put
 
@@ -47,8 +48,8 @@ class Delivery(RuleBasedStateMachine):
         self.expected: Counter[int] = Counter()
         self.keys: dict[tuple[str, str], int] = {}
         # What each incarnation holds in its memory, true or out of date: (agent, generation) -> row.
-        self.held: dict[Fence, Row] = {}
-        self.peeked: dict[Fence, Row] = {}
+        self.held: dict[Fence, Message] = {}
+        self.peeked: dict[Fence, Message] = {}
 
     def teardown(self) -> None:
         self._finish_everything()
@@ -115,7 +116,7 @@ class Delivery(RuleBasedStateMachine):
             return
         self._claim(fence, row)
 
-    def _claim(self, fence: Fence, row: Row) -> None:
+    def _claim(self, fence: Fence, row: Message) -> None:
         with self.store.write(fence) as tx:
             taken = inbox.claim(tx, row.id, generation=fence.generation, now=self.now)
         assert taken == (self.sent[row.id] is MessageState.READY)
@@ -134,7 +135,7 @@ class Delivery(RuleBasedStateMachine):
             return
         self._finish(fence, row, reply=reply, go_on=go_on)
 
-    def _finish(self, fence: Fence, row: Row, *, reply: bool, go_on: bool = False) -> None:
+    def _finish(self, fence: Fence, row: Message, *, reply: bool, go_on: bool = False) -> None:
         answer, following = None, None
         with self.store.write(fence) as tx:
             self._effects(tx, fence, row)
@@ -153,7 +154,7 @@ class Delivery(RuleBasedStateMachine):
             self.sent[following.id] = MessageState.CLAIMED
             self.held[fence] = following
 
-    def _effects(self, tx: Any, fence: Fence, row: Row) -> None:
+    def _effects(self, tx: Any, fence: Fence, row: Message) -> None:
         history.append(tx, fence, NoteBody(f"handled {row.id}"), now=self.now, message=row.id)
         inbox.acknowledge(tx, row.id, now=self.now)
 
@@ -182,7 +183,7 @@ class Delivery(RuleBasedStateMachine):
         with pytest.raises(KeyboardInterrupt):
             self._interrupted(fence, row)
 
-    def _interrupted(self, fence: Fence, row: Row) -> None:
+    def _interrupted(self, fence: Fence, row: Message) -> None:
         with self.store.write(fence) as tx:
             self._effects(tx, fence, row)
             raise KeyboardInterrupt
@@ -220,12 +221,12 @@ class Delivery(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost_and_every_state_is_the_models(self) -> None:
         rows = inbox.listed(self.store, most=100_000)
-        assert {row["id"]: row["state"] for row in rows} == {i: s.value for i, s in self.sent.items()}
+        assert {row.id: row.state for row in rows} == {i: s.value for i, s in self.sent.items()}
 
     @invariant()
     def no_effect_is_there_twice_or_without_its_acknowledgement(self) -> None:
-        rows = self.store.rows(select(schema.history.c.message))
-        assert Counter(row["message"] for row in rows) == self.expected
+        messages = self.store.select(select(schema.history.c.message), int)
+        assert Counter(messages) == self.expected
 
     @invariant()
     def a_claim_belongs_to_an_incarnation_of_its_recipient_and_agents_hold_what_they_think(self) -> None:
@@ -248,7 +249,7 @@ class Delivery(RuleBasedStateMachine):
                 self._finish(fence, found, reply=False)
         open_ones = {i for i, s in self.sent.items() if s in (MessageState.READY, MessageState.CLAIMED)}
         addressed = {
-            row["id"] for agent in AGENTS for row in inbox.listed(self.store, recipient=agent, most=10**6)
+            row.id for agent in AGENTS for row in inbox.listed(self.store, recipient=agent, most=10**6)
         }
         assert not open_ones & addressed, "a message was lost"
         self.no_effect_is_there_twice_or_without_its_acknowledgement()

@@ -17,9 +17,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from store import errors, migrate
+from store import errors
 from store.engine import Store
 from store.schema import APPLICATION_ID, SCHEMA_VERSION, metadata
+from store.upkeep import migrate
 
 WELL_KNOWN_FTS = re.compile(r"insights_(fts|added|removed)")
 
@@ -244,10 +245,10 @@ def test_a_store_with_one_damaged_table_is_corrupt_at_its_touch_and_stays_byte_i
     path.write_bytes(content)
     store = Store(path)
     with pytest.raises(errors.StoreCorrupt, match="backup"):
-        store.rows(metadata.tables["facts"].select())
+        store.select(metadata.tables["facts"].select(), tuple)
     with pytest.raises(errors.StoreCorrupt), store.write() as tx:
         tx.connection.exec_driver_sql("INSERT INTO facts VALUES ('a', '1', 0)")
-    assert store.rows(metadata.tables["tasks"].select()) == []
+    assert store.select(metadata.tables["tasks"].select(), tuple) == []
     store.close()
     assert path.read_bytes() == bytes(content)
 

@@ -9,7 +9,8 @@ import pytest
 from store import inbox
 from store.engine import Fence, Store
 from store.errors import MailboxFull
-from store.inbox import ATTEMPTS, RETRY, Row
+from store.inbox import ATTEMPTS, RETRY
+from store.rows import Message
 from store.states import MessageState
 from tests.support.stores import NOW, add_agent, claim_next, instructions, new_incarnation, put
 
@@ -23,7 +24,7 @@ def fence(store: Store) -> Fence:
 def _state(store: Store, message_id: int) -> str:
     row = inbox.get(store, message_id)
     assert row is not None
-    return str(row["state"])
+    return str(row.state)
 
 
 def _put(store: Store, **values: object) -> int:
@@ -31,7 +32,7 @@ def _put(store: Store, **values: object) -> int:
         return put(tx, "engineer", **values)  # type: ignore[arg-type]  # the columns of a message
 
 
-def _claimed(store: Store, fence: Fence) -> Row:
+def _claimed(store: Store, fence: Fence) -> Message:
     row = claim_next(store, fence)
     assert row is not None
     return row
@@ -66,8 +67,23 @@ def test_a_least_priority_hides_what_is_less_pressing(store: Store, fence: Fence
 def test_a_row_comes_back_as_it_was_sent(store: Store, fence: Fence) -> None:
     body = {"kind": "text", "v": 1, "text": 'zwölf ☃ \x00 "quoted" \'; DROP TABLE messages'}
     sent = _put(store, sender="pm", priority=70, key="k", in_reply_to=12, body=body)
-    assert inbox.peek(store, "engineer", now=NOW) == Row(
-        sent, "pm", "engineer", "text", body, 70, "ready", 0, "k", 12, NOW
+    assert inbox.peek(store, "engineer", now=NOW) == Message(
+        sent,
+        "pm",
+        "engineer",
+        "text",
+        body,
+        priority=70,
+        state=MessageState.READY,
+        attempts=0,
+        key="k",
+        in_reply_to=12,
+        ready_at=NOW,
+        claim_generation=None,
+        error=None,
+        created_at=NOW,
+        claimed_at=None,
+        handled_at=None,
     )
 
 
@@ -83,7 +99,7 @@ def test_a_mailbox_shows_nobody_elses_messages(store: Store, fence: Fence) -> No
 def test_the_same_sender_and_key_again_adds_nothing_and_returns_the_first_id(store: Store) -> None:
     first = _put(store, sender="pm", key="k", body={"n": 1})
     assert _put(store, sender="pm", key="k", body={"n": 2}) == first
-    assert [row["body"] for row in inbox.listed(store)] == [{"n": 1}]
+    assert [row.body for row in inbox.listed(store)] == [{"n": 1}]
 
 
 def test_the_same_key_of_another_sender_or_no_key_is_another_message(store: Store) -> None:
@@ -142,7 +158,7 @@ def test_two_failures_pause_the_message_for_a_doubling_time_and_the_third_makes_
         assert inbox.record_failure(tx, row, error="the last", now=now) is MessageState.DEAD
     assert inbox.peek(store, "engineer", now=now + 1e9) is None
     dead = inbox.listed(store, state=MessageState.DEAD)
-    assert [(letter["id"], letter["attempts"], letter["error"]) for letter in dead] == [(sent, 3, "the last")]
+    assert [(letter.id, letter.attempts, letter.error) for letter in dead] == [(sent, 3, "the last")]
 
 
 def test_a_failed_message_lets_those_behind_it_go_first_and_then_comes_again(
@@ -167,7 +183,7 @@ def test_a_withdrawn_message_is_cancelled_with_its_reason(store: Store, fence: F
         inbox.withdraw(tx, sent, reason="no longer wanted", now=NOW)
     row = inbox.get(store, sent)
     assert row is not None
-    assert (row["state"], row["error"]) == (MessageState.CANCELLED, "no longer wanted")
+    assert (row.state, row.error) == (MessageState.CANCELLED, "no longer wanted")
     assert claim_next(store, fence) is None
     assert inbox.claimed(store, "engineer") == []
 
@@ -235,7 +251,7 @@ def test_a_new_incarnation_takes_over_the_claims_of_its_agent_alone(store: Store
         inbox.acknowledge(tx, handled, now=NOW)
     new = new_incarnation(store, "engineer")
     assert [row.id for row in inbox.claimed(store, "engineer")] == mine
-    generations = {row["id"]: row["claim_generation"] for row in inbox.listed(store)}
+    generations = {row.id: row.claim_generation for row in inbox.listed(store)}
     assert generations == {mine[0]: new.generation, mine[1]: new.generation, handled: 1, theirs: 1}
 
 
@@ -272,7 +288,7 @@ def test_a_listing_is_newest_first_and_filtered_by_mailbox_and_state(store: Stor
     with store.write() as tx:
         put(tx, "other")
     ready = inbox.listed(store, recipient="engineer", state=MessageState.READY, most=2)
-    assert [row["id"] for row in ready] == [ids[3], ids[2]]
+    assert [row.id for row in ready] == [ids[3], ids[2]]
 
 
 def test_looking_into_a_mailbox_costs_no_more_after_thousands_of_handled_messages(

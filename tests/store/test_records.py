@@ -6,10 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from store import crew, history, incidents, insights, journal
+from store import crew, facts, history, incidents, insights, journal
 from store.engine import Fence, Store
 from store.entries import Call, NoteBody, ReplyBody, ReplyCost
 from store.errors import NotFound, StoreError
+from store.rows import Intent
 from store.states import AgentState, IntentState
 from tests.support.stores import NOW, add_agent, add_project, instructions, new_incarnation
 
@@ -77,7 +78,7 @@ def _reply(store: Store) -> int:
     return _append(store, 1)[0]
 
 
-def _intend(store: Store, reply: int, position: int = 0) -> int:
+def _intend(store: Store, reply: int, position: int = 0) -> Intent:
     with store.write() as tx:
         return journal.intend(
             tx,
@@ -96,11 +97,17 @@ def test_an_intent_is_found_by_its_call_until_and_after_it_is_settled(store: Sto
     assert journal.find(store, "engineer", reply, 0) is None
     intent = _intend(store, reply)
     found = journal.find(store, "engineer", reply, 0)
-    assert found == journal.Intent(
-        intent, reply, 0, "shell", {"command": "make"}, {"hash": "abc"}, IntentState.INTENDED, 1
+    assert found == intent
+    assert (found.reply, found.position, found.tool, found.arguments, found.evidence) == (
+        reply,
+        0,
+        "shell",
+        {"command": "make"},
+        {"hash": "abc"},
     )
+    assert (found.state, found.generation, found.ended_at) == (IntentState.INTENDED, 1, None)
     with store.write() as tx:
-        journal.end(tx, intent, IntentState.DONE, now=NOW)
+        journal.end(tx, intent.id, IntentState.DONE, now=NOW)
     settled = journal.find(store, "engineer", reply, 0)
     assert settled is not None
     assert settled.state is IntentState.DONE
@@ -125,11 +132,11 @@ def test_a_renewed_intent_has_fresh_evidence_and_the_new_generation(store: Store
     reply = _reply(store)
     intent = _intend(store, reply)
     with store.write() as tx:
-        journal.renew(tx, Fence("engineer", 2), intent, {"hash": "def"})
+        journal.renew(tx, Fence("engineer", 2), intent.id, {"hash": "def"})
     found = journal.find(store, "engineer", reply, 0)
     assert found is not None
     assert (found.id, found.evidence, found.generation, found.state) == (
-        intent,
+        intent.id,
         {"hash": "def"},
         2,
         IntentState.INTENDED,
@@ -140,9 +147,9 @@ def test_open_intents_are_listed_for_the_audit(store: Store) -> None:
     reply = _reply(store)
     done, left = _intend(store, reply), _intend(store, reply, position=1)
     with store.write() as tx:
-        journal.end(tx, done, IntentState.UNKNOWN, now=NOW)
-    assert [row["id"] for row in journal.listed(store, IntentState.INTENDED)] == [left]
-    assert [row["id"] for row in journal.listed(store, IntentState.UNKNOWN)] == [done]
+        journal.end(tx, done.id, IntentState.UNKNOWN, now=NOW)
+    assert [row.id for row in journal.listed(store, IntentState.INTENDED)] == [left.id]
+    assert [row.id for row in journal.listed(store, IntentState.UNKNOWN)] == [done.id]
 
 
 # -- insights ------------------------------------------------------------------------------------
@@ -157,9 +164,9 @@ def test_insights_are_found_by_shared_words_best_first(store: Store) -> None:
     pytest_one = _insight(store, "Run pytest with the option -x to stop at the first failure")
     _insight(store, "The frontend is built by npm")
     both = _insight(store, "pytest option pytest option")
-    found = [row["id"] for row in insights.search(store, "which pytest option?")]
+    found = [row.id for row in insights.search(store, "which pytest option?")]
     assert set(found) == {pytest_one, both}
-    assert [row["project"] for row in insights.search(store, "npm")] == ["shop"]
+    assert [row.project for row in insights.search(store, "npm")] == ["shop"]
 
 
 def test_the_same_insight_is_kept_once(store: Store) -> None:
@@ -177,7 +184,7 @@ def test_any_text_is_a_valid_query(store: Store, query: str) -> None:
 @given(words=st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_any_text_is_a_valid_insight(store: Store, words: str) -> None:
     added = _insight(store, words)
-    assert added in [row["id"] for row in insights.listed(store, most=10_000)]
+    assert added in [row.id for row in insights.listed(store, most=10_000)]
 
 
 # -- incidents and facts -------------------------------------------------------------------------
@@ -188,22 +195,22 @@ def test_incidents_are_listed_newest_first_and_counted_by_kind(store: Store) -> 
         incidents.record(tx, "agent_restarted", now=NOW, agent="a", reason="exit:1")
         incidents.record(tx, "agent_restarted", now=NOW, project="shop", needs_human=True)
         incidents.record(tx, "task_parked", now=NOW)
-    assert [row["kind"] for row in incidents.listed(store)] == [
+    assert [row.kind for row in incidents.listed(store)] == [
         "task_parked",
         "agent_restarted",
         "agent_restarted",
     ]
     (row,) = incidents.listed(store, project="shop")
-    assert row["needs_human"]
+    assert row.needs_human
     assert incidents.counts(store) == {"agent_restarted": 2, "task_parked": 1}
 
 
 def test_a_fact_replaces_the_older_one(store: Store) -> None:
-    assert incidents.fact(store, "sandbox") is None
+    assert facts.get(store, "sandbox") is None
     for value in ({"ok": False}, {"ok": True}):
         with store.write() as tx:
-            incidents.set_fact(tx, "sandbox", value, now=NOW)
-    assert incidents.fact(store, "sandbox") == {"ok": True}
+            facts.put(tx, "sandbox", value, now=NOW)
+    assert facts.get(store, "sandbox") == {"ok": True}
 
 
 # -- the crew ------------------------------------------------------------------------------------
@@ -213,10 +220,10 @@ def test_an_agent_is_added_once_and_can_be_wanted_again(store: Store) -> None:
     with store.write() as tx:
         assert crew.add_agent(tx, name="a", kind="agent", role=None, project=None, now=NOW)
         assert not crew.add_agent(tx, name="a", kind="agent", role=None, project=None, now=NOW)
-        crew.change_agent(tx, "a", wanted=False, state=AgentState.QUARANTINED.value, reason="crashed")
+        crew.change_agent(tx, "a", wanted=False, state=AgentState.QUARANTINED, reason="crashed")
         assert crew.add_agent(tx, name="a", kind="agent", role=None, project=None, now=NOW)
     row = crew.agent(store, "a")
-    assert (row["wanted"], row["state"], row["reason"]) == (True, "stopped", None)
+    assert (row.wanted, row.state, row.reason) == (True, "stopped", None)
 
 
 def test_each_start_raises_the_generation_by_one(store: Store) -> None:
@@ -230,9 +237,9 @@ def test_archived_agents_are_left_out(store: Store) -> None:
     add_agent(store, "a")
     add_agent(store, "b")
     with store.write() as tx:
-        crew.change_agent(tx, "a", state=AgentState.ARCHIVED.value)
-        assert [row["name"] for row in crew.all_agents(tx)] == ["b"]
-    assert [row["name"] for row in crew.all_agents(store)] == ["b"]
+        crew.change_agent(tx, "a", state=AgentState.ARCHIVED)
+        assert [row.name for row in crew.all_agents(tx)] == ["b"]
+    assert [row.name for row in crew.all_agents(store)] == ["b"]
 
 
 def test_an_agent_of_a_project_that_there_is_not_is_refused(store: Store) -> None:
@@ -240,7 +247,7 @@ def test_an_agent_of_a_project_that_there_is_not_is_refused(store: Store) -> Non
         add_agent(store, "a", project="nowhere")
     add_project(store, "shop")
     add_agent(store, "a", project="shop")
-    assert [row["name"] for row in crew.all_agents(store, project="shop")] == ["a"]
+    assert [row.name for row in crew.all_agents(store, project="shop")] == ["a"]
 
 
 def test_names_that_there_are_not_are_not_found(store: Store) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from typing import Unpack
 
 import pytest
 
 from store import tasks
 from store.engine import Store
 from store.errors import IllegalTransition, NotFound
-from store.states import TaskState
+from store.states import GateVerdict, Role, TaskState
 from tests.support.stores import NOW, add_project
 
 ALLOWED = {
@@ -48,11 +49,18 @@ def _task(store: Store) -> int:
         add_project(store, "shop")
     with store.write() as tx:
         return tasks.add(
-            tx, project="shop", title="t", description="d", role="engineer", deliverable=1, by="pm", now=NOW
+            tx,
+            project="shop",
+            title="t",
+            description="d",
+            role=Role.ENGINEER,
+            deliverable=1,
+            by="pm",
+            now=NOW,
         )
 
 
-def _move(store: Store, task: int, target: str, **values: object) -> None:
+def _move(store: Store, task: int, target: str, **values: Unpack[tasks.Change]) -> None:
     with store.write() as tx:
         tasks.move(tx, task, TaskState(target), by="pm", reason="because", now=NOW + 1, **values)
 
@@ -72,12 +80,12 @@ def test_a_task_changes_its_state_only_as_the_table_says(
     events = len(tasks.events(store, task))
     if (source.value, target.value) in ALLOWED:
         _move(store, task, target.value)
-        assert tasks.get(store, task)["state"] == target
+        assert tasks.get(store, task).state == target
         assert len(tasks.events(store, task)) == events + 1
     else:
         with pytest.raises(IllegalTransition, match=f"task {task} is {source}; it cannot become {target}"):
             _move(store, task, target.value)
-        assert tasks.get(store, task)["state"] == source
+        assert tasks.get(store, task).state == source
         assert len(tasks.events(store, task)) == events
 
 
@@ -85,9 +93,9 @@ def test_every_change_is_noted_with_who_and_why(store: Store) -> None:
     task = _task(store)
     _move(store, task, "assigned", assignee="engineer-1.shop")
     _move(store, task, "parked")
-    notes = [(e["source"], e["target"], e["by"], e["reason"]) for e in tasks.events(store, task)]
+    notes = [(e.source, e.target, e.by, e.reason) for e in tasks.events(store, task)]
     assert notes == [
-        ("", "planned", "pm", "planned"),
+        (None, "planned", "pm", "planned"),
         ("planned", "assigned", "pm", "because"),
         ("assigned", "parked", "pm", "because"),
     ]
@@ -96,30 +104,30 @@ def test_every_change_is_noted_with_who_and_why(store: Store) -> None:
 def test_columns_change_together_with_the_state_or_not_at_all(store: Store) -> None:
     task = _task(store)
     _move(store, task, "assigned", assignee="engineer-1.shop")
-    assert tasks.get(store, task)["assignee"] == "engineer-1.shop"
+    assert tasks.get(store, task).assignee == "engineer-1.shop"
     with pytest.raises(IllegalTransition):
         _move(store, task, "merged", merged_commit="abc")
-    assert tasks.get(store, task)["merged_commit"] is None
+    assert tasks.get(store, task).merged_commit is None
 
 
 @pytest.mark.parametrize("end", ["merged", "parked"])
 def test_an_ended_task_has_its_end_and_an_open_one_has_none(store: Store, end: str) -> None:
     task = _task(store)
-    assert tasks.get(store, task)["finished_at"] is None
+    assert tasks.get(store, task).finished_at is None
     for step in ROUTES[end]:
         _move(store, task, step)
-    assert tasks.get(store, task)["finished_at"] == NOW + 1
+    assert tasks.get(store, task).finished_at == NOW + 1
 
 
 def test_a_parked_task_that_is_taken_up_again_is_no_longer_finished(store: Store) -> None:
     task = _task(store)
     _move(store, task, "parked")
     _move(store, task, "planned")
-    assert tasks.get(store, task)["finished_at"] is None
+    assert tasks.get(store, task).finished_at is None
 
 
 def test_each_task_has_a_branch_of_its_own_that_is_no_prefix_of_another(store: Store) -> None:
-    branches = [tasks.get(store, _task(store))["branch"] for _ in range(12)]
+    branches = [tasks.get(store, _task(store)).branch for _ in range(12)]
     assert len(set(branches)) == 12
     assert branches[0] == "nightcrew/shop/t1"
     assert not any(a != b and b.startswith(f"{a}/") for a in branches for b in branches)
@@ -136,15 +144,17 @@ def test_a_projects_tasks_are_its_own_oldest_first(store: Store) -> None:
     ids = [_task(store) for _ in range(3)]
     add_project(store, "other")
     with store.write() as tx:
-        tasks.add(tx, project="other", title="", description="", role="qa", deliverable=None, by="", now=NOW)
-        assert [row["id"] for row in tasks.of_project(tx, "shop")] == ids
-    assert [row["id"] for row in tasks.of_project(store, "shop")] == ids
+        tasks.add(
+            tx, project="other", title="", description="", role=Role.QA, deliverable=None, by="", now=NOW
+        )
+        assert [row.id for row in tasks.of_project(tx, "shop")] == ids
+    assert [row.id for row in tasks.of_project(store, "shop")] == ids
     assert len(tasks.listed(store)) == 4
 
 
 def test_the_gates_runs_are_kept_in_order_with_their_evidence(store: Store) -> None:
     task = _task(store)
-    for verdict in ("failed", "passed"):
+    for verdict in (GateVerdict.FAILED, GateVerdict.PASSED):
         with store.write() as tx:
             tasks.record_gate_run(
                 tx,
@@ -157,7 +167,7 @@ def test_the_gates_runs_are_kept_in_order_with_their_evidence(store: Store) -> N
                 ended_at=NOW + 1,
             )
     runs = tasks.gate_runs_of(store, task)
-    assert [(run["verdict"], run["report"]) for run in runs] == [
+    assert [(run.verdict, run.report) for run in runs] == [
         ("failed", {"tests": 3}),
         ("passed", {"tests": 3}),
     ]

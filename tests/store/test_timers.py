@@ -8,7 +8,7 @@ import pytest
 
 from store import timers
 from store.engine import Store
-from store.timers import Timer
+from store.rows import Timer
 from tests.support.stores import NOW
 
 
@@ -47,7 +47,7 @@ def test_a_one_shot_fires_once(store: Store) -> None:
     assert not _fire(store, timer, next_due_at=None)
     assert timers.due(store, NOW + 1e9) == []
     (row,) = timers.listed(store, everything=True)
-    assert (row["state"], row["fired_count"], row["fired_at"]) == ("fired", 1, NOW)
+    assert (row.state, row.fired_count, row.fired_at) == ("fired", 1, NOW)
 
 
 def test_a_recurrence_fires_once_for_each_due_time(store: Store) -> None:

@@ -17,6 +17,7 @@ import psutil
 from actors.home import Home
 from store import crew, tasks
 from store.engine import Store
+from store.rows import Agent, Project, Task
 from supervisor.health.status import holder
 from supervisor.process import recovery
 from tests.support.script_words import Scene
@@ -203,22 +204,22 @@ class WholeCrew:
 
     # -- looking -------------------------------------------------------------------------------
 
-    def agent(self, name: str) -> dict[str, Any]:
+    def agent(self, name: str) -> Agent:
         return crew.agent(self.store, name)
 
-    def project(self, name: str) -> dict[str, Any]:
+    def project(self, name: str) -> Project:
         return crew.project(self.store, name)
 
-    def tasks(self, project: str) -> list[dict[str, Any]]:
+    def tasks(self, project: str) -> list[Task]:
         return tasks.of_project(self.store, project)
 
-    def until_doing(self, agent: str, activity: str, *, within_s: float = 20.0) -> dict[str, Any]:
+    def until_doing(self, agent: str, activity: str, *, within_s: float = 20.0) -> Agent:
         """The agent's row once its process runs and does `activity`."""
 
-        def row() -> dict[str, Any] | None:
+        def row() -> Agent | None:
             found = crew.find_agent(self.store, agent)
-            is_there = found and found["state"] == "running" and found["pid"]
-            return found if found and is_there and found["activity"] == activity else None
+            is_there = found and found.state == "running" and found.pid
+            return found if found and is_there and found.activity == activity else None
 
         found = eventually(row, f"{agent} is at {activity}", within_s=within_s)
         assert found is not None
@@ -227,12 +228,12 @@ class WholeCrew:
     def until_finished(self, project: str, *, within_s: float = 60.0) -> None:
         try:
             eventually(
-                lambda: self.project(project)["state"] == "finished",
+                lambda: self.project(project).state == "finished",
                 f"{project} is finished",
                 within_s=within_s,
             )
         except AssertionError as error:
-            shown = [(row["title"], row["state"], row["assignee"]) for row in self.tasks(project)]
+            shown = [(row.title, row.state, row.assignee) for row in self.tasks(project)]
             raise AssertionError(f"{error}; tasks: {shown}\n{self.run('status').out}") from error
 
     def tmux(self, *words: str) -> str:

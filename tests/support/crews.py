@@ -20,7 +20,9 @@ from actors.runtime.wake import Waker
 from actors.settings import Config
 from store import crew, inbox
 from store.engine import Store
+from store.rows import Agent
 from store.shared import file_lock
+from store.states import AgentState, Role
 from supervisor.health import status
 from supervisor.process import recovery
 from tests.support.stores import NOW, make_file
@@ -95,7 +97,7 @@ class Crew:
     # -- children ------------------------------------------------------------------------------
 
     def want(
-        self, *names: str, kind: str = "obedient", role: str | None = None, project: str | None = None
+        self, *names: str, kind: str = "obedient", role: Role | None = None, project: str | None = None
     ) -> None:
         """Write rows of wanted actors and tell the supervisor, if there is one."""
         with self.store.write() as tx:
@@ -108,7 +110,7 @@ class Crew:
             crew.change_agent(tx, name, wanted=False)
             mailbox.post(tx, HUMAN, SUPERVISOR, ProjectChanged(), now=NOW)
 
-    def row(self, name: str) -> dict[str, Any]:
+    def row(self, name: str) -> Agent:
         return crew.agent(self.store, name)
 
     def running(self, name: str, *, generation: int = 1, within_s: float = 10.0) -> int:
@@ -116,8 +118,8 @@ class Crew:
 
         def pid() -> int:
             row = self.row(name)
-            is_there = row["state"] == "running" and row["generation"] >= generation and row["pid"]
-            return int(row["pid"]) if is_there else 0
+            is_there = row.state is AgentState.RUNNING and row.generation >= generation
+            return (row.pid or 0) if is_there else 0
 
         return eventually(pid, f"{name} runs, generation {generation} or later", within_s=within_s)
 

@@ -25,13 +25,13 @@ from actors.runtime import kinds, mailbox
 from actors.runtime.actor import Actor, Effects, nothing
 from actors.runtime.messages import AnyMessage, Text
 from store.engine import Transaction
-from store.inbox import Row
+from store.rows import Message
 
 
 class Obedient(Actor):
     """Does what it is told, see above."""
 
-    def handle(self, message: AnyMessage, row: Row) -> Effects:
+    def handle(self, message: AnyMessage, row: Message) -> Effects:
         if not isinstance(message, Text):
             return super().handle(message, row)
         verb, _, rest = message.text.partition(" ")
@@ -55,7 +55,7 @@ class Obedient(Actor):
                 pass
         return nothing
 
-    def _answer(self, row: Row, words: str) -> Effects:
+    def _answer(self, row: Message, words: str) -> Effects:
         def effects(tx: Transaction) -> None:
             mailbox.post(
                 tx, self.runtime.name, row.sender, Text(text=words), now=self.now(), in_reply_to=row.id

@@ -23,10 +23,12 @@ from actors.rehearsal.server import RehearsalServer
 from actors.runtime.wake import Waker
 from actors.screen.attach import kill_server
 from actors.settings import Config
-from store import crew, inbox, migrate, timers
+from store import crew, inbox, timers
 from store.engine import Store
 from store.failpoints import VARIABLE
+from store.rows import Message
 from store.states import AgentState, MessageState, ProjectState
+from store.upkeep import migrate
 from supervisor.process import recovery
 from supervisor.project_spec.deploy import deploy
 from supervisor.project_spec.parse import parse_spec
@@ -208,28 +210,28 @@ class Night:
         def at_rest() -> bool:
             self.watch_over()
             project = crew.project(self.store, PROJECT)
-            if project["state"] != ProjectState.FINISHED:
+            if project.state != ProjectState.FINISHED:
                 return False
             team = crew.all_agents(self.store, project=PROJECT)
-            if any(row["state"] != AgentState.STOPPED for row in team):
+            if any(row.state != AgentState.STOPPED for row in team):
                 return False
             self._end_check_ins()
             return not self.unfinished()
 
         eventually(at_rest, f"the crew comes to rest\n{self.said()}", within_s=within_s)
 
-    def unfinished(self) -> list[dict[str, Any]]:
+    def unfinished(self) -> list[Message]:
         """Messages to those who are still wanted that were not handled yet."""
-        wanted = {row["name"] for row in crew.all_agents(self.store) if row["wanted"]} | {"supervisor"}
+        wanted = {row.name for row in crew.all_agents(self.store) if row.wanted} | {"supervisor"}
         states = (MessageState.READY, MessageState.CLAIMED)
         rows = [row for state in states for row in inbox.listed(self.store, state=state, most=1000)]
-        return [row for row in rows if row["recipient"] in wanted]
+        return [row for row in rows if row.recipient in wanted]
 
     def _end_check_ins(self) -> None:
         for timer in timers.listed(self.store):
-            if timer["key"].startswith("test:"):
+            if (timer.key or "").startswith("test:"):
                 with self.store.write() as tx:
-                    timers.cancel(tx, timer["id"])
+                    timers.cancel(tx, timer.id)
 
     def stop(self) -> int:
         """An ordered shutdown; the exit status."""

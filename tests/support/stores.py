@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from store import crew, inbox, migrate
+from store import crew, inbox
 from store.engine import Fence, Notify, Store, Transaction
-from store.inbox import Row
+from store.rows import Message, ProjectSpec
+from store.states import Role
+from store.upkeep import migrate
 
 NOW = 1_700_000_000.0  # in the past, so that live actors find what was sent "now" due
 
@@ -40,7 +42,7 @@ def open_store(path: Path, *, notify: Notify | None = None) -> Store:
     return Store(path, notify=notify)
 
 
-def add_agent(store: Store, name: str, *, role: str | None = None, project: str | None = None) -> None:
+def add_agent(store: Store, name: str, *, role: Role | None = None, project: str | None = None) -> None:
     """An agent's row that the supervisor would want to run."""
     with store.write() as tx:
         crew.add_agent(tx, name=name, kind="agent", role=role, project=project, now=NOW)
@@ -61,9 +63,10 @@ def add_project(store: Store, name: str, **values: Any) -> None:
         "title": name,
         "repository": "/nowhere",
         "branch": f"nightcrew/{name}/integration",
+        "base_branch": None,
         "base_commit": "0" * 40,
         "goal": "a goal",
-        "spec": {"deliverables": ["one", "two"]},
+        "spec": ProjectSpec(deliverables=("one", "two")),
         "checks": [],
         "checks_source": "spec",
         "engineers": 2,
@@ -84,7 +87,14 @@ def put(tx: Transaction, recipient: str, *, sender: str = "human", **values: Any
     return inbox.append(tx, sender=sender, recipient=recipient, **(columns | values))
 
 
-def claim_next(store: Store, fence: Fence, *, now: float = NOW) -> Row | None:
+def message(store: Store, message_id: int) -> Message:
+    """One message, which is there."""
+    found = inbox.get(store, message_id)
+    assert found is not None
+    return found
+
+
+def claim_next(store: Store, fence: Fence, *, now: float = NOW) -> Message | None:
     """What an actor does: peek without a lock, then claim under its fence."""
     row = inbox.peek(store, fence.agent, now=now)
     if row is None:

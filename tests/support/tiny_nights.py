@@ -79,7 +79,7 @@ class TinyNight(Night):
         super().prepare()
         with self.store.write() as tx:
             for row in timers.listed(self.store):  # a check-in each second would take all of the model's time
-                timers.cancel(tx, row["id"])
+                timers.cancel(tx, row.id)
         config = CONFIG.format(url=self.url, model=MODEL, context=CONTEXT, steps=self.steps)
         (self.home.path / "nightcrew.toml").write_text(config)
 

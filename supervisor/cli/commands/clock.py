@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from store.rows import Timer
 from supervisor.cli import names, output
 from supervisor.cli.options import Options, pass_options, shared
 from supervisor.errors import UsageProblem
@@ -85,14 +86,12 @@ def add_command(options: Options, words: tuple[str, ...], agent: str, every: boo
         from store import timers
 
         row = names.agent(store, agent)
-        if row["role"] is None:
-            raise UsageProblem(
-                f"{row['name']} runs by code and takes no check-ins; name an agent with a role"
-            )
+        if row.role is None:
+            raise UsageProblem(f"{row.name} runs by code and takes no check-ins; name an agent with a role")
         with store.write() as tx:
             added = timers.add(
                 tx,
-                recipient=row["name"],
+                recipient=row.name,
                 note=text,
                 due_at=due_at,
                 created_by=HUMAN,
@@ -102,10 +101,10 @@ def add_command(options: Options, words: tuple[str, ...], agent: str, every: boo
                 timezone=zone,
             )
     if options.as_json:
-        output.print_json({"id": added, "to": row["name"], "note": text, "due_at": output.iso(due_at)})
+        output.print_json({"id": added, "to": row.name, "note": text, "due_at": output.iso(due_at)})
     else:
         again = f", then every {minutes:g} min" if every else f", then by {cron!r}" if cron else ""
-        click.echo(f"check-in {added} for {row['name']} at {output.local(due_at)}{again}")
+        click.echo(f"check-in {added} for {row.name} at {output.local(due_at)}{again}")
 
 
 def _minutes_and_note(words: tuple[str, ...], *, every: bool, cron: str | None) -> tuple[float | None, str]:
@@ -187,32 +186,32 @@ def _list(options: Options, *, everything: bool) -> None:
         click.echo("no check-ins are scheduled")
     else:
         cells = [
-            (row["id"], output.local(row["due_at"]), row["recipient"], _again(row), row["state"], row["note"])
+            (row.id, output.local(row.due_at), row.recipient, _again(row), row.state, row.note)
             for row in rows
         ]
         for line in output.table(("id", "due", "agent", "again", "state", "note"), cells):
             click.echo(line)
 
 
-def _again(row: dict[str, Any]) -> str:
-    if row["cron"]:
-        return f"{row['cron']} {row['timezone'] or ''}".strip()
-    return f"every {row['every_s'] / 60:g} min" if row["every_s"] else ""
+def _again(row: Timer) -> str:
+    if row.cron:
+        return f"{row.cron} {row.timezone or ''}".strip()
+    return f"every {row.every_s / 60:g} min" if row.every_s else ""
 
 
-def _as_json(row: dict[str, Any]) -> dict[str, Any]:
+def _as_json(row: Timer) -> dict[str, Any]:
     return {
-        "id": row["id"],
-        "to": row["recipient"],
-        "note": row["note"],
-        "state": row["state"],
-        "due_at": output.iso(row["due_at"]),
-        "every_s": row["every_s"],
-        "cron": row["cron"],
-        "timezone": row["timezone"],
-        "created_by": row["created_by"],
-        "fired_at": output.iso(row["fired_at"]),
-        "fired_count": row["fired_count"],
+        "id": row.id,
+        "to": row.recipient,
+        "note": row.note,
+        "state": row.state,
+        "due_at": output.iso(row.due_at),
+        "every_s": row.every_s,
+        "cron": row.cron,
+        "timezone": row.timezone,
+        "created_by": row.created_by,
+        "fired_at": output.iso(row.fired_at),
+        "fired_count": row.fired_count,
     }
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from store import crew
+from store.rows import Agent, Project
+from store.states import ProjectState
 from supervisor.cli import names, output
 from supervisor.cli.options import Options, pass_options, shared
 from supervisor.errors import UsageProblem
@@ -20,9 +22,7 @@ if TYPE_CHECKING:
 LIVE = ("active", "paused")
 
 
-def _intervene(
-    options: Options, name: str, act: Callable[[Transaction, names.Agent | names.Project], str]
-) -> None:
+def _intervene(options: Options, name: str, act: Callable[[Transaction, Agent | Project], str]) -> None:
     """Find who is meant, act in one transaction, say what was done and whether anyone is there to do it."""
     from supervisor.health import status
 
@@ -49,18 +49,18 @@ def _tell(tx: Transaction, agent: str, message: AnyMessage) -> None:
 def _tell_team(tx: Transaction, project: str, message: AnyMessage) -> None:
     """Tell the project's agents that take control messages: those with a role that are to run."""
     for row in crew.all_agents(tx, project=project):
-        if row["role"] and row["wanted"]:
-            _tell(tx, row["name"], message)
+        if row.role and row.wanted:
+            _tell(tx, row.name, message)
 
 
 def _want_team(tx: Transaction, project: str, *, wanted: bool) -> None:
     """Whether the project's processes are to run, the gate's too; the supervisor acts on it once it is told."""
     for row in crew.all_agents(tx, project=project):
-        crew.change_agent(tx, row["name"], wanted=wanted)
+        crew.change_agent(tx, row.name, wanted=wanted)
 
 
-def _thinking(agent: names.Agent) -> str:
-    if agent.row["role"] is None:
+def _thinking(agent: Agent) -> str:
+    if agent.role is None:
         raise UsageProblem(
             f"{agent.name} runs by code and has no turn to interrupt; "
             f"`nightcrew restart {agent.name}` replaces it"
@@ -68,9 +68,9 @@ def _thinking(agent: names.Agent) -> str:
     return agent.name
 
 
-def live(project: names.Project, *states: str) -> str:
-    if project.row["state"] not in (states or LIVE):
-        raise UsageProblem(f"the project {project.name} is {project.row['state']}")
+def live(project: Project, *states: str) -> str:
+    if project.state not in (states or LIVE):
+        raise UsageProblem(f"the project {project.name} is {project.state}")
     return project.name
 
 
@@ -82,11 +82,11 @@ def pause_command(options: Options, name: str) -> None:
     """Pause NAME, an agent or a whole project, at once, also in the middle of a model call or a command."""
     from actors.runtime.messages import Pause
 
-    def act(tx: Transaction, target: names.Agent | names.Project) -> str:
-        if isinstance(target, names.Agent):
+    def act(tx: Transaction, target: Agent | Project) -> str:
+        if isinstance(target, Agent):
             _tell(tx, _thinking(target), Pause())
             return f"{target.name} is told to pause; `nightcrew resume {target.name}` lets it go on"
-        crew.change_project(tx, live(target), state="paused")
+        crew.change_project(tx, live(target), state=ProjectState.PAUSED)
         _tell_team(tx, target.name, Pause())
         return f"the project {target.name} is paused; `nightcrew resume {target.name}` lets it go on"
 
@@ -102,11 +102,11 @@ def resume_command(options: Options, name: str) -> None:
     from actors.runtime.messages import Resume
     from actors.work import assignment
 
-    def act(tx: Transaction, target: names.Agent | names.Project) -> str:
-        if isinstance(target, names.Agent):
+    def act(tx: Transaction, target: Agent | Project) -> str:
+        if isinstance(target, Agent):
             _tell(tx, _thinking(target), Resume())
             return f"{target.name} is told to go on"
-        crew.change_project(tx, live(target), state="active")
+        crew.change_project(tx, live(target), state=ProjectState.ACTIVE)
         _want_team(tx, target.name, wanted=True)
         _tell_team(tx, target.name, Resume())
         assignment.assign_waiting(tx, crew.project(tx, target.name), now=time.time())
@@ -128,14 +128,16 @@ def cancel_command(options: Options, name: str, reason: str) -> None:
     from actors.runtime.messages import CancelTurn
     from actors.work import assignment
 
-    def act(tx: Transaction, target: names.Agent | names.Project) -> str:
-        if isinstance(target, names.Agent):
+    def act(tx: Transaction, target: Agent | Project) -> str:
+        if isinstance(target, Agent):
             _tell(tx, _thinking(target), CancelTurn(reason=reason))
             return f"{target.name} is told to drop its turn"
         _tell_team(tx, live(target), CancelTurn(reason=reason))
-        crew.change_project(tx, target.name, state="cancelled", finished_at=time.time(), summary=reason)
+        crew.change_project(
+            tx, target.name, state=ProjectState.CANCELLED, finished_at=time.time(), summary=reason
+        )
         assignment.send_home(tx, target.name, now=time.time())
-        return f"the project {target.name} is cancelled; what was merged is on {target.row['branch']}"
+        return f"the project {target.name} is cancelled; what was merged is on {target.branch}"
 
     _intervene(options, name, act)
 
@@ -148,12 +150,12 @@ def stop_command(options: Options, name: str) -> None:
     """End the process of NAME, an agent or a whole project. `restart` brings it back where it was."""
     from actors.work import assignment
 
-    def act(tx: Transaction, target: names.Agent | names.Project) -> str:
-        if isinstance(target, names.Agent):
+    def act(tx: Transaction, target: Agent | Project) -> str:
+        if isinstance(target, Agent):
             crew.change_agent(tx, target.name, wanted=False)
-            assignment.tell_supervisor(tx, target.row["project"], now=time.time())
+            assignment.tell_supervisor(tx, target.project, now=time.time())
         else:
-            crew.change_project(tx, live(target), state="paused")
+            crew.change_project(tx, live(target), state=ProjectState.PAUSED)
             _want_team(tx, target.name, wanted=False)
             assignment.tell_supervisor(tx, target.name, now=time.time())
         return f"{target.name} is to stop; `nightcrew restart {target.name}` brings it back"
@@ -170,13 +172,13 @@ def restart_command(options: Options, name: str) -> None:
     from actors.runtime.addresses import SUPERVISOR
     from actors.runtime.messages import RestartAgent
 
-    def act(tx: Transaction, target: names.Agent | names.Project) -> str:
-        if isinstance(target, names.Agent):
+    def act(tx: Transaction, target: Agent | Project) -> str:
+        if isinstance(target, Agent):
             _refuse_of_ended_project(tx, target)
             agents = [target.name]
         else:
-            crew.change_project(tx, live(target), state="active")
-            agents = [row["name"] for row in crew.all_agents(tx, project=target.name)]
+            crew.change_project(tx, live(target), state=ProjectState.ACTIVE)
+            agents = [row.name for row in crew.all_agents(tx, project=target.name)]
         for agent in agents:
             crew.change_agent(tx, agent, wanted=True, paused=False)
             _tell(tx, SUPERVISOR, RestartAgent(agent=agent))
@@ -185,6 +187,6 @@ def restart_command(options: Options, name: str) -> None:
     _intervene(options, name, act)
 
 
-def _refuse_of_ended_project(tx: Transaction, agent: names.Agent) -> None:
-    if agent.row["project"] is not None:
-        live(names.Project(crew.project(tx, agent.row["project"])))
+def _refuse_of_ended_project(tx: Transaction, agent: Agent) -> None:
+    if agent.project is not None:
+        live(crew.project(tx, agent.project))

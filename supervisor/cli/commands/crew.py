@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from store.rows import Incident, Timer
 from supervisor.cli import names, output
 from supervisor.cli.options import Options, pass_options, shared
 
@@ -57,7 +58,7 @@ def _configured_hosts(options: Options) -> list[str]:
     return list(options.load_config().config.model.hosts)
 
 
-def _incidents(store: Store) -> list[dict[str, Any]]:
+def _incidents(store: Store) -> list[Incident]:
     from store import incidents
 
     return incidents.listed(store)
@@ -68,9 +69,7 @@ def _needing_you(store: Store, found: dict[str, Any]) -> int:
     live = {row["name"] for row in found["projects"] if row["state"] in ("active", "paused")}
     since = time.time() - DAY_S
     return sum(
-        1
-        for row in _incidents(store)
-        if row["needs_human"] and (row["project"] in live or row["created_at"] > since)
+        1 for row in _incidents(store) if row.needs_human and (row.project in live or row.created_at > since)
     )
 
 
@@ -169,15 +168,15 @@ def info_command(options: Options, agent: str) -> None:
 
     with options.store() as store:
         row = names.agent(store, agent)
-        name = row["name"]
+        name = row.name
         waiting = inbox.listed(store, recipient=name, state=MessageState.READY)
         found = status.of_agent(row, status.holder(options.home)) | {
             "unread": len(waiting),
-            "timers": [_timer(timer) for timer in timers.listed(store) if timer["recipient"] == name],
-            "task_row": status.of_task(tasks.get(store, row["task"])) if row["task"] else None,
-            "incidents": [incident_as_json(i) for i in _incidents(store) if i["agent"] == name][:5],
+            "timers": [_timer(timer) for timer in timers.listed(store) if timer.recipient == name],
+            "task_row": status.of_task(tasks.get(store, row.task)) if row.task else None,
+            "incidents": [incident_as_json(i) for i in _incidents(store) if i.agent == name][:5],
             "log": str(log_path(options.home.logs, name)),
-            "window": names.window_of(row) if row["kind"] == "agent" else None,
+            "window": names.window_of(row) if row.kind == "agent" else None,
         }
     if options.as_json:
         output.print_json(found)
@@ -187,8 +186,8 @@ def info_command(options: Options, agent: str) -> None:
             click.echo(f"{key.replace('_', ' '):17} {_one_line(value)}")
 
 
-def _timer(row: dict[str, Any]) -> dict[str, Any]:
-    return {"id": row["id"], "note": row["note"], "due_at": output.iso(row["due_at"])}
+def _timer(row: Timer) -> dict[str, Any]:
+    return {"id": row.id, "note": row.note, "due_at": output.iso(row.due_at)}
 
 
 def _one_line(value: Any) -> str:
@@ -225,7 +224,7 @@ def history_command(options: Options, agent: str, most: int, full: bool) -> None
     from store import history
 
     with options.store() as store:
-        name = names.agent(store, agent)["name"]
+        name = names.agent(store, agent).name
         entries = history.newest(store, name, most=most)
     if options.as_json:
         output.print_json([_entry(entry) for entry in entries])
@@ -270,7 +269,7 @@ def incidents_command(options: Options, most: int, project: str | None) -> None:
     from store import incidents
 
     with options.store() as store:
-        only = None if project is None else names.project(store, project)["name"]
+        only = None if project is None else names.project(store, project).name
         rows = list(reversed(incidents.listed(store, project=only, most=most)))
     if options.as_json:
         output.print_json([incident_as_json(row) for row in rows])
@@ -278,21 +277,21 @@ def incidents_command(options: Options, most: int, project: str | None) -> None:
     if not rows:
         click.echo("no incidents")
     for row in rows:
-        detail = ", ".join(f"{key} {value}" for key, value in row["detail"].items())
-        who = row["agent"] or row["project"] or ""
-        mark = "!" if row["needs_human"] else " "
-        click.echo(output.plain(f"{mark} {output.local(row['created_at'])}  {row['kind']}  {who}  {detail}"))
+        detail = ", ".join(f"{key} {value}" for key, value in row.detail.items())
+        who = row.agent or row.project or ""
+        mark = "!" if row.needs_human else " "
+        click.echo(output.plain(f"{mark} {output.local(row.created_at)}  {row.kind}  {who}  {detail}"))
 
 
-def incident_as_json(row: dict[str, Any]) -> dict[str, Any]:
+def incident_as_json(row: Incident) -> dict[str, Any]:
     """One incident, as `incidents --json` lists it."""
     return {
-        "id": row["id"],
-        "kind": row["kind"],
-        "agent": row["agent"],
-        "project": row["project"],
-        "needs_human": row["needs_human"],
-        "detail": row["detail"],
-        "created_at": output.iso(row["created_at"]),
-        "age": output.for_how_long(time.time() - row["created_at"]),
+        "id": row.id,
+        "kind": row.kind,
+        "agent": row.agent,
+        "project": row.project,
+        "needs_human": row.needs_human,
+        "detail": row.detail,
+        "created_at": output.iso(row.created_at),
+        "age": output.for_how_long(time.time() - row.created_at),
     }

@@ -46,7 +46,7 @@ def log_command(options: Options, agent: str | None, follow: bool, lines: int) -
     home = options.home
     if agent is not None and agent != "supervisor":
         with options.store() as store:
-            agent = names.agent(store, agent)["name"]
+            agent = names.agent(store, agent).name
     path = log.log_path(home.logs, agent)
     if not path.exists() and not follow:
         output.note(f"no log at {path} yet")
@@ -73,7 +73,7 @@ def attach_command(options: Options, agent: str | None) -> None:
     name = None
     if agent is not None:
         with options.store() as store:
-            name = names.agent(store, agent)["name"]
+            name = names.agent(store, agent).name
     home = options.home
     home.make()
     how = attach_argv(home.run, name)

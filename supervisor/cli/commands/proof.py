@@ -117,7 +117,7 @@ def report_command(options: Options, project: str | None, page: Path | None) -> 
     from supervisor.cli import report, report_page
 
     with options.store() as store:
-        only = None if project is None else names.project(store, project)["name"]
+        only = None if project is None else names.project(store, project).name
         found = report.gather(store, only)
     if page is not None:
         try:

@@ -134,10 +134,10 @@ def ensure(options: Options, *, unsafe: bool) -> bool:
 
 
 def _is_unsafe(options: Options) -> bool:
-    from store import incidents
+    from store import facts
 
     with options.store() as store:
-        fact = incidents.fact(store, "sandbox")
+        fact = facts.get(store, "sandbox")
     return isinstance(fact, dict) and fact.get("mode") == "unsafe"
 
 

@@ -15,7 +15,7 @@ from supervisor.errors import NotRunning, UsageProblem
 
 if TYPE_CHECKING:
     from store.engine import Store
-    from store.inbox import Row
+    from store.rows import Message
 
 PRIORITIES = ("low", "normal", "high", "urgent")
 POLL_S = 0.05
@@ -63,7 +63,7 @@ def send_command(
     if not text.strip():
         raise UsageProblem("the text is empty; nothing was sent")
     with options.store() as store:
-        name = names.agent(store, agent)["name"]
+        name = names.agent(store, agent).name
         alive = _supervisor_runs(options)
         if wait and not alive:
             raise NotRunning(
@@ -91,13 +91,13 @@ def _supervisor_runs(options: Options) -> bool:
 
 
 def _print_sent(
-    options: Options, store: Store, message: int, name: str, answer: Row | None, *, alive: bool
+    options: Options, store: Store, message: int, name: str, answer: Message | None, *, alive: bool
 ) -> None:
     from store import inbox
 
     if options.as_json:
-        row = inbox.get(store, message) or {}
-        result: dict[str, Any] = {"id": message, "to": name, "state": row.get("state")}
+        row = inbox.get(store, message)
+        result: dict[str, Any] = {"id": message, "to": name, "state": None if row is None else row.state}
         if answer is not None:
             result["answer"] = answer.body.get("text", "")
         output.print_json(result)
@@ -109,7 +109,7 @@ def _print_sent(
             output.note("no supervisor runs: it will be read after `nightcrew up`")
 
 
-def _await_answer(store: Store, options: Options, message: int, name: str, timeout_s: float) -> Row:
+def _await_answer(store: Store, options: Options, message: int, name: str, timeout_s: float) -> Message:
     """The agent's answer to `message`. Raises `NoAnswer` or `NotRunning`."""
     from actors.runtime.addresses import HUMAN
     from store import inbox
@@ -118,8 +118,8 @@ def _await_answer(store: Store, options: Options, message: int, name: str, timeo
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         row = inbox.get(store, message)
-        if row is not None and row["state"] in (MessageState.DEAD, MessageState.CANCELLED):
-            raise NoAnswer(f"message {message} to {name} was given up: {row['error']}")
+        if row is not None and row.state in (MessageState.DEAD, MessageState.CANCELLED):
+            raise NoAnswer(f"message {message} to {name} was given up: {row.error}")
         for reply in inbox.replies(store, message):
             if reply.recipient == HUMAN and reply.kind == "text":
                 return reply
@@ -142,7 +142,7 @@ def _await_answer(store: Store, options: Options, message: int, name: str, timeo
 def prompt_command(options: Options, agent: str) -> None:
     """Read one line and send it to AGENT. An empty line sends nothing."""
     with options.store() as store:
-        name = names.agent(store, agent)["name"]
+        name = names.agent(store, agent).name
         text = _read_line(f"to {name}> ")
         if not text.strip():
             output.note("nothing was sent")
@@ -181,32 +181,32 @@ def inbox_command(options: Options, most: int) -> None:
     if not rows:
         click.echo("nobody has written to you")
     for row in rows:
-        about = f" (on message {row['in_reply_to']})" if row["in_reply_to"] else ""
-        click.echo(f"{output.local(row['created_at'])}  {row['sender']}{about}: {output.plain(_said(row))}")
+        about = f" (on message {row.in_reply_to})" if row.in_reply_to else ""
+        click.echo(f"{output.local(row.created_at)}  {row.sender}{about}: {output.plain(_said(row))}")
 
 
-def _said(row: dict[str, Any]) -> str:
+def _said(row: Message) -> str:
     """A message's body in words."""
-    body = row["body"]
-    if row["kind"] == "text":
+    body = row.body
+    if row.kind == "text":
         return str(body.get("text", ""))
     rest = ", ".join(f"{key} {value}" for key, value in body.items() if key not in ("kind", "v"))
-    return f"{row['kind'].replace('_', ' ')}: {rest}"
+    return f"{row.kind.replace('_', ' ')}: {rest}"
 
 
-def _as_json(row: dict[str, Any]) -> dict[str, Any]:
+def _as_json(row: Message) -> dict[str, Any]:
     return {
-        "id": row["id"],
-        "from": row["sender"],
-        "to": row["recipient"],
-        "kind": row["kind"],
-        "body": row["body"],
-        "state": row["state"],
-        "attempts": row["attempts"],
-        "in_reply_to": row["in_reply_to"],
-        "error": row["error"],
-        "created_at": output.iso(row["created_at"]),
-        "handled_at": output.iso(row["handled_at"]),
+        "id": row.id,
+        "from": row.sender,
+        "to": row.recipient,
+        "kind": row.kind,
+        "body": row.body,
+        "state": row.state,
+        "attempts": row.attempts,
+        "in_reply_to": row.in_reply_to,
+        "error": row.error,
+        "created_at": output.iso(row.created_at),
+        "handled_at": output.iso(row.handled_at),
     }
 
 
@@ -234,12 +234,12 @@ def _list_letters(options: Options) -> None:
     else:
         cells = [
             (
-                row["id"],
-                output.local(row["handled_at"]),
-                row["sender"],
-                row["recipient"],
-                row["kind"],
-                row["error"],
+                row.id,
+                output.local(row.handled_at),
+                row.sender,
+                row.recipient,
+                row.kind,
+                row.error,
             )
             for row in rows
         ]
@@ -261,10 +261,10 @@ def retry_command(options: Options, letter_id: int) -> None:
         with store.write() as tx:
             revived = inbox.revive(tx, letter_id, now=time.time())
             if revived and row is not None:
-                tx.notify(row["recipient"])
+                tx.notify(row.recipient)
     if row is None or not revived:
         raise UsageProblem(f"message {letter_id} is no dead letter; `nightcrew letters` lists them")
     if options.as_json:
-        output.print_json({"id": letter_id, "to": row["recipient"], "state": "ready"})
+        output.print_json({"id": letter_id, "to": row.recipient, "state": "ready"})
     else:
-        click.echo(f"message {letter_id} is in the mailbox of {row['recipient']} again")
+        click.echo(f"message {letter_id} is in the mailbox of {row.recipient} again")

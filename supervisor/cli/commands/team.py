@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from store.errors import NightcrewError
+from store.rows import Project
+from store.states import ProjectState, Role
 from supervisor.cli import names, output
 from supervisor.cli.commands import control
 from supervisor.cli.options import Options, pass_options, shared
@@ -47,32 +49,30 @@ def create_command(options: Options, agent: str, role: str, project: str) -> Non
     from store import crew
     from supervisor.health import status
 
-    kind = role_named(role).value
+    kind = role_named(role)
     with options.store() as store:
         row = names.project(store, project)
-        control.live(names.Project(row))
-        name = _new_name(agent, kind, row["name"])
+        control.live(row)
+        name = _new_name(agent, kind, row.name)
         known = crew.find_agent(store, name)
-        if known is not None and known["role"] != kind:
-            raise UsageProblem(f"there is an agent {name} already, a {known['role']}; choose another name")
+        if known is not None and known.role != kind:
+            raise UsageProblem(f"there is an agent {name} already, a {known.role}; choose another name")
         with store.write() as tx:
-            added = crew.add_agent(
-                tx, name=name, kind="agent", role=kind, project=row["name"], now=time.time()
-            )
+            added = crew.add_agent(tx, name=name, kind="agent", role=kind, project=row.name, now=time.time())
             assignment.assign_waiting(tx, row, now=time.time())
-            assignment.tell_supervisor(tx, row["name"], now=time.time())
+            assignment.tell_supervisor(tx, row.name, now=time.time())
     alive = status.holder(options.home) is not None
     if options.as_json:
-        output.print_json({"name": name, "role": kind, "project": row["name"], "created": added})
+        output.print_json({"name": name, "role": kind, "project": row.name, "created": added})
         return
-    click.echo(f"{name} joins the team of {row['name']}" if added else f"{name} is on the team already")
+    click.echo(f"{name} joins the team of {row.name}" if added else f"{name} is on the team already")
     if not alive:
         output.note("no supervisor runs: it starts with `nightcrew up`")
 
 
-def _new_name(text: str, role: str, project: str) -> str:
+def _new_name(text: str, role: Role, project: str) -> str:
     """`engineer-3` as `engineer-3.shop`. Raises `UsageProblem`."""
-    if role in ("orchestrator", "project_manager"):
+    if role in (Role.ORCHESTRATOR, Role.PROJECT_MANAGER):
         raise UsageProblem(f"there is one {role} already, made by code; create members of its team")
     short = text.removesuffix(f".{project}")
     if not _SHORT_NAME.fullmatch(short) or short in ("pm", "gate", project):
@@ -99,30 +99,30 @@ def archive_command(options: Options, projects: tuple[str, ...]) -> None:
         if projects:
             rows = [names.project(store, text) for text in projects]
         else:
-            rows = [row for row in crew.all_projects(store) if row["state"] in ("finished", "cancelled")]
+            rows = [row for row in crew.all_projects(store) if row.state in ("finished", "cancelled")]
         for row in rows:
-            if row["state"] in control.LIVE:
+            if row.state in control.LIVE:
                 raise UsageProblem(
-                    f"the project {row['name']} is {row['state']}; "
-                    f"`nightcrew cancel {row['name']}` ends it first"
+                    f"the project {row.name} is {row.state}; `nightcrew cancel {row.name}` ends it first"
                 )
-        done = [_archive(options.home, store, row) for row in rows if row["state"] != "archived"]
+        done = [_archive(options.home, store, row) for row in rows if row.state != "archived"]
     if options.as_json:
         output.print_json({"archived": done})
     else:
         click.echo(f"archived: {', '.join(done)}" if done else "nothing to archive: no project has ended")
 
 
-def _archive(home: Home, store: Store, project: dict[str, Any]) -> str:
+def _archive(home: Home, store: Store, project: Project) -> str:
     """Refuse while processes of it live; then the worktrees, then the rows."""
-    from store import crew, incidents, retention
+    from store import crew, facts
     from store.states import AgentState
+    from store.upkeep import retention
     from supervisor.health import status
 
-    name = str(project["name"])
+    name = str(project.name)
     found = status.holder(home)
     alive = [
-        row["name"]
+        row.name
         for row in crew.all_agents(store, project=name)
         if status.of_agent(row, found)["pid"] is not None
     ]
@@ -131,23 +131,23 @@ def _archive(home: Home, store: Store, project: dict[str, Any]) -> str:
     _remove_worktrees(home, project)
     with store.write() as tx:
         for row in crew.all_agents(tx, project=name):
-            crew.change_agent(tx, row["name"], wanted=False, state=AgentState.ARCHIVED.value)
-        crew.change_project(tx, name, state="archived")
-        incidents.set_fact(tx, retention.archived_fact(name), time.time(), now=time.time())
+            crew.change_agent(tx, row.name, wanted=False, state=AgentState.ARCHIVED)
+        crew.change_project(tx, name, state=ProjectState.ARCHIVED)
+        facts.put(tx, retention.archived_fact(name), time.time(), now=time.time())
     return name
 
 
-def _remove_worktrees(home: Home, project: dict[str, Any]) -> None:
+def _remove_worktrees(home: Home, project: Project) -> None:
     """Work that was not committed is, on the task's branch; then the folders go."""
     import shutil
 
     from actors import git
 
-    folder = home.path / "work" / str(project["name"])
+    folder = home.path / "work" / str(project.name)
     if not folder.is_dir():
         return
-    if Path(project["repository"]).is_dir():
-        repository = git.inspect(Path(project["repository"]))
+    if Path(project.repository).is_dir():
+        repository = git.inspect(Path(project.repository))
         for path in sorted(folder.iterdir()):
             if re.fullmatch(r"t\d+", path.name):
                 worktree = git.open_worktree(repository, path)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from store.rows import Project, Task
 from supervisor.cli import names, output, waiting
 from supervisor.cli.options import Options, pass_options, shared
 from supervisor.errors import NotRunning
@@ -121,7 +122,7 @@ def _work(
         project = known or deploy.deploy(
             store, options.home, loaded.config, spec, repository, engineers, qa, site=site
         )
-        name = project["name"]
+        name = project.name
         with waiting.leaving_it_at_work(name):
             if not options.as_json or wait:
                 _say(options, project, already=known is not None)
@@ -143,10 +144,10 @@ def _is_known(options: Options, spec: Spec, site: Site) -> bool:
         return False
 
 
-def _say(options: Options, project: dict[str, Any], *, already: bool) -> None:
-    name = project["name"]
+def _say(options: Options, project: Project, *, already: bool) -> None:
+    name = project.name
     what = "is being worked on already" if already else "is with its crew now"
-    lines = [f"project {name} {what}: branch {project['branch']} of {project['repository']}"]
+    lines = [f"project {name} {what}: branch {project.branch} of {project.repository}"]
     if not already:
         lines.append(
             f"watch: `nightcrew attach`, `nightcrew tasks {name}`; in the morning: `nightcrew report {name}`"
@@ -155,10 +156,10 @@ def _say(options: Options, project: dict[str, Any], *, already: bool) -> None:
         click.echo(line, err=options.as_json)
 
 
-def _as_json(store: Store, project: dict[str, Any], *, already: bool) -> dict[str, Any]:
+def _as_json(store: Store, project: Project, *, already: bool) -> dict[str, Any]:
     from supervisor.health import status
 
-    return {"project": project["name"], "already": already, **status.of_project(store, project)}
+    return {"project": project.name, "already": already, **status.of_project(store, project)}
 
 
 @click.command("tasks", short_help="The tasks of all projects, or of one.")
@@ -176,7 +177,7 @@ def tasks_command(options: Options, project: str | None) -> None:
     from supervisor.health import status
 
     with options.store() as store:
-        only = None if project is None else names.project(store, project)["name"]
+        only = None if project is None else names.project(store, project).name
         rows = tasks.listed(store, project=only)
     if options.as_json:
         output.print_json([status.of_task(row) for row in rows])
@@ -187,17 +188,17 @@ def tasks_command(options: Options, project: str | None) -> None:
             click.echo(line)
 
 
-def task_lines(rows: list[dict[str, Any]]) -> list[str]:
+def task_lines(rows: list[Task]) -> list[str]:
     """The table of tasks."""
     cells = [
         (
-            f"t{row['id']}",
-            row["project"],
-            row["state"].replace("_", " "),
-            (row["assignee"] or "").partition(".")[0],
-            row["attempts"] or "",
-            (row["merged_commit"] or "")[:10],
-            row["title"],
+            f"t{row.id}",
+            row.project,
+            row.state.replace("_", " "),
+            (row.assignee or "").partition(".")[0],
+            row.attempts or "",
+            (row.merged_commit or "")[:10],
+            row.title,
         )
         for row in rows
     ]

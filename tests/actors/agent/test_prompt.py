@@ -29,6 +29,7 @@ from store.entries import (
     SystemBody,
     ToolResultBody,
 )
+from store.states import Role
 from tests.support.stores import add_agent, new_incarnation, open_store
 
 WINDOW = 32_768
@@ -222,7 +223,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_a_restart_in_any_step_sends_the_identical_bytes(store: Store) -> None:
-    add_agent(store, "e", role="engineer")
+    add_agent(store, "e", role=Role.ENGINEER)
     fence = new_incarnation(store, "e")
     memory, lots = Memory(store, fence), random.Random(5)
     options = ModelOptions("m")
@@ -275,4 +276,4 @@ def _compact(store: Store, memory: Memory) -> None:
 def _context_from(store: Store) -> int:
     from store import crew
 
-    return int(crew.agent(store, "e")["context_from"])
+    return int(crew.agent(store, "e").context_from)

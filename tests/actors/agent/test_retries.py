@@ -15,7 +15,7 @@ from actors.runtime.messages import Resume, TaskAssigned, Text
 from actors.runtime.retries import PAUSES, RETRIES, PatientActor, Setback, next_setback
 from actors.sandbox.errors import SandboxFailed
 from actors.tools.crew import CREW_TOOLS
-from store import crew, inbox, incidents
+from store import crew, facts, inbox, incidents
 from store.states import Activity, MessageState, TaskState
 from tests.actors.runtime import shop as stage
 from tests.actors.runtime.shop import FIRST, GATE, GOOD, NAME, Shop, wake
@@ -63,12 +63,12 @@ def sleep(shop: Shop, actor: Actor) -> float:
 
 
 def kinds(shop: Shop) -> list[str]:
-    return [row["kind"] for row in reversed(incidents.listed(shop.store, project=NAME))]
+    return [row.kind for row in reversed(incidents.listed(shop.store, project=NAME))]
 
 
 def what_failed(shop: Shop) -> str:
-    found = [row for row in incidents.listed(shop.store) if row["kind"] == "infrastructure_failed"]
-    return str(found[-1]["detail"]["error"])
+    found = [row for row in incidents.listed(shop.store) if row.kind == "infrastructure_failed"]
+    return str(found[-1].detail["error"])
 
 
 # -- the rule ------------------------------------------------------------------------------------
@@ -122,20 +122,20 @@ def test_a_task_whose_step_fails_for_want_of_git_is_parked_after_ten_minutes_and
     wake(agent)
     for tries in range(1, RETRIES + 1):
         assert failures(agent, message) == tries
-        assert shop.task(1)["state"] == TaskState.IN_PROGRESS
+        assert shop.task(1).state == TaskState.IN_PROGRESS
         wake(agent)
         assert failures(agent, message) == tries, "woken too early it waits on"
         row = crew.agent(shop.store, FIRST)
-        assert (row["activity"], row["deadline_at"]) == (Activity.WAITING, shop.clock() + 600)
+        assert (row.activity, row.deadline_at) == (Activity.WAITING, shop.clock() + 600)
         while failures(agent, message) == tries:
             sleep(shop, agent)
-    assert shop.task(1)["state"] == TaskState.PARKED
+    assert shop.task(1).state == TaskState.PARKED
     assert 420 <= shop.clock() - NOW <= 780
     # Then it cannot put the parked task's folder away, for git is still away.
     assert kinds(shop)[:2] == ["infrastructure_failed", "task_parked"]
     assert str(shop.user.path) in what_failed(shop)
     assert incidents.counts(shop.store)["dead_letter"] == 1
-    assert str(message) not in incidents.fact(shop.store, f"setbacks:{FIRST}")
+    assert str(message) not in facts.get(shop.store, f"setbacks:{FIRST}")
 
 
 def test_a_step_goes_on_where_it_was_once_git_is_back(shop: Shop) -> None:
@@ -146,10 +146,10 @@ def test_a_step_goes_on_where_it_was_once_git_is_back(shop: Shop) -> None:
     plug_in(shop)
     while failures(agent, message):
         sleep(shop, agent)
-    assert shop.task(1)["state"] == TaskState.SUBMITTED
+    assert shop.task(1).state == TaskState.SUBMITTED
     assert [ok for _, ok, _ in shop.results(FIRST)] == [True, True]
     assert kinds(shop) == ["infrastructure_failed"]
-    assert incidents.fact(shop.store, f"setbacks:{FIRST}") is None
+    assert facts.get(shop.store, f"setbacks:{FIRST}") is None
 
 
 def test_a_restart_begins_no_new_count_and_waits_out_the_pause(shop: Shop) -> None:
@@ -185,7 +185,7 @@ def test_who_is_told_to_go_on_does_not_wait_out_the_pause(shop: Shop) -> None:
     plug_in(shop)
     shop.tell(FIRST, Resume(), sender="human", priority=100)
     wake(agent)
-    assert shop.task(1)["state"] == TaskState.SUBMITTED
+    assert shop.task(1).state == TaskState.SUBMITTED
 
 
 def test_a_failure_of_another_kind_is_tried_three_times_more_within_seconds(
@@ -195,7 +195,7 @@ def test_a_failure_of_another_kind_is_tried_three_times_more_within_seconds(
     plug_in(shop)
     monkeypatch.setitem(CREW_TOOLS, "submit_task", None)
     wake(agent)
-    while shop.task(1)["state"] != TaskState.PARKED:
+    while shop.task(1).state != TaskState.PARKED:
         sleep(shop, agent)
     assert shop.clock() - NOW <= 15
     assert kinds(shop) == ["task_parked"]
@@ -210,14 +210,14 @@ def test_a_task_that_cannot_be_begun_for_want_of_git_waits_in_the_mailbox(shop: 
     agent = shop.agent()
     wake(agent)
     while failures(agent, message) < 6:
-        assert [row["state"] for row in shop.letters(FIRST, "task_assigned")] == [MessageState.READY]
+        assert [row.state for row in shop.letters(FIRST, "task_assigned")] == [MessageState.READY]
         sleep(shop, agent)
-    assert shop.task(1)["state"] == TaskState.ASSIGNED
+    assert shop.task(1).state == TaskState.ASSIGNED
     plug_in(shop)
     while failures(agent, message):
         sleep(shop, agent)
-    assert shop.task(1)["state"] == TaskState.SUBMITTED
-    assert incidents.fact(shop.store, f"setbacks:{FIRST}") is None
+    assert shop.task(1).state == TaskState.SUBMITTED
+    assert facts.get(shop.store, f"setbacks:{FIRST}") is None
 
 
 def test_others_are_heard_while_a_task_waits_to_be_begun(shop: Shop) -> None:
@@ -227,7 +227,7 @@ def test_others_are_heard_while_a_task_waits_to_be_begun(shop: Shop) -> None:
     wake(agent)
     shop.tell(FIRST, Text(text="Are you there?"))
     wake(agent)
-    assert [row["state"] for row in shop.letters(FIRST, "text")] == [MessageState.HANDLED]
+    assert [row.state for row in shop.letters(FIRST, "text")] == [MessageState.HANDLED]
 
 
 # -- the gate ------------------------------------------------------------------------------------
@@ -240,12 +240,12 @@ def test_the_gate_waits_ten_minutes_for_git_before_it_parks_a_task(shop: Shop) -
     gate = shop.gate()
     wake(gate)
     for tries in range(1, RETRIES + 1):
-        assert (failures(gate, letter["id"]), shop.task(task)["state"]) == (tries, TaskState.CHECKING)
+        assert (failures(gate, letter.id), shop.task(task).state) == (tries, TaskState.CHECKING)
         row = crew.agent(shop.store, GATE)
-        assert (row["activity"], row["deadline_at"]) == (Activity.IDLE, None)
-        while failures(gate, letter["id"]) == tries:
+        assert (row.activity, row.deadline_at) == (Activity.IDLE, None)
+        while failures(gate, letter.id) == tries:
             sleep(shop, gate)
-    assert shop.task(task)["state"] == TaskState.PARKED
+    assert shop.task(task).state == TaskState.PARKED
     assert 420 <= shop.clock() - NOW <= 800
     assert kinds(shop) == ["infrastructure_failed", "task_parked"]
     assert "PathMissingError" in what_failed(shop)
@@ -259,12 +259,12 @@ def test_the_gate_merges_once_git_is_back_also_after_a_restart(shop: Shop) -> No
     for _ in range(5):
         sleep(shop, gate)
     (letter,) = shop.letters(GATE, "task_submitted")
-    tries = failures(gate, letter["id"])
+    tries = failures(gate, letter.id)
     restarted = shop.gate()
     wake(restarted)
-    assert failures(restarted, letter["id"]) == tries
+    assert failures(restarted, letter.id) == tries
     plug_in(shop)
-    while failures(restarted, letter["id"]):
+    while failures(restarted, letter.id):
         sleep(shop, restarted)
-    assert (shop.task(task)["state"], shop.merges()) == (TaskState.MERGED, 1)
-    assert incidents.fact(shop.store, f"setbacks:{GATE}") is None
+    assert (shop.task(task).state, shop.merges()) == (TaskState.MERGED, 1)
+    assert facts.get(shop.store, f"setbacks:{GATE}") is None

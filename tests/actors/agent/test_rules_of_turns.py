@@ -16,6 +16,7 @@ from actors.runtime.addresses import HUMAN, Priority
 from actors.runtime.messages import CancelTurn, Pause, Resume, ReviewRequested, TaskAssigned, TaskParked, Text
 from store import crew, inbox, incidents, journal, tasks, timers
 from store.errors import StaleGeneration
+from store.rows import Intent
 from store.states import EntryKind, IntentState, MessageState, TaskState
 from tests.actors.runtime import shop as stage
 from tests.actors.runtime.shop import FIRST, GATE, PM, QA, SECOND, Shop, wake
@@ -60,7 +61,7 @@ def steps(agent: Agent, count: int) -> None:
         agent.guarded_step(agent.turn)
 
 
-def open_intents(shop: Shop) -> list[dict[str, Any]]:
+def open_intents(shop: Shop) -> list[Intent]:
     return journal.listed(shop.store, IntentState.INTENDED)
 
 
@@ -87,7 +88,7 @@ def test_calls_after_the_one_that_submits_are_answered_and_not_run(tmp_path: Pat
         assert (open_intents(shop), mark_of(shop, task).exists()) == ([], False)
         assert shop.letters(PM, "text") == []
         assert len(shop.letters(GATE, "task_submitted")) == 1
-        assert [row["state"] for row in shop.letters(FIRST, "task_assigned")] == [MessageState.HANDLED]
+        assert [row.state for row in shop.letters(FIRST, "task_assigned")] == [MessageState.HANDLED]
 
 
 def in_the_middle_of_its_command(shop: Shop, agent: Agent, change: Callable[[], object]) -> None:
@@ -117,7 +118,7 @@ def test_calls_that_wait_behind_a_message_that_steers_are_answered_and_not_run(t
         assert "cancelled" in told[0][2]
         assert [text for _, _, text in told[1:3]] == ["not run: a message from human came first"] * 2
         assert (open_intents(shop), mark_of(shop, task).exists()) == ([], False)
-        assert shop.task(task)["state"] == TaskState.IN_PROGRESS
+        assert shop.task(task).state == TaskState.IN_PROGRESS
 
 
 def test_calls_of_a_turn_that_is_cancelled_are_answered_and_not_run(tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_calls_of_a_turn_that_is_cancelled_are_answered_and_not_run(tmp_path: Pa
         )
         assert shop.results(FIRST)[1] == ("shell", False, "not run: cancelled (enough)")
         assert (open_intents(shop), mark_of(shop, task).exists()) == ([], False)
-        assert shop.task(task)["state"] == TaskState.PARKED
+        assert shop.task(task).state == TaskState.PARKED
 
 
 def test_calls_behind_a_pause_wait_for_its_end_with_no_intent_open(tmp_path: Path) -> None:
@@ -200,13 +201,14 @@ def test_a_restarted_agent_asks_the_same_and_goes_on_with_the_task_of_its_turn(t
         wake(restarted)
         asked = digests(shop.model)
         assert asked[1] == asked[2], "the same prompt, byte by byte"
-        assert [row["state"] for row in (shop.task(first), shop.task(second))] == [
+        assert [row.state for row in (shop.task(first), shop.task(second))] == [
             TaskState.SUBMITTED,
             TaskState.ASSIGNED,
         ]
-        commit = shop.task(first)["submitted_commit"]
+        commit = shop.task(first).submitted_commit
+        assert commit is not None
         assert shop.user.show(commit, "good.txt") == "1"
-        assert shop.user.git("branch", "--list", shop.task(second)["branch"]) == ""
+        assert shop.user.git("branch", "--list", shop.task(second).branch) == ""
         rows = [*shop.entries(FIRST, EntryKind.REPLY), *shop.entries(FIRST, EntryKind.TOOL_RESULT)]
         assert {entry.task for entry in rows} == {first}
 
@@ -228,7 +230,7 @@ def amend(shop: Shop, task: int, candidate: str) -> None:
 
 
 def verdicts(shop: Shop) -> list[tuple[int, str, bool]]:
-    found = [row["body"] for row in shop.letters(GATE, "verdict_reported")]
+    found = [row.body for row in shop.letters(GATE, "verdict_reported")]
     return [(body["task"], body["candidate"], body["passed"]) for body in found]
 
 
@@ -306,7 +308,7 @@ def test_an_answer_takes_the_wake_up_for_want_of_one_with_it(asking: tuple[Shop,
     shop, agent = asking
     shop.tell(FIRST, Text(text="The simpler way."))
     takes(agent)
-    assert [row["state"] for row in shop.letters(FIRST, "text")] == [MessageState.CLAIMED]
+    assert [row.state for row in shop.letters(FIRST, "text")] == [MessageState.CLAIMED]
     assert timers.listed(shop.store) == []
 
 
@@ -341,7 +343,7 @@ def test_news_of_another_task_is_no_answer(asking: tuple[Shop, Agent]) -> None:
     other = shop.plan("Keep the books", assignee=SECOND)
     shop.tell(FIRST, TaskAssigned(task=other))
     wake(agent)
-    assert [row["state"] for row in shop.letters(FIRST, "task_assigned")] == [MessageState.HANDLED] * 2
+    assert [row.state for row in shop.letters(FIRST, "task_assigned")] == [MessageState.HANDLED] * 2
     (timer,) = timers.listed(shop.store)
-    assert timer["due_at"] == NOW + 900
-    assert crew.agent(shop.store, FIRST)["activity"] == "idle"
+    assert timer.due_at == NOW + 900
+    assert crew.agent(shop.store, FIRST).activity == "idle"

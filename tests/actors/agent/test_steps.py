@@ -11,6 +11,7 @@ from actors.agent.agent import Agent
 from actors.runtime.addresses import HUMAN, Priority
 from actors.runtime.messages import Pause, Resume, TaskAssigned
 from store import inbox, journal
+from store.rows import Intent
 from store.states import Activity, EntryKind, IntentState
 from tests.actors.runtime import shop as stage
 from tests.actors.runtime.shop import FIRST, Shop, wake
@@ -42,8 +43,8 @@ def step(agent: Agent) -> None:
     agent.guarded_step(agent.turn)
 
 
-def intents(shop: Shop, state: IntentState) -> list[dict[str, Any]]:
-    return [row for row in journal.listed(shop.store, state) if row["reply"] == said(shop)]
+def intents(shop: Shop, state: IntentState) -> list[Intent]:
+    return [row for row in journal.listed(shop.store, state) if row.reply == said(shop)]
 
 
 def said(shop: Shop) -> int:
@@ -83,7 +84,7 @@ def test_a_call_that_a_pause_kept_waiting_is_intended_anew_before_it_runs(tmp_pa
         shop.tell(FIRST, Pause(), sender=HUMAN, priority=Priority.CONTROL)
         wake(agent)
         (before,) = intents(shop, IntentState.INTENDED)
-        assert before["evidence"]["before"] is None  # there was no such file
+        assert before.evidence["before"] is None  # there was no such file
         (folder / "good.txt").write_text("somebody wrote this meanwhile\n")
         shop.tell(FIRST, Resume(), sender=HUMAN, priority=Priority.CONTROL)
         row = inbox.peek(agent.store, FIRST, now=agent.now())
@@ -92,4 +93,4 @@ def test_a_call_that_a_pause_kept_waiting_is_intended_anew_before_it_runs(tmp_pa
         step(agent)
         assert (folder / "good.txt").read_text() == "1\n"
         (after,) = intents(shop, IntentState.DONE)
-        assert after["evidence"]["before"] is not None
+        assert after.evidence["before"] is not None

@@ -12,8 +12,11 @@ from actors.home import Home
 from actors.runtime.actor import Runtime
 from actors.runtime.wake import Waker
 from actors.settings import Config
+from store import crew, tasks
 from store.engine import Store
+from store.states import Role
 from tests.actors.git.user_repository import UserRepository
+from tests.support.stores import NOW, add_project
 
 
 def bench(folder: Path, store: Store, commit_minutes: float) -> tuple[Workbench, Waker]:
@@ -31,8 +34,20 @@ def test_unfinished_work_is_committed_once_its_time_has_come(
     user = UserRepository(tmp_path / "repository", files={"a.py": "x = 1\n"})
     repository = git.inspect(user.path)
     base = repository.head_commit
-    project = {"name": "shop", "repository": str(user.path), "branch": "main"}
-    task = {"id": 1, "branch": "nightcrew/shop/t1", "base_commit": base}
+    add_project(store, "shop", repository=str(user.path), branch="main", base_commit=base)
+    with store.write() as tx:
+        added = tasks.add(
+            tx,
+            project="shop",
+            title="one",
+            description="",
+            role=Role.ENGINEER,
+            deliverable=1,
+            by="pm",
+            now=NOW,
+        )
+        tasks.amend(tx, added, now=NOW, base_commit=base)
+    project, task = crew.project(store, "shop"), tasks.get(store, added)
     desk, waker = bench(tmp_path, store, commit_minutes)
     try:
         assert desk.open_task(project, task) == base

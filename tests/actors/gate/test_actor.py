@@ -42,7 +42,7 @@ def tested(tmp_path: Path) -> Iterator[Shop]:
 
 def in_state(shop: Shop, state: ProjectState) -> None:
     with shop.store.write() as tx:
-        crew.change_project(tx, NAME, state=state.value)
+        crew.change_project(tx, NAME, state=state)
 
 
 def give_to_another(shop: Shop, task: int) -> None:
@@ -70,11 +70,11 @@ def test_a_task_that_is_taken_away_during_its_checks_neither_lands_nor_comes_bac
     held.while_checking(gate, lambda: change(held, task))
     changed = held.task(task)
     assert (held.head(), held.tags()) == (before, [])
-    assert changed["state"] in (TaskState.IN_PROGRESS, TaskState.PARKED)
-    assert tasks.events(held.store, task)[-1]["by"] != GATE
-    assert changed["attempts"] == 0
+    assert changed.state in (TaskState.IN_PROGRESS, TaskState.PARKED)
+    assert tasks.events(held.store, task)[-1].by != GATE
+    assert changed.attempts == 0
     assert held.letters(FIRST, "task_returned") == held.letters(FIRST, "task_merged") == []
-    assert crew.agent(held.store, GATE)["activity"] == Activity.IDLE
+    assert crew.agent(held.store, GATE).activity == Activity.IDLE
     assert inbox.claimed(held.store, GATE) == []
 
 
@@ -87,7 +87,7 @@ def test_of_two_submissions_only_the_newer_one_is_judged(held: Shop) -> None:
 
     held.while_checking(held.gate(), submit_anew)
     row = held.task(task)
-    assert (row["state"], row["attempts"], held.merges()) == (TaskState.MERGED, 0, 1)
+    assert (row.state, row.attempts, held.merges()) == (TaskState.MERGED, 0, 1)
     assert held.user.show(held.head(), "good.txt") == "1"
     assert held.letters(FIRST, "task_returned") == []
 
@@ -100,7 +100,7 @@ def test_a_task_that_is_taken_away_before_its_checks_begin_is_not_checked(
     gate, as_read = shop.gate(), shop.task(task)
     change(shop, task)
     assert not gate._begin(as_read, gate.project)
-    assert tasks.events(shop.store, task)[-1]["by"] != GATE
+    assert tasks.events(shop.store, task)[-1].by != GATE
 
 
 def test_a_task_that_is_submitted_anew_before_its_checks_begin_is_not_checked_as_it_was(shop: Shop) -> None:
@@ -109,9 +109,9 @@ def test_a_task_that_is_submitted_anew_before_its_checks_begin_is_not_checked_as
     shop.move(task, TaskState.IN_PROGRESS)
     shop.submit(task, GOOD)
     assert not gate._begin(as_read, gate.project)
-    assert shop.task(task)["state"] == TaskState.SUBMITTED
+    assert shop.task(task).state == TaskState.SUBMITTED
     wake(gate)
-    assert (shop.task(task)["state"], shop.merges()) == (TaskState.MERGED, 1)
+    assert (shop.task(task).state, shop.merges()) == (TaskState.MERGED, 1)
 
 
 @pytest.mark.parametrize("state", [ProjectState.CANCELLED, ProjectState.ARCHIVED])
@@ -120,7 +120,7 @@ def test_nothing_lands_in_a_project_that_ended_during_the_checks(held: Shop, sta
     before = held.head()
     held.while_checking(held.gate(), lambda: in_state(held, state))
     assert (held.head(), held.tags()) == (before, [])
-    assert [row["state"] for row in held.letters(GATE, "task_submitted")] == [MessageState.HANDLED]
+    assert [row.state for row in held.letters(GATE, "task_submitted")] == [MessageState.HANDLED]
 
 
 def test_a_project_that_ended_has_nothing_checked(held: Shop) -> None:
@@ -138,11 +138,11 @@ def test_a_project_paused_during_the_checks_lands_its_work_once_it_goes_on(held:
     assert gate.tick() <= held.clock() + 5, "it looks again soon"
     wake(gate)
     row = crew.agent(held.store, GATE)
-    assert (row["activity"], row["deadline_at"]) == (Activity.PAUSED, None)
+    assert (row.activity, row.deadline_at) == (Activity.PAUSED, None)
     in_state(held, ProjectState.ACTIVE)
     wake(gate)
-    assert (held.task(task)["state"], held.merges()) == (TaskState.MERGED, 1)
-    assert crew.agent(held.store, GATE)["activity"] == Activity.IDLE
+    assert (held.task(task).state, held.merges()) == (TaskState.MERGED, 1)
+    assert crew.agent(held.store, GATE).activity == Activity.IDLE
 
 
 def test_a_paused_projects_submissions_wait_in_the_mailbox(shop: Shop) -> None:
@@ -150,10 +150,10 @@ def test_a_paused_projects_submissions_wait_in_the_mailbox(shop: Shop) -> None:
     in_state(shop, ProjectState.PAUSED)
     gate = shop.gate()
     wake(gate)
-    assert [row["state"] for row in shop.letters(GATE, "task_submitted")] == [MessageState.READY]
+    assert [row.state for row in shop.letters(GATE, "task_submitted")] == [MessageState.READY]
     in_state(shop, ProjectState.ACTIVE)
     wake(gate)
-    assert shop.task(task)["state"] == TaskState.MERGED
+    assert shop.task(task).state == TaskState.MERGED
 
 
 def die_before_the_commit(gate: MergeQueue) -> None:
@@ -169,10 +169,10 @@ def test_a_merge_that_landed_before_a_crash_is_not_landed_again(shop: Shop) -> N
     task = shop.submitted(GOOD)
     die_before_the_commit(shop.gate())
     landed, tags = shop.head(), shop.tags()
-    assert (shop.merges(), shop.task(task)["state"]) == (1, TaskState.CHECKING)
+    assert (shop.merges(), shop.task(task).state) == (1, TaskState.CHECKING)
     wake(shop.gate())
     row = shop.task(task)
-    assert (row["state"], row["merged_commit"], row["tag"]) == (TaskState.MERGED, landed, tags[0])
+    assert (row.state, row.merged_commit, row.tag) == (TaskState.MERGED, landed, tags[0])
     assert (shop.head(), shop.tags()) == (landed, tags)
     assert len(shop.letters(FIRST, "task_merged")) == len(shop.letters(PM, "task_merged")) == 1
 
@@ -183,8 +183,8 @@ def verdict(task: int, candidate: str, *, passed: bool = True) -> VerdictReporte
 
 def asked(shop: Shop, task: int) -> str:
     """The candidate that the tester was asked about last."""
-    found = [row["body"]["candidate"] for row in shop.letters(QA, "review_requested")]
-    assert shop.task(task)["candidate_commit"] == found[-1]
+    found = [row.body["candidate"] for row in shop.letters(QA, "review_requested")]
+    assert shop.task(task).candidate_commit == found[-1]
     return str(found[-1])
 
 
@@ -197,7 +197,7 @@ def test_a_merge_that_landed_on_the_testers_word_before_a_crash_is_not_landed_ag
     landed, tags = tested.head(), tested.tags()
     assert tested.merges() == 1
     wake(tested.gate())
-    assert (tested.task(task)["merged_commit"], tested.head(), tested.tags()) == (landed, landed, tags)
+    assert (tested.task(task).merged_commit, tested.head(), tested.tags()) == (landed, landed, tags)
 
 
 @pytest.mark.parametrize("passed", [True, False])
@@ -216,10 +216,10 @@ def test_a_verdict_on_an_older_submission_decides_nothing_about_the_newer_one(
     tested.tell(GATE, verdict(task, older, passed=passed), sender=QA)
     wake(gate)
     row = tested.task(task)
-    assert (row["state"], row["attempts"], tested.head()) == (TaskState.CHECKING, 1, before)
+    assert (row.state, row.attempts, tested.head()) == (TaskState.CHECKING, 1, before)
     tested.tell(GATE, verdict(task, newer), sender=QA)
     wake(gate)
-    assert (tested.task(task)["state"], tested.merges()) == (TaskState.MERGED, 1)
+    assert (tested.task(task).state, tested.merges()) == (TaskState.MERGED, 1)
 
 
 @pytest.mark.parametrize("passed", [True, False])
@@ -232,7 +232,7 @@ def test_a_verdict_on_a_task_that_was_parked_meanwhile_decides_nothing(tested: S
     tested.tell(GATE, verdict(task, candidate, passed=passed), sender=QA)
     wake(gate)
     row = tested.task(task)
-    assert (row["state"], row["attempts"], tested.head()) == (TaskState.PARKED, 0, before)
+    assert (row.state, row.attempts, tested.head()) == (TaskState.PARKED, 0, before)
 
 
 def test_a_late_verdict_decides_nothing_about_a_submission_that_was_not_checked_yet(tested: Shop) -> None:
@@ -245,20 +245,20 @@ def test_a_late_verdict_decides_nothing_about_a_submission_that_was_not_checked_
     tested.tell(GATE, verdict(task, older), sender=QA, priority=Priority.HIGH)
     wake(gate)
     assert tested.head() == before
-    assert tested.task(task)["state"] == TaskState.CHECKING
+    assert tested.task(task).state == TaskState.CHECKING
     assert asked(tested, task) != older
     assert tested.letters("human", "dead_letter") == []
-    assert [row["attempts"] for row in tested.letters(GATE, "verdict_reported")] == [0]
+    assert [row.attempts for row in tested.letters(GATE, "verdict_reported")] == [0]
 
 
 def test_a_verdict_names_its_task_and_decides_about_no_other(tested: Shop) -> None:
     first, second = tested.submitted(GOOD), tested.submitted({"good.txt": "1\n", "more.txt": "1\n"})
     gate = tested.gate()
     wake(gate)
-    of_second = str(tested.task(second)["candidate_commit"])
+    of_second = str(tested.task(second).candidate_commit)
     tested.tell(GATE, verdict(first, of_second), sender=QA)
     wake(gate)
-    assert {tested.task(task)["state"] for task in (first, second)} == {TaskState.CHECKING}
+    assert {tested.task(task).state for task in (first, second)} == {TaskState.CHECKING}
     assert tested.merges() == 0
 
 
@@ -266,12 +266,12 @@ def test_a_task_parked_while_it_was_checked_is_not_given_to_the_tester(tmp_path:
     with stage.opened(tmp_path, checks=[HELD], with_qa=True) as held:
         task = held.submitted(GOOD)
         held.while_checking(held.gate(), lambda: held.move(task, TaskState.PARKED))
-        assert (held.task(task)["state"], held.letters(QA, "review_requested")) == (TaskState.PARKED, [])
+        assert (held.task(task).state, held.letters(QA, "review_requested")) == (TaskState.PARKED, [])
 
 
 def test_the_tester_is_asked_about_the_candidate_that_is_to_land(tested: Shop) -> None:
     task = tested.submitted(GOOD)
     wake(tested.gate())
     (letter,) = tested.letters(QA, "review_requested")
-    assert messages.decode(letter["body"]) == ReviewRequested(task=task, candidate=asked(tested, task))
+    assert messages.decode(letter.body) == ReviewRequested(task=task, candidate=asked(tested, task))
     assert tested.merges() == 0

@@ -37,7 +37,7 @@ def minutes_pass(gate: MergeQueue, minutes: int) -> None:
 
 def is_at(shop: Shop, activity: Activity) -> None:
     with shop.store.write() as tx:
-        crew.change_agent(tx, QA, activity=activity.value)
+        crew.change_agent(tx, QA, activity=activity)
 
 
 def takes_its_request(shop: Shop) -> None:
@@ -47,7 +47,7 @@ def takes_its_request(shop: Shop) -> None:
 
 
 def kinds(shop: Shop) -> list[str]:
-    return [row["kind"] for row in incidents.listed(shop.store, project=NAME)]
+    return [row.kind for row in incidents.listed(shop.store, project=NAME)]
 
 
 def test_after_three_quarters_of_an_hour_of_the_testers_work_the_checks_alone_decide(shop: Shop) -> None:
@@ -56,11 +56,11 @@ def test_after_three_quarters_of_an_hour_of_the_testers_work_the_checks_alone_de
     wake(gate)
     takes_its_request(shop)
     minutes_pass(gate, MINUTES - 1)
-    assert (shop.task(task)["state"], kinds(shop)) == (TaskState.CHECKING, [])
+    assert (shop.task(task).state, kinds(shop)) == (TaskState.CHECKING, [])
     minutes_pass(gate, 2)
     row = shop.task(task)
-    assert (row["state"], shop.merges(), kinds(shop)) == (TaskState.MERGED, 1, ["verdict_missing"])
-    assert "the checks alone decided" in row["feedback"]
+    assert (row.state, shop.merges(), kinds(shop)) == (TaskState.MERGED, 1, ["verdict_missing"])
+    assert "the checks alone decided" in (row.feedback or "")
     lines = report.as_text(report.gather(shop.store, NAME))
     assert [line for line in lines if "verdict_missing" in line and line.endswith(f"{QA} task {task}")]
 
@@ -75,10 +75,10 @@ def test_time_in_which_the_tester_could_not_work_is_not_counted(shop: Shop, acti
     takes_its_request(shop)
     is_at(shop, activity)
     minutes_pass(gate, 2 * MINUTES)
-    assert (shop.task(task)["state"], kinds(shop)) == (TaskState.CHECKING, [])
+    assert (shop.task(task).state, kinds(shop)) == (TaskState.CHECKING, [])
     is_at(shop, Activity.MODEL)
     minutes_pass(gate, MINUTES + 1)
-    assert shop.task(task)["state"] == TaskState.MERGED
+    assert shop.task(task).state == TaskState.MERGED
 
 
 def test_a_request_that_waits_behind_another_loses_no_time(shop: Shop) -> None:
@@ -87,7 +87,7 @@ def test_a_request_that_waits_behind_another_loses_no_time(shop: Shop) -> None:
     wake(gate)
     takes_its_request(shop)
     minutes_pass(gate, MINUTES + 1)
-    assert [shop.task(task)["state"] for task in (first, second)] == [TaskState.MERGED, TaskState.CHECKING]
+    assert [shop.task(task).state for task in (first, second)] == [TaskState.MERGED, TaskState.CHECKING]
 
 
 def test_a_tester_in_quarantine_is_waited_for_no_longer_than_one_at_work(shop: Shop) -> None:
@@ -95,13 +95,13 @@ def test_a_tester_in_quarantine_is_waited_for_no_longer_than_one_at_work(shop: S
     gate = shop.gate()
     wake(gate)
     with shop.store.write() as tx:
-        crew.change_agent(tx, QA, state=AgentState.QUARANTINED.value)
+        crew.change_agent(tx, QA, state=AgentState.QUARANTINED)
     minutes_pass(gate, MINUTES + 1)
-    assert shop.task(task)["state"] == TaskState.MERGED
+    assert shop.task(task).state == TaskState.MERGED
 
 
 def refused_by_the_tester(shop: Shop, gate: MergeQueue, task: int) -> None:
-    candidate = shop.task(task)["candidate_commit"]
+    candidate = shop.task(task).candidate_commit
     verdict = VerdictReported(task=task, candidate=candidate, passed=False, findings="It is wrong.")
     shop.tell(GATE, verdict, sender=QA)
     wake(gate)
@@ -116,7 +116,7 @@ def test_work_on_an_older_submission_is_not_taken_from_the_newer_ones_time(shop:
     shop.submit(task, {"good.txt": "2\n"})
     wake(gate)
     minutes_pass(gate, MINUTES + 1)
-    assert (shop.task(task)["state"], kinds(shop)) == (TaskState.CHECKING, [])
+    assert (shop.task(task).state, kinds(shop)) == (TaskState.CHECKING, [])
 
 
 def test_a_tester_that_is_silent_about_a_second_submission_too_does_not_hold_it_up(tmp_path: Path) -> None:
@@ -127,23 +127,23 @@ def test_a_tester_that_is_silent_about_a_second_submission_too_does_not_hold_it_
         wake(gate)
         takes_its_request(shop)
         verdict = VerdictReported(
-            task=other, candidate=shop.task(other)["candidate_commit"], passed=True, findings="Good."
+            task=other, candidate=shop.task(other).candidate_commit, passed=True, findings="Good."
         )
         shop.tell(GATE, verdict, sender=QA)
         minutes_pass(gate, MINUTES + 1)
         # The other's work is in, so that the checks that decide about the first one are new ones, and fail.
-        assert [shop.task(task)["state"], shop.task(other)["state"]] == [
+        assert [shop.task(task).state, shop.task(other).state] == [
             TaskState.IN_PROGRESS,
             TaskState.MERGED,
         ]
         with shop.store.write() as tx:
             inbox.acknowledge(tx, inbox.claimed(shop.store, QA)[0].id, now=shop.clock())
-            inbox.withdraw(tx, shop.letters(QA, "review_requested")[1]["id"], reason="merged", now=NOW)
+            inbox.withdraw(tx, shop.letters(QA, "review_requested")[1].id, reason="merged", now=NOW)
         shop.submit(task, {"a.txt": "no line"})
         wake(gate)
         takes_its_request(shop)
         minutes_pass(gate, MINUTES + 1)
-        assert (shop.task(task)["state"], kinds(shop)) == (TaskState.MERGED, ["verdict_missing"] * 2)
+        assert (shop.task(task).state, kinds(shop)) == (TaskState.MERGED, ["verdict_missing"] * 2)
 
 
 def test_a_tester_that_only_talks_is_reminded_three_times_and_then_the_checks_decide(shop: Shop) -> None:
@@ -155,10 +155,10 @@ def test_a_tester_that_only_talks_is_reminded_three_times_and_then_the_checks_de
     nudges = [entry.body for entry in shop.entries(QA, EntryKind.NUDGE)]
     assert [nudge.reason for nudge in nudges if isinstance(nudge, NudgeBody)] == ["unfinished"] * 3
     assert all(f"report_verdict for task {task}" in nudge.text for nudge in nudges)
-    assert shop.task(task)["state"] == TaskState.CHECKING
+    assert shop.task(task).state == TaskState.CHECKING
     wake(gate)
     row = shop.task(task)
-    assert (row["state"], row["feedback"]) == (
+    assert (row.state, row.feedback) == (
         TaskState.MERGED,
         "The tester gave no verdict; the checks alone decided.",
     )

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from actors.agent.agent import Agent
 from actors.gate.actor import MergeQueue
@@ -30,6 +30,7 @@ from actors.settings import Config
 from store import crew, history, inbox, tasks
 from store.engine import Store
 from store.entries import Entry, ToolResultBody
+from store.rows import Message, ProjectSpec, Task
 from store.states import EntryKind, Role, TaskState
 from tests.actors.conftest import Clock
 from tests.actors.git.user_repository import UserRepository, write
@@ -91,9 +92,9 @@ class Shop:
         found = [entry.body for entry in self.entries(agent, EntryKind.TOOL_RESULT)]
         return [(body.tool, body.ok, body.text) for body in found if isinstance(body, ToolResultBody)]
 
-    def letters(self, recipient: str, kind: str) -> list[dict[str, Any]]:
+    def letters(self, recipient: str, kind: str) -> list[Message]:
         """Messages of a kind in a mailbox, whatever became of them, oldest first."""
-        return [row for row in reversed(inbox.listed(self.store, recipient=recipient)) if row["kind"] == kind]
+        return [row for row in reversed(inbox.listed(self.store, recipient=recipient)) if row.kind == kind]
 
     # -- work ----------------------------------------------------------------------------------
 
@@ -101,7 +102,7 @@ class Shop:
         """A task assigned to `assignee`."""
         with self.store.write() as tx:
             task = tasks.add(
-                tx, project=NAME, title=title, description=title, role=Role.ENGINEER.value, deliverable=1,
+                tx, project=NAME, title=title, description=title, role=Role.ENGINEER, deliverable=1,
                 by=PM, now=NOW,
             )  # fmt: skip
             tasks.move(tx, task, TaskState.ASSIGNED, by=PM, reason="assigned", now=NOW, assignee=assignee)
@@ -118,10 +119,10 @@ class Shop:
         repository = inspect(self.user.path)
         path = self.home.worktree(NAME, f"t{task}")
         start = head_of(repository, INTEGRATION)
-        worktree = ensure_worktree(repository, path, row["branch"], start, locks=self.home.locks)
+        worktree = ensure_worktree(repository, path, row.branch, start, locks=self.home.locks)
         write(path, files)
         commit_all(worktree, "Work", locks=self.home.locks)
-        commit = head_of(repository, row["branch"])
+        commit = head_of(repository, row.branch)
         with self.store.write() as tx:
             tasks.move(
                 tx, task, TaskState.SUBMITTED, by=FIRST, reason="done", now=NOW, submitted_commit=commit
@@ -136,7 +137,7 @@ class Shop:
         self.submit(task, files)
         return task
 
-    def task(self, task: int) -> dict[str, Any]:
+    def task(self, task: int) -> Task:
         return tasks.get(self.store, task)
 
     def move(self, task: int, *states: TaskState) -> None:
@@ -206,16 +207,16 @@ def opened(
         )
         shop = Shop(folder, store, home, waker, user, config, server)
         named = [command.format(held=shop.held_check) for command in checks or [CHECK]]
-        spec = {"raw": "", "deliverables": ["Make it good", "Keep the books"]}
+        spec = ProjectSpec(deliverables=("Make it good", "Keep the books"))
         add_project(
             store, NAME, repository=str(user.path), base_commit=shop.head(), checks=named, with_qa=with_qa,
             spec=spec,
         )  # fmt: skip
         add_agent(store, GATE, project=NAME)
-        add_agent(store, PM, role=Role.PROJECT_MANAGER.value, project=NAME)
-        add_agent(store, QA, role=Role.QA.value, project=NAME)
+        add_agent(store, PM, role=Role.PROJECT_MANAGER, project=NAME)
+        add_agent(store, QA, role=Role.QA, project=NAME)
         for name in (FIRST, SECOND):
-            add_agent(store, name, role=Role.ENGINEER.value, project=NAME)
+            add_agent(store, name, role=Role.ENGINEER, project=NAME)
         try:
             yield shop
         finally:

@@ -15,11 +15,11 @@ from actors.runtime.wake import WakeSocket
 from store import inbox, incidents
 from store.engine import Store
 from store.errors import StoreUnwritable
-from store.inbox import Row
+from store.rows import Message
 from store.states import MessageState
 from tests.actors.conftest import Stage, Start
 from tests.support.kinds import Obedient
-from tests.support.stores import NOW, add_agent, claim_next, new_incarnation, put
+from tests.support.stores import NOW, add_agent, claim_next, message, new_incarnation, put
 
 
 def _tell(store: Store, words: str, *, sender: str = HUMAN, **values: int) -> int:
@@ -29,11 +29,11 @@ def _tell(store: Store, words: str, *, sender: str = HUMAN, **values: int) -> in
 
 def _letters(store: Store, recipient: str) -> list[tuple[int, str]]:
     found = inbox.listed(store, recipient=recipient)
-    return [(m["body"]["message"], m["body"]["error"]) for m in found if m["kind"] == "dead_letter"]
+    return [(m.body["message"], m.body["error"]) for m in found if m.kind == "dead_letter"]
 
 
 def _state(store: Store, message_id: int) -> str:
-    return str((inbox.get(store, message_id) or {})["state"])
+    return message(store, message_id).state
 
 
 def test_a_message_is_handled_and_its_effects_and_acknowledgement_are_one_commit(
@@ -51,7 +51,7 @@ def test_messages_are_handled_by_priority_and_then_by_age(stage: Stage, start: S
     for words, priority in (("say 1", 50), ("say 2", 10), ("say 3", 90), ("say 4", 50)):
         _tell(stage.store, words, priority=priority)
     started.drain()
-    answers = [row["body"]["text"] for row in reversed(inbox.listed(stage.store, recipient=HUMAN))]
+    answers = [row.body["text"] for row in reversed(inbox.listed(stage.store, recipient=HUMAN))]
     assert answers == ["3", "1", "4", "2"]
 
 
@@ -69,7 +69,7 @@ def test_a_handler_that_raises_three_times_makes_a_dead_letter_and_sender_and_hu
     reason = "RuntimeError: told to fail at attempt 3"
     assert _letters(stage.store, "pm") == _letters(stage.store, HUMAN) == [(sent, reason)]
     (incident,) = incidents.listed(stage.store)
-    assert (incident["kind"], incident["agent"], incident["needs_human"]) == ("dead_letter", "a", True)
+    assert (incident.kind, incident.agent, incident.needs_human) == ("dead_letter", "a", True)
 
 
 def test_the_human_who_sent_a_dead_letter_is_told_once(stage: Stage, start: Start) -> None:
@@ -139,7 +139,7 @@ def test_a_message_claimed_by_an_older_incarnation_is_handled_first(stage: Stage
     started = start(Obedient, "a")
     started.drain()
     assert _state(stage.store, claimed) == MessageState.HANDLED
-    answers = [row["body"]["text"] for row in reversed(inbox.listed(stage.store, recipient=HUMAN))]
+    answers = [row.body["text"] for row in reversed(inbox.listed(stage.store, recipient=HUMAN))]
     assert answers == ["claimed", "later"]
 
 
@@ -158,7 +158,7 @@ class Unwritable(Actor):
 
     room = False
 
-    def handle(self, message: AnyMessage, row: Row) -> Effects:
+    def handle(self, message: AnyMessage, row: Message) -> Effects:
         if not type(self).room:
             raise StoreUnwritable("the disk is full")
         return nothing
@@ -175,7 +175,7 @@ def test_a_full_disk_is_no_failure_of_the_message_which_is_handled_when_there_is
         started.clock.now += 10
     row = inbox.get(stage.store, sent)
     assert row is not None
-    assert (row["state"], row["attempts"]) == (MessageState.CLAIMED, 0)
+    assert (row.state, row.attempts) == (MessageState.CLAIMED, 0)
     Unwritable.room = True
     started.drain()
     assert _state(stage.store, sent) == MessageState.HANDLED
@@ -190,7 +190,7 @@ def test_a_claim_is_not_forgotten_when_the_look_for_it_fails(
     started = start(Obedient, "a")
     real = inbox.claimed
 
-    def unreadable(*_arguments: object) -> list[Row]:
+    def unreadable(*_arguments: object) -> list[Message]:
         monkeypatch.setattr(inbox, "claimed", real)
         raise StoreUnwritable("disk I/O error")
 
@@ -242,7 +242,7 @@ def test_whoever_has_mail_is_woken_by_an_actor_that_starts_for_it_may_have_been_
 class Stopping(Obedient):
     """Is asked to end while it handles its first message."""
 
-    def handle(self, message: AnyMessage, row: Row) -> Effects:
+    def handle(self, message: AnyMessage, row: Message) -> Effects:
         self.coupling.stop()
         return super().handle(message, row)
 
@@ -256,7 +256,7 @@ def test_what_was_claimed_ahead_by_an_actor_that_was_stopped_is_handled_first_by
     assert [_state(stage.store, one) for one in sent] == [MessageState.HANDLED, MessageState.CLAIMED]
     _tell(stage.store, "say 3", priority=90)
     start(Obedient, "a").drain()
-    answers = [row["body"]["text"] for row in reversed(inbox.listed(stage.store, recipient=HUMAN))]
+    answers = [row.body["text"] for row in reversed(inbox.listed(stage.store, recipient=HUMAN))]
     assert answers == ["1", "2", "3"]
 
 
@@ -265,7 +265,7 @@ class Interrupted(Obedient):
 
     interruptions = 1
 
-    def handle(self, message: AnyMessage, row: Row) -> Effects:
+    def handle(self, message: AnyMessage, row: Message) -> Effects:
         if type(self).interruptions:
             type(self).interruptions -= 1
             raise errors.Interrupted("something pressing")
@@ -280,7 +280,7 @@ def test_an_interrupted_message_is_taken_up_again_before_others(stage: Stage, st
     assert _state(stage.store, sent) == MessageState.CLAIMED
     _tell(stage.store, "say 2")
     started.drain()
-    answers = [row["body"]["text"] for row in reversed(inbox.listed(stage.store, recipient=HUMAN))]
+    answers = [row.body["text"] for row in reversed(inbox.listed(stage.store, recipient=HUMAN))]
     assert answers == ["1", "2"]
 
 

@@ -13,7 +13,8 @@ from actors.runtime.messages import Text
 from store import inbox
 from store.engine import Store
 from store.errors import MailboxFull
-from tests.support.stores import NOW, add_agent, add_project
+from store.states import Role
+from tests.support.stores import NOW, add_agent, add_project, message
 
 # Two projects with a manager, an engineer and a tester each, and the orchestrator. Who may write to whom:
 ALLOWED = {
@@ -29,13 +30,13 @@ ALLOWED = {
         *("supervisor", "timer", "tmux"),
     },
 }
-ROLES = {"pm": "project_manager", "engineer-1": "engineer", "qa": "qa"}
+ROLES = {"pm": Role.PROJECT_MANAGER, "engineer-1": Role.ENGINEER, "qa": Role.QA}
 ADDRESSES = sorted({*ALLOWED, "supervisor", "timer", "tmux"})
 
 
 @pytest.fixture(autouse=True)
 def _crew(store: Store) -> None:
-    add_agent(store, "orchestrator", role="orchestrator")
+    add_agent(store, "orchestrator", role=Role.ORCHESTRATOR)
     for service in ("timer", "tmux"):
         add_agent(store, service)
     for project in ("a", "b"):
@@ -83,7 +84,7 @@ def test_a_send_with_a_key_is_sent_once(store: Store) -> None:
 def test_a_text_sent_without_its_class_is_the_same_message(store: Store) -> None:
     light = mailbox.send_text(store, HUMAN, "pm.a", "hello", now=NOW)
     full = mailbox.send(store, HUMAN, "pm.a", Text(text="hello"), now=NOW)
-    rows = [inbox.get(store, message) or {} for message in (light, full)]
-    assert [(row["kind"], row["body"], row["priority"]) for row in rows] == [
+    rows = [message(store, sent) for sent in (light, full)]
+    assert [(row.kind, row.body, row.priority) for row in rows] == [
         ("text", {"v": 1, "kind": "text", "text": "hello"}, 50)
     ] * 2

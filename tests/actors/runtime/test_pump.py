@@ -14,10 +14,11 @@ from actors.runtime import mailbox
 from actors.runtime.actor import POLL_S
 from actors.runtime.addresses import HUMAN
 from actors.runtime.messages import Text
-from store import inbox, timers
+from store import timers
 from store.engine import Store
 from store.states import MessageState
 from tests.support.crews import Crew
+from tests.support.stores import message
 from tests.support.waiting import eventually
 
 
@@ -79,7 +80,7 @@ def test_three_failures_in_a_real_process_make_a_dead_letter_in_the_time_of_its_
     sent = crew.tell("a", "raise")
 
     def is_dead() -> bool:
-        return bool((inbox.get(crew.store, sent) or {})["state"] == MessageState.DEAD)
+        return message(crew.store, sent).state == MessageState.DEAD
 
     # The pauses are 0.5 and 1 s; a poll takes ten.
     eventually(is_dead, "it is a dead letter", within_s=5)
@@ -97,7 +98,8 @@ def test_a_check_in_that_is_sooner_than_the_timers_next_look_is_not_late(crew: C
         timers.add(tx, recipient="a", note="", due_at=due_at, created_by=HUMAN, now=time.time())
     eventually(lambda: timers.listed(crew.store) == [], "it has fired", within_s=20)
     (fired,) = timers.listed(crew.store, everything=True)
-    assert fired["fired_at"] - due_at < 1.0
+    assert fired.fired_at is not None
+    assert fired.fired_at - due_at < 1.0
 
 
 def _switches(pid: int) -> int:

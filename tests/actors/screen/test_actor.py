@@ -18,6 +18,7 @@ from actors.screen.actor import TmuxActor
 from actors.screen.attach import kill_server
 from actors.settings import Config
 from store.engine import Store
+from store.states import Role
 from tests.support.stores import add_agent, make_file, new_incarnation
 
 AGENT = "orchestrator"
@@ -45,7 +46,7 @@ def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shown]:
     home.make()
     waker = Waker(home.run)
     store = Store(make_file(home.store), notify=waker)
-    add_agent(store, AGENT, role=AGENT)
+    add_agent(store, AGENT, role=Role.ORCHESTRATOR)
     add_agent(store, "tmux")
     runtime = Runtime("tmux", new_incarnation(store, "tmux").generation, home, Config(), store, waker)
     actor = TmuxActor.start(runtime)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from actors.runtime.messages import CheckIn, decode
 from actors.work.timer import LONGEST_LOOK_S, TimerActor, next_cron, next_due
 from store import crew, inbox, timers
-from store.timers import Timer
+from store.rows import Timer
+from store.states import TimerState
 from tests.actors.conftest import Stage, Start, Started
 from tests.support.stores import NOW, add_agent
 
@@ -20,11 +21,25 @@ from tests.support.stores import NOW, add_agent
 def _timer(
     due_at: float, *, every_s: float | None = None, cron: str | None = None, zone: str = "UTC"
 ) -> Timer:
-    return Timer(1, "pm", "look", due_at, every_s, cron, zone, "human", 0)
+    return Timer(
+        1,
+        "pm",
+        "look",
+        TimerState.ACTIVE,
+        due_at,
+        every_s,
+        cron,
+        zone,
+        key=None,
+        created_by="human",
+        created_at=NOW,
+        fired_at=None,
+        fired_count=0,
+    )
 
 
 def _check_ins(stage: Stage) -> list[CheckIn]:
-    found = [decode(row["body"]) for row in reversed(inbox.listed(stage.store, recipient="pm"))]
+    found = [decode(row.body) for row in reversed(inbox.listed(stage.store, recipient="pm"))]
     return [message for message in found if isinstance(message, CheckIn)]
 
 

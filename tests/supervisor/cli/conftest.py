@@ -21,6 +21,8 @@ from actors.rehearsal.server import RehearsalServer
 from actors.settings import Config
 from store import crew
 from store.engine import Store
+from store.rows import Project
+from store.states import Role
 from supervisor.cli import app
 from supervisor.health import status
 from supervisor.policy import tree
@@ -196,12 +198,12 @@ def spec(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shop(store: Store, home: Home, repository: UserRepository) -> dict[str, Any]:
+def shop(store: Store, home: Home, repository: UserRepository) -> Project:
     """The project `shop` with its manager, its gate and an engineer; nobody runs."""
     row = deploy(store, home, Config(), parse_spec(SPEC, "spec"), repository.path)
     with store.write() as tx:
         crew.add_agent(
-            tx, name="engineer-1.shop", kind="agent", role="engineer", project=row["name"], now=NOW
+            tx, name="engineer-1.shop", kind="agent", role=Role.ENGINEER, project=row.name, now=NOW
         )
     return row
 

@@ -8,6 +8,7 @@ from actors.home import Home
 from actors.settings import Config
 from store import crew, inbox, timers
 from store.engine import Store
+from store.states import ProjectState
 from supervisor.project_spec import deploy as deploying
 from supervisor.project_spec.deploy import ProjectNameTaken, deploy
 from supervisor.project_spec.parse import parse_spec
@@ -24,17 +25,17 @@ def test_a_project_comes_with_branch_crew_check_ins_and_a_briefing(
     store: Store, home: Home, repository: UserRepository
 ) -> None:
     row = deploy(store, home, Config(), _spec(), repository.path, 3, True)
-    assert (row["name"], row["engineers"], row["with_qa"]) == ("shop", 3, True)
-    assert row["checks"] == ["python3 -m unittest -v test_shop"]
-    assert row["spec"]["deliverables"] == ["total(prices) in shop.py"]
-    assert repository.git("rev-parse", row["branch"]) == repository.git("rev-parse", "main")
-    assert {a["name"] for a in crew.all_agents(store, project="shop")} == {"gate.shop", "pm.shop", "qa.shop"}
-    assert {t["recipient"]: t["every_s"] for t in timers.listed(store)} == {
+    assert (row.name, row.engineers, row.with_qa) == ("shop", 3, True)
+    assert row.checks == ["python3 -m unittest -v test_shop"]
+    assert row.spec.deliverables == ("total(prices) in shop.py",)
+    assert repository.git("rev-parse", row.branch) == repository.git("rev-parse", "main")
+    assert {a.name for a in crew.all_agents(store, project="shop")} == {"gate.shop", "pm.shop", "qa.shop"}
+    assert {t.recipient: t.every_s for t in timers.listed(store)} == {
         "pm.shop": 1800,
         "orchestrator": 3600,
     }
     (briefing,) = inbox.listed(store, recipient="pm.shop")
-    assert briefing["kind"] == "project_briefed"
+    assert briefing.kind == "project_briefed"
     assert inbox.listed(store, recipient="supervisor")
 
 
@@ -68,9 +69,9 @@ def test_after_its_end_the_next_project_of_that_name_is_numbered(
 ) -> None:
     deploy(store, home, Config(), _spec(), repository.path)
     with store.write() as tx:
-        crew.change_project(tx, "shop", state="finished")
+        crew.change_project(tx, "shop", state=ProjectState.FINISHED)
     second = deploy(store, home, Config(), _spec(), repository.path)
-    assert (second["name"], second["branch"]) == ("shop-2", "nightcrew/shop-2/integration")
+    assert (second.name, second.branch) == ("shop-2", "nightcrew/shop-2/integration")
     assert deploy(store, home, Config(), _spec(), repository.path) == second
 
 
@@ -78,21 +79,21 @@ def test_a_project_called_shop_2_is_not_the_second_shop(
     store: Store, home: Home, repository: UserRepository
 ) -> None:
     deploy(store, home, Config(), _spec(SPEC.replace("Shop", "Shop 2")), repository.path)
-    assert deploy(store, home, Config(), _spec(), repository.path)["name"] == "shop"
+    assert deploy(store, home, Config(), _spec(), repository.path).name == "shop"
 
 
 def test_branches_that_another_crew_left_are_not_taken_over(
     store: Store, home: Home, repository: UserRepository
 ) -> None:
     repository.git("branch", "nightcrew/shop/t1")
-    assert deploy(store, home, Config(), _spec(), repository.path)["name"] == "shop-2"
+    assert deploy(store, home, Config(), _spec(), repository.path).name == "shop-2"
 
 
 def test_a_deploy_that_was_killed_after_its_branch_is_finished_by_the_next(
     store: Store, home: Home, repository: UserRepository
 ) -> None:
     repository.git("branch", "nightcrew/shop/integration")
-    assert deploy(store, home, Config(), _spec(), repository.path)["name"] == "shop"
+    assert deploy(store, home, Config(), _spec(), repository.path).name == "shop"
 
 
 def test_the_users_repository_is_as_it_was_but_for_one_branch(
@@ -112,8 +113,8 @@ def test_without_checks_they_are_found_and_their_source_is_kept(
 ) -> None:
     bare = SPEC.partition("CHECKS:")[0]
     row = deploy(store, home, Config(), _spec(bare), repository.path)
-    assert "unittest" in row["checks"][0]
-    assert "found in the repository" in row["checks_source"]
+    assert "unittest" in row.checks[0]
+    assert "found in the repository" in row.checks_source
 
 
 def test_a_detached_head_is_a_base_like_any_other(
@@ -121,5 +122,5 @@ def test_a_detached_head_is_a_base_like_any_other(
 ) -> None:
     repository.git("checkout", "--quiet", "--detach")
     row = deploy(store, home, Config(), _spec(), repository.path)
-    assert row["base_branch"] is None
-    assert row["base_commit"] == repository.git("rev-parse", "HEAD")
+    assert row.base_branch is None
+    assert row.base_commit == repository.git("rev-parse", "HEAD")

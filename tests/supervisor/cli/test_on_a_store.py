@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -20,13 +20,13 @@ from actors.model.hosts.breaker import Breaker, Health
 from actors.model.hosts.slots import Slots
 from actors.runtime import messages
 from actors.runtime.messages import Text
-from store import crew, inbox, incidents, tasks, timers
+from store import crew, facts, inbox, incidents, tasks, timers
 from store.engine import Store
-from store.states import MessageState, TaskState
+from store.states import AgentState, GateVerdict, MessageState, Role, TaskState
 from supervisor.cli import output
 from tests.actors.git.user_repository import UserRepository
 from tests.supervisor.cli.conftest import ROOT, Cli, InProcess
-from tests.support.stores import NOW
+from tests.support.stores import NOW, message
 
 pytestmark = pytest.mark.usefixtures("shop")
 
@@ -49,7 +49,7 @@ pytestmark = pytest.mark.usefixtures("shop")
 def test_an_agent_is_found_by(name: str, meant: str, store: Store) -> None:
     from supervisor.cli import names
 
-    assert names.agent(store, name)["name"] == meant
+    assert names.agent(store, name).name == meant
 
 
 def test_send_is_one_durable_message_and_says_that_nobody_reads_it_yet(cli: Cli, store: Store) -> None:
@@ -58,8 +58,8 @@ def test_send_is_one_durable_message_and_says_that_nobody_reads_it_yet(cli: Cli,
     assert "mailbox of pm.shop" in done.out
     assert "nightcrew up" in done.err
     row = inbox.listed(store, recipient="pm.shop")[0]
-    assert (row["sender"], row["state"]) == ("human", "ready")
-    assert messages.decode(row["body"]) == Text(text="Which one is next?")
+    assert (row.sender, row.state) == ("human", "ready")
+    assert messages.decode(row.body) == Text(text="Which one is next?")
 
 
 def test_send_with_a_key_sends_once(quick: InProcess, store: Store) -> None:
@@ -68,7 +68,7 @@ def test_send_with_a_key_sends_once(quick: InProcess, store: Store) -> None:
     ).json()
     assert first == {"id": first["id"], "to": "pm.shop", "state": "ready"}
     assert quick("--json", "send", "pm", "again", "--key", "k").json()["id"] == first["id"]
-    assert len([row for row in inbox.listed(store, recipient="pm.shop") if row["kind"] == "text"]) == 1
+    assert len([row for row in inbox.listed(store, recipient="pm.shop") if row.kind == "text"]) == 1
 
 
 def test_send_to_an_unknown_agent_offers_the_nearest(quick: InProcess) -> None:
@@ -87,7 +87,7 @@ def test_prompt_sends_the_line_it_reads_and_an_empty_one_not(quick: InProcess, s
     assert quick("prompt", "engineer-1.shop", stdin="look at the tests\n").code == 0
     assert quick("prompt", "engineer-1.shop", stdin="\n").code == 0
     (row,) = inbox.listed(store, recipient="engineer-1.shop")
-    assert row["body"]["text"].strip() == "look at the tests"
+    assert row.body["text"].strip() == "look at the tests"
 
 
 def test_status_lists_projects_and_agents_as_the_design_says(cli: Cli) -> None:
@@ -117,7 +117,7 @@ def test_an_agent_that_was_running_when_its_supervisor_died_is_not_shown_as_runn
     quick: InProcess, store: Store
 ) -> None:
     with store.write() as tx:
-        crew.change_agent(tx, "pm.shop", state="running", pid=1)
+        crew.change_agent(tx, "pm.shop", state=AgentState.RUNNING, pid=1)
     row = next(row for row in quick("status", "--json").json()["agents"] if row["name"] == "pm.shop")
     assert (row["state"], row["pid"]) == ("stopped", None)
 
@@ -168,8 +168,8 @@ def test_status_shows_a_hosts_slots_who_waits_and_its_breaker(
 ) -> None:
     url, other = "http://127.0.0.1:1", "http://127.0.0.1:2"
     with store.write() as tx:
-        incidents.set_fact(tx, "model_hosts", [url, other], now=NOW)
-        incidents.set_fact(tx, "model_slots", 2, now=NOW)
+        facts.put(tx, "model_hosts", [url, other], now=NOW)
+        facts.put(tx, "model_slots", 2, now=NOW)
     folder = model_folder(home.run, url)
     breaker = Breaker(folder)
     breaker.record_failure("it hung up", unreachable=True, started_at=time.time())
@@ -198,7 +198,7 @@ def test_status_shows_a_hosts_slots_who_waits_and_its_breaker(
 def test_a_hosts_open_breaker_is_shown_until_when(quick: InProcess, home: Home, store: Store) -> None:
     url = "http://127.0.0.1:1"
     with store.write() as tx:
-        incidents.set_fact(tx, "model_hosts", [url], now=NOW)
+        facts.put(tx, "model_hosts", [url], now=NOW)
     folder = model_folder(home.run, url)
     folder.mkdir(parents=True)
     retry_at = time.time() + 25
@@ -218,7 +218,7 @@ def test_check_ins_are_scheduled_listed_and_cancelled(quick: InProcess, store: S
     assert listed[again["id"]]["every_s"] == 900
     assert listed[ruled["id"]]["cron"] == "30 6 * * 1-5"
     assert quick("schedule", "cancel", str(once["id"])).code == 0
-    assert once["id"] not in {row["id"] for row in timers.listed(store)}
+    assert once["id"] not in {row.id for row in timers.listed(store)}
     assert quick("schedule", "cancel", str(once["id"])).code == 2
 
 
@@ -251,15 +251,14 @@ def test_letters_shows_what_died_and_retry_revives_it(quick: InProcess, store: S
         dead = inbox.append(
             tx, sender="pm.shop", recipient="engineer-1.shop", kind="text", body={}, priority=50, now=NOW
         )
-        for attempt in range(inbox.ATTEMPTS):
-            row = inbox.Row(
-                dead, "pm.shop", "engineer-1.shop", "text", {}, 50, "claimed", attempt, None, None, NOW
-            )
+    for attempt in range(inbox.ATTEMPTS):
+        row = replace(message(store, dead), attempts=attempt)
+        with store.write() as tx:
             inbox.record_failure(tx, row, error="it broke", now=NOW)
     (letter,) = quick("letters", "--json").json()
     assert (letter["id"], letter["error"]) == (dead, "it broke")
     assert quick("letters", "retry", str(dead)).code == 0
-    assert (inbox.get(store, dead) or {})["state"] == MessageState.READY
+    assert message(store, dead).state == MessageState.READY
     assert quick("letters", "retry", str(dead)).code == 2
 
 
@@ -275,11 +274,11 @@ def test_inbox_shows_what_agents_wrote_and_marks_nothing(quick: InProcess, store
 
 def test_pause_and_resume_of_a_project_reach_every_agent_that_thinks(quick: InProcess, store: Store) -> None:
     assert quick("pause", "shop").code == 0
-    assert crew.project(store, "shop")["state"] == "paused"
+    assert crew.project(store, "shop").state == "paused"
     assert _control(store, "engineer-1.shop") == ["pause"]
     assert _control(store, "gate.shop") == []
     assert quick("resume", "shop").code == 0
-    assert crew.project(store, "shop")["state"] == "active"
+    assert crew.project(store, "shop").state == "active"
     assert _control(store, "pm.shop") == ["resume", "pause"]
 
 
@@ -287,9 +286,9 @@ def test_cancel_of_a_project_ends_it_and_keeps_its_branch(
     quick: InProcess, store: Store, repository: UserRepository
 ) -> None:
     assert quick("cancel", "shop", "--reason", "other plans").code == 0
-    assert crew.project(store, "shop")["state"] == "cancelled"
-    assert not any(row["wanted"] for row in crew.all_agents(store, project="shop"))
-    assert [row for row in timers.listed(store) if row["recipient"] == "pm.shop"] == []
+    assert crew.project(store, "shop").state == "cancelled"
+    assert not any(row.wanted for row in crew.all_agents(store, project="shop"))
+    assert [row for row in timers.listed(store) if row.recipient == "pm.shop"] == []
     assert repository.git("rev-parse", "nightcrew/shop/integration") == repository.git("rev-parse", "main")
     assert quick("pause", "shop").code == 2
     assert quick("archive", "--json").json() == {"archived": ["shop"]}
@@ -298,16 +297,16 @@ def test_cancel_of_a_project_ends_it_and_keeps_its_branch(
 
 def test_stop_and_restart_say_what_is_wanted_of_whom(quick: InProcess, store: Store) -> None:
     assert quick("stop", "engineer-1").code == 0
-    assert not crew.agent(store, "engineer-1.shop")["wanted"]
+    assert not crew.agent(store, "engineer-1.shop").wanted
     assert quick("restart", "engineer-1").code == 0
-    assert crew.agent(store, "engineer-1.shop")["wanted"]
-    assert inbox.listed(store, recipient="supervisor")[0]["body"]["kind"] == "restart_agent"
+    assert crew.agent(store, "engineer-1.shop").wanted
+    assert inbox.listed(store, recipient="supervisor")[0].body["kind"] == "restart_agent"
 
 
 def test_create_adds_a_member_of_the_team(quick: InProcess, store: Store) -> None:
     done = quick("create", "reviewer-1", "--role", "Reviewer", "--project", "shop", "--json")
     assert done.json() == {"name": "reviewer-1.shop", "role": "reviewer", "project": "shop", "created": True}
-    assert crew.agent(store, "reviewer-1.shop")["wanted"]
+    assert crew.agent(store, "reviewer-1.shop").wanted
     again = quick("create", "reviewer-1", "--role", "reviewer", "--project", "shop", "--json")
     assert again.json()["created"] is False
 
@@ -409,7 +408,7 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(cli: Cli) -> None:
 @pytest.mark.parametrize("command", ["send", "status"])
 def test_the_quick_commands_import_nothing_heavy(command: str, home: Home, store: Store) -> None:
     with store.write() as tx:
-        incidents.set_fact(tx, "model_hosts", ["http://127.0.0.1:1"], now=NOW)
+        facts.put(tx, "model_hosts", ["http://127.0.0.1:1"], now=NOW)
     heavy = {"rich", "ollama", "httpx", "libtmux", "alembic", "loguru", "prompt_toolkit", "psutil", "pykka"}
     heavy |= {"pydantic"}
     words = ["send", "pm", "hi"] if command == "send" else ["status"]
@@ -424,7 +423,7 @@ def test_the_quick_commands_import_nothing_heavy(command: str, home: Home, store
 
 
 def _control(store: Store, agent: str) -> list[str]:
-    return [row["kind"] for row in inbox.listed(store, recipient=agent) if row["priority"] == 100]
+    return [row.kind for row in inbox.listed(store, recipient=agent) if row.priority == 100]
 
 
 def _merged_task(store: Store, title: str) -> int:
@@ -434,7 +433,7 @@ def _merged_task(store: Store, title: str) -> int:
             project="shop",
             title=title,
             description="",
-            role="engineer",
+            role=Role.ENGINEER,
             deliverable=1,
             by="pm.shop",
             now=NOW,
@@ -454,7 +453,7 @@ def _merged_task(store: Store, title: str) -> int:
             task=task_id,
             commit="a" * 40,
             candidate="c" * 40,
-            verdict="passed",
+            verdict=GateVerdict.PASSED,
             report={"report": "all well", "checks": {"commit": "c" * 40, "results": [result]}},
             started_at=NOW,
             ended_at=NOW + 2,

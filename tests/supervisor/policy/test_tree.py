@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from store import crew
 from store.engine import Store
+from store.rows import Agent
+from store.states import Role
 from supervisor.policy import tree
 from supervisor.policy.spec import ChildSpec, Restart, Tier
 from tests.support.stores import NOW, open_store
@@ -22,8 +23,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def _row(kind: str, role: str | None) -> dict[str, Any]:
-    return {"name": "n", "kind": kind, "role": role}
+def _row(store: Store, kind: str, role: Role | None) -> Agent:
+    with store.write() as tx:
+        crew.add_agent(tx, name="n", kind=kind, role=role, project=None, now=NOW)
+    return crew.agent(store, "n")
 
 
 @pytest.mark.parametrize(
@@ -31,16 +34,16 @@ def _row(kind: str, role: str | None) -> dict[str, Any]:
     [
         ("timer", None, Tier.SERVICE),
         ("tmux", None, Tier.SERVICE),
-        ("agent", "orchestrator", Tier.ORCHESTRATOR),
+        ("agent", Role.ORCHESTRATOR, Tier.ORCHESTRATOR),
         ("gate", None, Tier.GATE),
-        ("agent", "project_manager", Tier.MANAGER),
-        ("agent", "engineer", Tier.TEAM),
-        ("agent", "qa", Tier.TEAM),
-        ("agent", "reviewer", Tier.TEAM),
+        ("agent", Role.PROJECT_MANAGER, Tier.MANAGER),
+        ("agent", Role.ENGINEER, Tier.TEAM),
+        ("agent", Role.QA, Tier.TEAM),
+        ("agent", Role.REVIEWER, Tier.TEAM),
     ],
 )
-def test_a_childs_tier_follows_from_its_row(kind: str, role: str | None, tier: Tier) -> None:
-    assert tree.spec_of(_row(kind, role), 3.0) == ChildSpec("n", kind, tier, Restart.PERMANENT, 3.0)
+def test_a_childs_tier_follows_from_its_row(store: Store, kind: str, role: Role | None, tier: Tier) -> None:
+    assert tree.spec_of(_row(store, kind, role), 3.0) == ChildSpec("n", kind, tier, Restart.PERMANENT, 3.0)
 
 
 def test_the_start_order_is_services_orchestrator_gate_manager_team_and_as_made_within_a_tier() -> None:
@@ -60,12 +63,12 @@ def test_the_services_rows_are_made_once(store: Store) -> None:
     for _ in range(2):
         with store.write() as tx:
             tree.add_services(tx, now=NOW, tmux=True)
-    assert [row["name"] for row in crew.all_agents(store)] == ["timer", "tmux", "orchestrator"]
-    assert all(row["wanted"] for row in crew.all_agents(store))
+    assert [row.name for row in crew.all_agents(store)] == ["timer", "tmux", "orchestrator"]
+    assert all(row.wanted for row in crew.all_agents(store))
 
 
 def test_the_screen_is_wanted_only_as_the_configuration_says(store: Store) -> None:
     for wanted in (False, True, False):
         with store.write() as tx:
             tree.add_services(tx, now=NOW, tmux=wanted)
-        assert crew.agent(store, "tmux")["wanted"] is wanted
+        assert crew.agent(store, "tmux").wanted is wanted

@@ -20,7 +20,7 @@ from actors.work.stalls import Rounds, find
 from store import crew as rows
 from store import inbox, incidents, tasks, timers
 from store.engine import Store
-from store.states import Activity, AgentState, Role, TaskState
+from store.states import Activity, AgentState, ProjectState, Role, TaskState
 from supervisor.upkeep.clock import wall_drift
 from supervisor.upkeep.shifted_clock import VARIABLE, ShiftedClock
 from tests.support.crews import Crew
@@ -40,14 +40,15 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def _team(store: Store, *names: str, activity: Activity = Activity.IDLE, **values: Any) -> None:
     """Agents of the project `shop` that run since long ago."""
-    roles = {"pm": "project_manager", "engineer": "engineer", "gate": None}
+    roles = {"pm": Role.PROJECT_MANAGER, "engineer": Role.ENGINEER, "gate": None}
     with store.write() as tx:
         for name in names:
             role = roles[name.split(".")[0].split("-")[0]]
             kind = "gate" if role is None else "agent"
             rows.add_agent(tx, name=name, kind=kind, role=role, project="shop", now=NOW)
-            state = {"state": AgentState.RUNNING.value, "ready_at": NOW, "activity": activity.value}
-            rows.change_agent(tx, name, **(state | values))
+            rows.change_agent(tx, name, state=AgentState.RUNNING, ready_at=NOW, activity=activity)
+            if values:
+                rows.change_agent(tx, name, **values)
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def shop(store: Store) -> Store:
     add_project(store, "shop")
     with store.write() as tx:
         rows.add_agent(tx, name="timer", kind="timer", role=None, project=None, now=NOW)
-        rows.change_agent(tx, "timer", state=AgentState.RUNNING.value, ready_at=NOW)
+        rows.change_agent(tx, "timer", state=AgentState.RUNNING, ready_at=NOW)
     return store
 
 
@@ -63,7 +64,14 @@ def _task(store: Store, state: TaskState, *, assignee: str | None = None) -> int
     steps = [TaskState.ASSIGNED, TaskState.IN_PROGRESS, TaskState.SUBMITTED, TaskState.CHECKING]
     with store.write() as tx:
         task = tasks.add(
-            tx, project="shop", title="one", description="", role="engineer", deliverable=1, by="pm", now=NOW
+            tx,
+            project="shop",
+            title="one",
+            description="",
+            role=Role.ENGINEER,
+            deliverable=1,
+            by="pm",
+            now=NOW,
         )
         for step in steps[: steps.index(state) + 1] if state in steps else []:
             tasks.move(tx, task, step, by="t", reason="", now=NOW, assignee=assignee, submitted_commit="c1")
@@ -81,7 +89,7 @@ def _rounds(store: Store) -> Rounds:
 
 
 def _unread(store: Store, name: str) -> list[str]:
-    return [row["kind"] for row in inbox.listed(store, recipient=name)]
+    return [row.kind for row in inbox.listed(store, recipient=name)]
 
 
 # -- what is found -------------------------------------------------------------------------------
@@ -99,9 +107,9 @@ def test_a_planned_task_is_assigned_within_two_looks_when_somebody_is_free(shop:
     task = _task(shop, TaskState.PLANNED)
     rounds = _rounds(shop)
     rounds.look(LATER)
-    assert tasks.get(shop, task)["state"] == TaskState.PLANNED, "one look may be a transaction's moment"
+    assert tasks.get(shop, task).state == TaskState.PLANNED, "one look may be a transaction's moment"
     rounds.look(LATER + STALL_S)
-    assert tasks.get(shop, task)["assignee"] == "engineer-1.shop"
+    assert tasks.get(shop, task).assignee == "engineer-1.shop"
     assert _unread(shop, "engineer-1.shop") == ["task_assigned"]
     assert incidents.counts(shop) == {"work_stalled": 1}
 
@@ -179,9 +187,7 @@ def test_a_message_before_an_idle_agent_wakes_it_and_then_has_it_replaced(tmp_pa
     assert woken == ["engineer-1.shop"]
     assert assignment.past_deadline(store, LATER + STALL_S) == []
     rounds.look(LATER + 2 * STALL_S)
-    assert [row["name"] for row in assignment.past_deadline(store, LATER + 2 * STALL_S)] == [
-        "engineer-1.shop"
-    ]
+    assert [row.name for row in assignment.past_deadline(store, LATER + 2 * STALL_S)] == ["engineer-1.shop"]
     store.close()
 
 
@@ -192,7 +198,7 @@ def test_a_claimed_message_before_an_idle_agent_is_a_stall_and_before_a_busy_one
         inbox.claim(tx, message, generation=0, now=NOW)
     assert _kinds(shop) == ["deaf"]
     with shop.write() as tx:
-        rows.change_agent(tx, "engineer-1.shop", activity=Activity.MODEL.value, deadline_at=LATER + 1)
+        rows.change_agent(tx, "engineer-1.shop", activity=Activity.MODEL, deadline_at=LATER + 1)
     assert _kinds(shop) == []
 
 
@@ -207,7 +213,7 @@ def test_who_waits_for_good_reason_is_not_deaf(shop: Store, activity: Activity) 
 def test_a_message_to_a_wanted_agent_without_a_process_is_told_to_the_supervisor(shop: Store) -> None:
     _team(shop, "engineer-1.shop")
     with shop.write() as tx:
-        rows.change_agent(tx, "engineer-1.shop", state=AgentState.STOPPED.value)
+        rows.change_agent(tx, "engineer-1.shop", state=AgentState.STOPPED)
         put(tx, "engineer-1.shop")
     rounds = _rounds(shop)
     rounds.look(LATER)
@@ -220,7 +226,7 @@ def test_nothing_is_looked_for_in_a_paused_project(shop: Store) -> None:
     _task(shop, TaskState.PLANNED)
     with shop.write() as tx:
         put(tx, "engineer-1.shop")
-        rows.change_project(tx, "shop", state="paused")
+        rows.change_project(tx, "shop", state=ProjectState.PAUSED)
     assert _kinds(shop) == []
 
 
@@ -238,7 +244,7 @@ def test_a_task_may_go_to_a_new_engineer_when_rounds_find_it(shop: Store) -> Non
     rounds = _rounds(shop)
     rounds.look(LATER)
     rounds.look(LATER + STALL_S)
-    assert tasks.get(shop, task)["assignee"] == assignment.member("shop", Role.ENGINEER, 1)
+    assert tasks.get(shop, task).assignee == assignment.member("shop", Role.ENGINEER, 1)
 
 
 # -- deadlines and the clock ---------------------------------------------------------------------
@@ -249,8 +255,8 @@ def test_a_sleep_moves_every_deadline_and_is_written_down(shop: Store) -> None:
     _team(shop, "pm.shop")
     with shop.write() as tx:
         assignment.stretch_deadlines(tx, 7_200.0, slept_s=7_200.0, now=NOW + 7_200)
-    assert rows.agent(shop, "engineer-1.shop")["deadline_at"] == NOW + 7_210
-    assert rows.agent(shop, "pm.shop")["deadline_at"] is None
+    assert rows.agent(shop, "engineer-1.shop").deadline_at == NOW + 7_210
+    assert rows.agent(shop, "pm.shop").deadline_at is None
     assert assignment.past_deadline(shop, NOW + 7_205) == []
     assert incidents.counts(shop) == {"machine_slept": 1}
 
@@ -264,8 +270,8 @@ def test_a_deadline_that_was_set_after_the_clock_changed_stays_as_it_is(shop: St
     _team(shop, "engineer-2.shop", activity=Activity.MODEL, activity_since=new, deadline_at=new + 60)
     with shop.write() as tx:
         assignment.stretch_deadlines(tx, drift_s, slept_s=0.0, now=now)
-    assert rows.agent(shop, "engineer-1.shop")["deadline_at"] == old + 60 + drift_s
-    assert rows.agent(shop, "engineer-2.shop")["deadline_at"] == new + 60
+    assert rows.agent(shop, "engineer-1.shop").deadline_at == old + 60 + drift_s
+    assert rows.agent(shop, "engineer-2.shop").deadline_at == new + 60
     assert assignment.past_deadline(shop, now) == []
 
 
@@ -302,10 +308,10 @@ def test_an_agent_is_not_late_for_what_the_clock_did_while_it_worked(
         crew.want("a")
         pid = crew.running("a")
         with crew.store.write() as tx:
-            rows.change_agent(tx, "a", activity=Activity.MODEL.value, deadline_at=time.time() + 30)
-        before = crew.row("a")["deadline_at"]
+            rows.change_agent(tx, "a", activity=Activity.MODEL, deadline_at=time.time() + 30)
+        before = crew.row("a").deadline_at or 0.0
         getattr(clock, what)(7_200.0)
-        eventually(lambda: crew.row("a")["deadline_at"] > before + 7_000, "its deadline is stretched")
+        eventually(lambda: (crew.row("a").deadline_at or 0.0) > before + 7_000, "its deadline is stretched")
         assert crew.running("a") == pid, "nobody was killed"
         assert "agent_hung" not in incidents.counts(crew.store)
     finally:
@@ -325,9 +331,9 @@ def test_an_actor_that_hangs_again_and_again_is_quarantined_like_one_that_crashe
             crew.running("a", generation=generation)
             with crew.store.write() as tx:
                 rows.change_agent(tx, "a", deadline_at=time.time() - 1)
-        eventually(lambda: crew.row("a")["state"] == AgentState.QUARANTINED, "it is quarantined")
+        eventually(lambda: crew.row("a").state == AgentState.QUARANTINED, "it is quarantined")
         assert incidents.counts(crew.store)["agent_hung"] == 3
-        assert "crashed 3 times" in crew.row("a")["reason"]
+        assert "crashed 3 times" in (crew.row("a").reason or "")
     finally:
         crew.close()
 
@@ -337,7 +343,7 @@ def test_an_actor_that_hangs_again_and_again_is_quarantined_like_one_that_crashe
 
 def _desk(store: Store, home: Home, clock: list[float]) -> Desk:
     with store.write() as tx:
-        rows.add_agent(tx, name="engineer-1.shop", kind="agent", role="engineer", project="shop", now=NOW)
+        rows.add_agent(tx, name="engineer-1.shop", kind="agent", role=Role.ENGINEER, project="shop", now=NOW)
     fence = new_incarnation(store, "engineer-1.shop")
     runtime = Runtime(
         fence.agent, fence.generation, home, Config(), store, Waker(home.run), clock=lambda: clock[0]
@@ -356,8 +362,9 @@ def test_each_model_call_has_its_whole_time_whatever_came_before_it_without_a_co
     for _ in range(5):  # as five malformed replies in a row, each after nearly all the time there is
         desk.expect(Activity.MODEL)
         row = rows.agent(shop, desk.runtime.name)
-        assert row["activity"] == Activity.MODEL
-        assert row["deadline_at"] >= clock[0] + limits.connect_s + limits.total_s
+        assert row.activity == Activity.MODEL
+        assert row.deadline_at is not None
+        assert row.deadline_at >= clock[0] + limits.connect_s + limits.total_s
         clock[0] += limits.total_s
         assert assignment.past_deadline(shop, clock[0]) == []
     desk.runtime.waker.close()
@@ -374,5 +381,5 @@ def test_a_deadline_that_is_far_enough_costs_no_commit(shop: Store, tmp_path: Pa
     desk.expect(Activity.MODEL)
     assert rows.agent(shop, desk.runtime.name) == before
     desk.expect(Activity.WAITING, 1_800.0, at_least_s=900.0)
-    assert rows.agent(shop, desk.runtime.name)["deadline_at"] == clock[0] + 1_800
+    assert rows.agent(shop, desk.runtime.name).deadline_at == clock[0] + 1_800
     desk.runtime.waker.close()

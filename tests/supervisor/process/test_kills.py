@@ -13,9 +13,9 @@ from actors.runtime.addresses import HUMAN, SUPERVISOR
 from actors.runtime.messages import RestartAgent
 from store import crew as rows
 from store import inbox, incidents
-from store.states import MessageState
+from store.states import MessageState, Role
 from tests.support.crews import Crew, children_with, is_alive, processes_of, send_signal
-from tests.support.stores import NOW, add_project
+from tests.support.stores import NOW, add_project, message
 from tests.support.waiting import eventually
 
 
@@ -29,7 +29,7 @@ def _hold(crew: Crew, name: str) -> tuple[int, str]:
 
 def _is_handled(crew: Crew, message_id: int) -> None:
     def state() -> bool:
-        return bool((inbox.get(crew.store, message_id) or {})["state"] == MessageState.HANDLED)
+        return message(crew.store, message_id).state == MessageState.HANDLED
 
     eventually(state, f"message {message_id} is handled")
 
@@ -45,8 +45,8 @@ def test_a_killed_actor_comes_back_with_the_next_generation_and_handles_its_mess
     sent = crew.tell("a", "say hello")
     assert crew.answer(sent) == "hello"
     row = crew.row("a")
-    assert (row["generation"], row["restarts"]) == (2, 1)
-    assert row["pid"] != pid
+    assert (row.generation, row.restarts) == (2, 1)
+    assert row.pid != pid
     assert len(inbox.replies(crew.store, sent)) == 1
     assert incidents.counts(crew.store)["agent_restarted"] == 1
 
@@ -63,7 +63,7 @@ def test_a_message_claimed_by_a_killed_actor_is_delivered_again_and_handled_once
     _is_handled(crew, sent)
     row = inbox.get(crew.store, sent)
     assert row is not None
-    assert (row["claim_generation"], row["attempts"]) == (2, 0)
+    assert (row.claim_generation, row.attempts) == (2, 0)
 
 
 @pytest.mark.parametrize("words", ["exit 0", "exit 3", "kill"])
@@ -93,11 +93,11 @@ def test_a_child_that_never_gets_ready_is_killed_and_tried_again(crew: Crew) -> 
     crew.start_patience_s = 0.5
     crew.want("a", kind="never_ready")
     crew.up()
-    first = eventually(lambda: int(crew.row("a")["pid"] or 0), "it was started")
-    eventually(lambda: crew.row("a")["generation"] >= 2, "it was started again")
+    first = eventually(lambda: int(crew.row("a").pid or 0), "it was started")
+    eventually(lambda: crew.row("a").generation >= 2, "it was started again")
     assert not is_alive(first)
-    assert crew.row("a")["ready_at"] is None
-    assert "signal:9" in {row["detail"].get("reason") for row in incidents.listed(crew.store)}
+    assert crew.row("a").ready_at is None
+    assert "signal:9" in {row.detail.get("reason") for row in incidents.listed(crew.store)}
 
 
 # -- the supervisor ------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ def test_a_new_supervisor_replaces_a_stopped_leftover_and_goes_on_with_its_messa
     crew.up()
     crew.running("a", generation=2)
     assert not is_alive(stopped)
-    assert [process.pid for process in processes_of(crew.home)] == [crew.row("a")["pid"]]
+    assert [process.pid for process in processes_of(crew.home)] == [crew.row("a").pid]
     _is_handled(crew, sent)
 
 
@@ -205,9 +205,9 @@ def test_a_message_that_the_supervisor_cannot_read_does_not_end_it(crew: Crew) -
 
 def test_an_ordered_shutdown_ends_the_team_then_the_gate_and_so_on_up_to_the_services(crew: Crew) -> None:
     add_project(crew.store, "shop")
-    crew.want("chief", role="orchestrator")
-    crew.want("boss", role="project_manager", project="shop")
-    crew.want("hand", role="engineer", project="shop")
+    crew.want("chief", role=Role.ORCHESTRATOR)
+    crew.want("boss", role=Role.PROJECT_MANAGER, project="shop")
+    crew.want("hand", role=Role.ENGINEER, project="shop")
     server = crew.up()
     for name in ("chief", "boss", "hand"):
         crew.running(name)
@@ -215,7 +215,7 @@ def test_an_ordered_shutdown_ends_the_team_then_the_gate_and_so_on_up_to_the_ser
     events = [json.loads(line) for line in (crew.home.logs / "supervisor.log").read_text().splitlines()]
     stopped = [event["actor"] for event in events if event["event"] == "child_stopped"]
     assert stopped == ["hand", "boss", "chief"]
-    assert {crew.row(name)["state"] for name in ("chief", "boss", "hand")} == {"stopped"}
+    assert {crew.row(name).state for name in ("chief", "boss", "hand")} == {"stopped"}
     assert processes_of(crew.home) == []
 
 
@@ -228,7 +228,7 @@ def test_an_idle_crew_is_down_in_a_second_and_its_actors_end_with_code_zero(crew
     started = time.monotonic()
     assert crew.down(server) == 0
     assert time.monotonic() - started < 1.5
-    assert {crew.row(name)["reason"] for name in names} == {"exit:0"}
+    assert {crew.row(name).reason for name in names} == {"exit:0"}
 
 
 def test_a_child_that_takes_no_notice_of_a_stop_is_killed_after_its_grace(crew: Crew) -> None:
@@ -240,7 +240,7 @@ def test_a_child_that_takes_no_notice_of_a_stop_is_killed_after_its_grace(crew: 
     started = time.monotonic()
     assert crew.down(server) == 0
     assert time.monotonic() - started < 3.0
-    assert crew.row("a")["reason"] == "signal:9"
+    assert crew.row("a").reason == "signal:9"
 
 
 def test_a_stopped_process_is_killed_after_its_grace_and_holds_no_shutdown_up(crew: Crew) -> None:
@@ -268,11 +268,11 @@ def test_an_actor_no_longer_wanted_is_stopped_and_one_wanted_again_is_started(cr
     pid = crew.running("a")
     crew.running("b")
     crew.unwant("a")
-    eventually(lambda: crew.row("a")["state"] == "stopped", "it is stopped")
+    eventually(lambda: crew.row("a").state == "stopped", "it is stopped")
     assert not is_alive(pid)
     crew.want("a")
     crew.running("a", generation=2)
-    assert crew.row("b")["generation"] == 1
+    assert crew.row("b").generation == 1
 
 
 # -- crashes over and over -----------------------------------------------------------------------
@@ -283,19 +283,19 @@ def test_an_actor_that_crashes_past_the_limit_is_quarantined_and_manager_and_hum
 ) -> None:
     crew.settings = {"intensity": 2}
     add_project(crew.store, "shop")
-    crew.want("pm.shop", role="project_manager", project="shop")
-    crew.want("engineer-1.shop", kind="unlucky", role="engineer", project="shop")
+    crew.want("pm.shop", role=Role.PROJECT_MANAGER, project="shop")
+    crew.want("engineer-1.shop", kind="unlucky", role=Role.ENGINEER, project="shop")
     crew.want("other")
     crew.up()
-    eventually(lambda: crew.row("engineer-1.shop")["state"] == "quarantined", "it is quarantined")
+    eventually(lambda: crew.row("engineer-1.shop").state == "quarantined", "it is quarantined")
     row = crew.row("engineer-1.shop")
-    assert row["generation"] == 3, "the first start and two restarts"
-    assert row["pid"] is None
-    assert "crashed 3 times" in row["reason"]
+    assert row.generation == 3, "the first start and two restarts"
+    assert row.pid is None
+    assert "crashed 3 times" in (row.reason or "")
     assert incidents.counts(crew.store) == {"agent_quarantined": 1, "agent_restarted": 2}
     for recipient in ("pm.shop", HUMAN):
         found = inbox.listed(crew.store, recipient=recipient)
-        told = [m["body"]["agent"] for m in found if m["kind"] == "agent_quarantined"]
+        told = [m.body["agent"] for m in found if m.kind == "agent_quarantined"]
         assert told == ["engineer-1.shop"], recipient
     assert crew.ask("other", "say the rest works on") == "the rest works on"
 
@@ -305,10 +305,10 @@ def test_a_person_lifts_a_quarantine_by_a_restart(crew: Crew) -> None:
     crew.want("a")
     crew.up()
     send_signal(crew.running("a"))
-    eventually(lambda: crew.row("a")["state"] == "quarantined", "it is quarantined")
+    eventually(lambda: crew.row("a").state == "quarantined", "it is quarantined")
     mailbox.send(crew.store, HUMAN, SUPERVISOR, RestartAgent(agent="a"), now=NOW)
     crew.running("a", generation=2)
-    assert crew.row("a")["reason"] is None
+    assert crew.row("a").reason is None
 
 
 def test_a_quarantined_actor_is_tried_once_more_after_the_window(crew: Crew) -> None:
@@ -316,7 +316,7 @@ def test_a_quarantined_actor_is_tried_once_more_after_the_window(crew: Crew) -> 
     crew.want("a")
     crew.up()
     send_signal(crew.running("a"))
-    eventually(lambda: crew.row("a")["state"] == "quarantined", "it is quarantined")
+    eventually(lambda: crew.row("a").state == "quarantined", "it is quarantined")
     crew.running("a", generation=2)
 
 
@@ -325,5 +325,5 @@ def test_an_actor_of_a_kind_that_there_is_not_is_quarantined_and_nothing_else_su
     crew.want("a", kind="no_such_kind")
     crew.want("b")
     crew.up()
-    eventually(lambda: crew.row("a")["state"] == "quarantined", "it is quarantined")
+    eventually(lambda: crew.row("a").state == "quarantined", "it is quarantined")
     crew.running("b")

@@ -12,8 +12,8 @@ import pytest
 
 from actors.runtime.wake import WakeSocket
 from store import incidents
+from store.engine.writers_lock import holding
 from store.failpoints import VARIABLE
-from store.writers_lock import holding
 from supervisor.process.launch import Process
 from supervisor.process.unresponsive import LOCK_LIMIT_S, STOPPED_LIMIT_S, UnresponsiveSearch, is_stopped
 from supervisor.process.watch import ChildExited, Watch
@@ -42,7 +42,7 @@ def test_actor_stopped_inside_a_transaction_is_killed_and_nobody_waits_for_it_lo
     eventually(lambda: not is_alive(pid), "it is killed", within_s=PATIENCE_S)
     assert crew.ask("other", "say I was not kept waiting") == "I was not kept waiting"
     assert crew.answer(asked) == "I am back"
-    hung = [row["agent"] for row in incidents.listed(crew.store) if row["kind"] == "agent_hung"]
+    hung = [row.agent for row in incidents.listed(crew.store) if row.kind == "agent_hung"]
     assert hung == ["stuck"]
 
 

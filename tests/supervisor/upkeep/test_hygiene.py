@@ -19,10 +19,12 @@ import pytest
 from actors.disk import MB, DiskWatch, free_space
 from actors.home import Home
 from actors.settings import Config
-from store import backup, checkup, crew, errors, history, inbox, incidents, journal, retention, tasks, timers
+from store import crew, errors, facts, history, inbox, incidents, journal, tasks, timers
 from store.engine import Fence, Store
 from store.entries import ReplyBody
-from store.states import Activity, IntentState, TaskState
+from store.rows import Usage
+from store.states import Activity, GateVerdict, IntentState, ProjectState, Role, TaskState
+from store.upkeep import backup, checkup, retention
 from supervisor.upkeep import housekeeping
 from supervisor.upkeep.inhibit import PROOF_S, Inhibitor
 from supervisor.upkeep.jobs import LAST_START_FACT, Jobs
@@ -63,18 +65,32 @@ def _fill(store: Store, project: str, *, turns: int = 30) -> None:
     """A project that has worked: messages, history, intents, tasks, timers, incidents."""
     add_project(store, project)
     name = f"engineer-1.{project}"
-    add_agent(store, name, role="engineer", project=project)
+    add_agent(store, name, role=Role.ENGINEER, project=project)
     fence = new_incarnation(store, name)
     with store.write() as tx:
         task = tasks.add(
-            tx, project=project, title="t", description="", role="engineer", deliverable=1, by="pm", now=NOW
+            tx,
+            project=project,
+            title="t",
+            description="",
+            role=Role.ENGINEER,
+            deliverable=1,
+            by="pm",
+            now=NOW,
         )
         tasks.record_gate_run(
-            tx, task=task, commit="c", candidate=None, verdict="failed", report={}, started_at=1, ended_at=2
+            tx,
+            task=task,
+            commit="c",
+            candidate=None,
+            verdict=GateVerdict.FAILED,
+            report={},
+            started_at=1,
+            ended_at=2,
         )
         timers.add(tx, recipient=name, note="", due_at=NOW, created_by="crew", now=NOW)
         incidents.record(tx, "task_parked", now=NOW, project=project)
-        incidents.set_fact(tx, f"base:{project}", {}, now=NOW)
+        facts.put(tx, f"base:{project}", {}, now=NOW)
         for _ in range(turns):
             message = put(tx, name)
             inbox.claim(tx, message, generation=1, now=NOW)
@@ -87,9 +103,9 @@ def _fill(store: Store, project: str, *, turns: int = 30) -> None:
 
 def _archive(store: Store, project: str, at: float | None) -> None:
     with store.write() as tx:
-        crew.change_project(tx, project, state="archived")
+        crew.change_project(tx, project, state=ProjectState.ARCHIVED)
         if at is not None:
-            incidents.set_fact(tx, retention.archived_fact(project), at, now=at)
+            facts.put(tx, retention.archived_fact(project), at, now=at)
 
 
 def _sizes(store: Store) -> dict[str, int]:
@@ -238,7 +254,7 @@ def test_housekeeping_backs_up_deletes_old_rows_and_files_and_records_what_it_di
     assert sorted(path.name for path in home.logs.glob("*.log*")) == ["crew.log", "engineer-1.kept.log"]
     assert stderr.read_bytes().endswith(b"the end")
     assert stderr.stat().st_size < 100_000
-    assert incidents.fact(store, housekeeping.FACT)["rows"] == done["rows"] > 90
+    assert facts.get(store, housekeeping.FACT)["rows"] == done["rows"] > 90
 
 
 def _outputs(home: Home, agent: str, now: float) -> tuple[Path, Path]:
@@ -259,7 +275,7 @@ def test_housekeeping_that_fails_in_part_is_an_incident_for_people_and_does_the_
     assert len(done["failures"]) == 1
     assert done["files"] == 0
     (row,) = incidents.listed(store)
-    assert (row["kind"], row["needs_human"]) == ("housekeeping_failed", True)
+    assert (row.kind, row.needs_human) == ("housekeeping_failed", True)
 
 
 def test_the_supervisor_starts_housekeeping_once_a_night_and_makes_up_for_one_it_slept_through(
@@ -269,7 +285,7 @@ def test_the_supervisor_starts_housekeeping_once_a_night_and_makes_up_for_one_it
     jobs.tick(time.monotonic())
     assert jobs.pids == set(), "a new crew's first night is yet to come"
     with store.write() as tx:
-        incidents.set_fact(tx, LAST_START_FACT, time.time() - 2 * DAY_S, now=NOW)
+        facts.put(tx, LAST_START_FACT, time.time() - 2 * DAY_S, now=NOW)
     jobs = Jobs(home, CONFIG, store)
     monotonic = time.monotonic()
     jobs.tick(monotonic)
@@ -280,7 +296,7 @@ def test_the_supervisor_starts_housekeeping_once_a_night_and_makes_up_for_one_it
         return not jobs.pids
 
     eventually(is_over, "housekeeping has ended", within_s=30)
-    assert incidents.fact(store, housekeeping.FACT)["failures"] == []
+    assert facts.get(store, housekeeping.FACT)["failures"] == []
     assert len(backup.listed(home.backups)) == 1
     jobs.stop()
 
@@ -302,10 +318,10 @@ def _hot_paths(store: Store, fence: Fence) -> None:
         intent = journal.intend(
             tx, fence, reply=entry.id, position=0, tool="t", arguments={}, evidence={}, now=NOW
         )
-        journal.end(tx, intent, IntentState.DONE, now=NOW)
+        journal.end(tx, intent.id, IntentState.DONE, now=NOW)
         inbox.acknowledge(tx, message, now=NOW)
         tasks.current(tx, 1)
-        tasks.amend(tx, 1, now=NOW, usage={})
+        tasks.amend(tx, 1, now=NOW, usage=Usage())
         tasks.move(tx, 1, TaskState.ASSIGNED, by="t", reason="", now=NOW)
         tasks.of_project(tx, "shop")
     journal.find(store, name, entry.id, 0)
@@ -319,7 +335,7 @@ def _hot_paths(store: Store, fence: Fence) -> None:
     tasks.events(store, 1)
     timers.due(store, NOW)
     timers.next_due_at(store)
-    incidents.fact(store, "sandbox")
+    facts.get(store, "sandbox")
 
 
 def test_no_statement_of_a_step_reads_a_table_that_grows_from_end_to_end(store: Store) -> None:
@@ -351,7 +367,7 @@ def test_a_full_mailbox_refuses_its_sender_with_what_to_do_and_takes_again_later
 ) -> None:
     from tests.support.command_line import command, environment, run
 
-    add_agent(store, "orchestrator", role="orchestrator")
+    add_agent(store, "orchestrator", role=Role.ORCHESTRATOR)
     with store.write() as tx:
         body = '{"kind": "text", "v": 1, "text": "hello"}'
         tx.connection.exec_driver_sql(
@@ -418,19 +434,17 @@ def test_a_crew_waits_while_the_disk_is_nearly_full_says_so_and_goes_on_by_itsel
             night.start()
             manager = f"pm.{PROJECT}"
             eventually(
-                lambda: crew.agent(night.store, manager)["activity"] == Activity.NO_SPACE,
+                lambda: crew.agent(night.store, manager).activity == Activity.NO_SPACE,
                 "the manager waits",
                 within_s=20,
             )
-            eventually(lambda: incidents.fact(night.store, "disk_short"), "it is said")
-            assert [
-                row["needs_human"] for row in incidents.listed(night.store) if row["kind"] == "disk_short"
-            ]
+            eventually(lambda: facts.get(night.store, "disk_short"), "it is said")
+            assert [row.needs_human for row in incidents.listed(night.store) if row.kind == "disk_short"]
             assert tasks.of_project(night.store, PROJECT) == []
             ballast.unlink()
             night.play()
-            assert {row["state"] for row in tasks.of_project(night.store, PROJECT)} == {TaskState.MERGED}
-            eventually(lambda: incidents.fact(night.store, "disk_short") is None, "it is over", within_s=20)
+            assert {row.state for row in tasks.of_project(night.store, PROJECT)} == {TaskState.MERGED}
+            eventually(lambda: facts.get(night.store, "disk_short") is None, "it is over", within_s=20)
             assert night.stop() == 0
         finally:
             night.close()

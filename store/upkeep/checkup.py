@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from store.engine import translated
+from store.engine.translate import translated
 
 MOST_PROBLEMS = 5
 

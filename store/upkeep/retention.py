@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 
 from sqlalchemy import ColumnElement, Delete, Table, and_, delete, func, or_, select
 
-from store import crew
-from store import incidents as facts
+from store import crew, facts
 from store.engine import Store
 from store.schema import (
     agents,
@@ -30,7 +29,7 @@ from store.states import MessageState, ProjectState, TimerState
 
 BATCH_ROWS = 500
 WALK_ROWS = 2_000  # ids looked at for one batch of messages, which no index finds by recipient
-_OVER = [MessageState.HANDLED.value, MessageState.DEAD.value, MessageState.CANCELLED.value]
+_OVER = [MessageState.HANDLED, MessageState.DEAD, MessageState.CANCELLED]
 
 
 def archived_fact(project: str) -> str:
@@ -40,15 +39,15 @@ def archived_fact(project: str) -> str:
 
 def expired(store: Store, before: float, *, now: float) -> list[str]:
     """Projects that were archived before `before`. One without a note of when gets it now."""
-    names = select(projects.c.name).where(projects.c.state == ProjectState.ARCHIVED.value)
+    archived = select(projects.c.name).where(projects.c.state == ProjectState.ARCHIVED)
     found = []
-    for row in store.rows(names):
-        at = facts.fact(store, archived_fact(row["name"]))
+    for name in store.select(archived, str):
+        at = facts.get(store, archived_fact(name))
         if at is None:
             with store.write() as tx:
-                facts.set_fact(tx, archived_fact(row["name"]), now, now=now)
+                facts.put(tx, archived_fact(name), now, now=now)
         elif at < before:
-            found.append(row["name"])
+            found.append(name)
     return found
 
 
@@ -62,9 +61,9 @@ def forget(store: Store, names: list[str], *, before: float, between_batches: Ca
     """
     store.set_foreign_keys(on=False)
     count = 0
-    team = [row["name"] for name in names for row in crew.team_of(store, name)]
-    kept = [row["name"] for row in store.rows(select(agents.c.name).where(agents.c.project.is_not(None)))]
-    kept = [name for name in kept if name not in set(team)]
+    team = [agent.name for name in names for agent in crew.team_of(store, name)]
+    of_projects = store.select(select(agents.c.name).where(agents.c.project.is_not(None)), str)
+    kept = [name for name in of_projects if name not in set(team)]
     for statement in _in_order(store, names, team, kept, before):
         while True:
             with store.write() as tx:
@@ -84,7 +83,7 @@ def _in_order(
         yield _some(intents, intents.c.agent == agent)
         yield _some(history, history.c.agent == agent)
     yield from _messages(store, team, kept, before)
-    over = [TimerState.FIRED.value, TimerState.CANCELLED.value]
+    over = [TimerState.FIRED, TimerState.CANCELLED]
     old_timer = and_(timers.c.state.in_(over), timers.c.created_at < before, timers.c.recipient.not_in(kept))
     yield _some(timers, or_(timers.c.recipient.in_(team), old_timer))
     yield _some(incidents, and_(incidents.c.created_at < before, incidents.c.project.is_(None)))
@@ -106,7 +105,7 @@ def _some(table: Table, condition: ColumnElement[bool]) -> Delete:
 
 def _messages(store: Store, team: list[str], kept: list[str], before: float) -> Iterator[Delete]:
     """Stretch by stretch of ids: each statement looks at `WALK_ROWS` rows at most."""
-    newest = (store.row(select(func.max(messages.c.id).label("id"))) or {})["id"] or 0
+    newest = store.select(select(func.coalesce(func.max(messages.c.id), 0)), int)[0]
     theirs = or_(messages.c.recipient.in_(team), messages.c.sender.in_(team))
     old = and_(
         messages.c.created_at < before,

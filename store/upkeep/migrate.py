@@ -10,7 +10,8 @@ import sqlite3
 from pathlib import Path
 
 from store import errors
-from store.engine import check_file, read_header, translated
+from store.engine.header import check_file, read_header
+from store.engine.translate import translated
 from store.schema import APPLICATION_ID, SCHEMA_VERSION
 
 
@@ -56,7 +57,9 @@ def _upgrade(path: Path) -> None:
     from sqlalchemy.pool import NullPool
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option(
+        "script_location", str(Path(__file__).parent.parent / "migrations").replace("%", "%%")
+    )
     engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(path), poolclass=NullPool)
     with translated(path), engine.connect() as connection:
         config.attributes["connection"] = connection

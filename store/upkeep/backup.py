@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from store import errors
-from store.engine import translated
+from store.engine.translate import translated
 
 KEPT = 7
 _PARTIAL = "*.partial"
