@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that answers with whatever bytes a test gives it, right or wrong."""
+"""An HTTP server on loopback that answers with any bytes a test specifies, valid or not."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ class Exchange:
         head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(data)}\r\nConnection: close\r\n\r\n"
         self.send(head.encode() + data)
 
-    def wait_for_hang_up(self) -> None:
-        """Returns when the client has closed the connection, and tells the test so."""
+    def wait_until_closed(self) -> None:
+        """Return when the client has closed the connection, and set `saw_close`."""
         self.connection.settimeout(20)
         while self.connection.recv(4096):
             pass
-        self._server.saw_hang_up.set()
+        self._server.saw_close.set()
 
 
 class BadServer:
-    """Serves each request with the next of `answers`, the last one again and again.
+    """Answers each request with the next of `answers`, and with the last one from then on.
 
     Each connection has one, or with `keeps` any number of them.
     """
@@ -64,7 +64,7 @@ class BadServer:
         self.connections = 0
         self.requests: list[Exchange] = []
         self.saw_request = threading.Event()
-        self.saw_hang_up = threading.Event()
+        self.saw_close = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads: list[threading.Thread] = []
         self._accepting = threading.Thread(target=self._accept, daemon=True)
@@ -74,7 +74,7 @@ class BadServer:
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def is_serving(self, number: int) -> bool:
-        """Whether the `number`-th connection, from 1, is open still."""
+        """Whether the connection with this number, counted from 1, is still open."""
         return self._threads[number - 1].is_alive()
 
     def __enter__(self) -> BadServer:
@@ -143,7 +143,7 @@ DONE = text_line("", done=True, done_reason="stop", prompt_eval_count=11, eval_c
 
 
 def streaming(*lines: object) -> Answering:
-    """A 200 stream of these lines (bytes as they are, the rest as JSON), well ended."""
+    """A complete 200 stream of these lines: bytes as they are, anything else as JSON."""
 
     def answer(exchange: Exchange) -> None:
         exchange.begin()
@@ -159,24 +159,24 @@ def refusing(status: int, body: object) -> Answering:
 
 
 def silent(exchange: Exchange) -> None:
-    """Takes the request and never answers."""
-    exchange.wait_for_hang_up()
+    """Accept the request and send nothing."""
+    exchange.wait_until_closed()
 
 
 def stalling(*lines: object) -> Answering:
-    """Begins to answer and falls silent."""
+    """Begin to answer and stop sending."""
 
     def answer(exchange: Exchange) -> None:
         exchange.begin()
         for line in lines:
             exchange.line(line)
-        exchange.wait_for_hang_up()
+        exchange.wait_until_closed()
 
     return answer
 
 
 def dying(*lines: object) -> Answering:
-    """Begins to answer and drops the connection inside a chunk."""
+    """Begin to answer and close the connection inside a chunk."""
 
     def answer(exchange: Exchange) -> None:
         exchange.begin()

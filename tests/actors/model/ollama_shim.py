@@ -1,14 +1,14 @@
-"""A real model behind Ollama's protocol: llama.cpp with SmolLM2-135M, as `python -m tests.model.ollama_shim`.
+"""A real model behind Ollama's protocol: llama.cpp with SmolLM2-135M, as `python -m tests.actors.model.ollama_shim`.
 
-    python -m tests.model.ollama_shim --context 8192 --slots 2 [--calls 0.7] [--most-tokens 24]
+    python -m tests.actors.model.ollama_shim --context 8192 --slots 2 [--calls 0.7] [--most-tokens 24]
 
-The first line on stdout is the address; it ends when stdin closes. Real tokens, real streaming, a real prefix
-cache, and nonsense for content: for a share of the requests a grammar makes the model call one of the offered
-tools with absurd but well-formed arguments, for some of those the call comes as text, as a real server leaks it;
-the rest is free text. `GET /shim` lists what each request cost, as llama.cpp measured it.
+The first line on stdout is the address; the process ends when stdin closes. Tokens, streaming and the prefix cache are
+real, the content is nonsense. For a share of the requests a grammar makes the model call one of the offered tools with
+absurd but well-formed arguments. Some of these calls are sent as text, as real servers do by mistake. `GET /shim` lists
+the cost of each request as llama.cpp measured it.
 
-One runner, as Ollama has one for each model: `num_ctx` beyond its context is refused, and a changed one is noted
-as a reload.
+There is one runner, as in Ollama for each model: a `num_ctx` beyond its context is refused, and a changed one is
+recorded as a reload.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PLAIN = '[a-zA-Z0-9 ./_=-]{1,24}'  # fmt: skip
 
 
 class Runner:
-    """llama.cpp's server in this process, and what it has served."""
+    """llama.cpp's server in this process, and the requests it served."""
 
     def __init__(self, folder: Path, context: int, slots: int) -> None:
         sys.path.insert(0, str(folder))
@@ -62,7 +62,7 @@ class Runner:
         self.windows: set[int] = set()
 
     def complete(self, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """The events of one completion; closing the iterator ends it in the runner."""
+        """The events of one completion. Closing the iterator stops the runner."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         try:
             connection.request("POST", "/completion", json.dumps(body), {"Content-Type": "application/json"})
@@ -141,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._chat(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's signature
-        """Nothing: `/shim` has what happened."""
+        """Log nothing: `/shim` lists the requests."""
 
     def _chat(self, body: dict[str, Any]) -> None:
         runner, started = self.server.runner, time.monotonic()
@@ -213,12 +213,12 @@ class Shim(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that leave in the middle are what these tests are about; other errors are shown."""
+        """Ignore clients that leave in the middle of a request, which tests do; show other errors."""
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
     def kind_of(self, body: Mapping[str, Any]) -> str:
-        """`call`, `leak` or `text`, by the request and its seed alone."""
+        """`call`, `leak` or `text`; depends only on the request and its seed."""
         told = json.dumps([body["messages"], body["options"].get("seed")])
         lot = int.from_bytes(hashlib.sha256(told.encode()).digest()[:4], "big") / 2**32
         if not body.get("tools") or lot >= self.calls:

@@ -75,7 +75,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_not_used_again() -> No
 def test_a_reply_without_the_end_of_its_stream_is_complete_and_its_connection_is_not_kept() -> None:
     with BadServer(stalling(text_line("Hello"), DONE), HELLO) as server, keeping(server) as model:
         assert ask(model).text == "Hello"
-        assert server.saw_hang_up.wait(5)
+        assert server.saw_close.wait(5)
         assert ask(model).text == "Hello"
         assert server.connections == 2
 
@@ -96,13 +96,13 @@ def test_a_cancelled_request_closes_the_kept_connection() -> None:
 
     def waits(exchange: Exchange) -> None:
         cancelled.set()
-        exchange.wait_for_hang_up()
+        exchange.wait_until_closed()
 
     with BadServer(HELLO, waits, HELLO, keeps=True) as server, keeping(server) as model:
         ask(model)
         with pytest.raises(ModelCancelled):
             ask(model, cancelled=cancelled)
-        assert server.saw_hang_up.wait(5)
+        assert server.saw_close.wait(5)
         assert ask(model).text == "Hello"
 
 

@@ -1,4 +1,4 @@
-"""The client sends what Ollama needs, reads any answer, obeys its limits, and lets go at once."""
+"""The client sends what Ollama needs, reads any reply, obeys its limits, and stops at once when cancelled."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_tool_calls_of_the_history_are_sent_and_empty_results_stay_messages() ->
     ]
 
 
-def test_pieces_arrive_as_they_come_and_make_the_reply_with_its_calls_and_cost() -> None:
+def test_pieces_arrive_one_by_one_and_form_the_reply_with_its_calls_and_cost() -> None:
     call = {"function": {"name": "shell", "arguments": {"command": "ls", "timeout_s": None}}}
     lines = (
         text_line("Hel"),
@@ -118,7 +118,7 @@ def test_pieces_arrive_as_they_come_and_make_the_reply_with_its_calls_and_cost()
     assert (reply.cost.load_ms, reply.cost.total_ms) == (2.0, 5.5)
 
 
-def test_answer_cut_by_the_token_limit_is_returned_as_it_is() -> None:
+def test_reply_cut_by_the_token_limit_is_returned() -> None:
     with BadServer(streaming(text_line("Hel"), DONE | {"done_reason": "length"})) as server:
         assert _chat(server.url).done_reason == "length"
 
@@ -129,7 +129,7 @@ def test_any_character_survives_the_stream(text: str) -> None:
         assert _chat(server.url).text == text
 
 
-def test_lines_cut_anywhere_by_the_network_are_put_together() -> None:
+def test_lines_split_anywhere_by_the_network_are_joined() -> None:
     def answer(exchange: Exchange) -> None:
         exchange.begin()
         answer = text_line("ä"), DONE
@@ -142,19 +142,19 @@ def test_lines_cut_anywhere_by_the_network_are_put_together() -> None:
         assert _chat(server.url).text == "ä"
 
 
-def test_whole_answer_is_not_lost_when_the_connection_hangs_behind_it() -> None:
+def test_complete_reply_is_not_lost_when_the_connection_hangs_after_it() -> None:
     with BadServer(stalling(text_line("Hello"), DONE)) as server:
         assert _chat(server.url).text == "Hello"
 
 
-def test_error_of_the_callers_callback_is_no_model_error_and_closes_the_stream() -> None:
+def test_error_of_the_callback_is_not_a_model_error_and_closes_the_stream() -> None:
     def fails(_text: str) -> None:
         raise OSError("screen is gone")
 
     with BadServer(stalling(text_line("Hello"))) as server:
         with pytest.raises(OSError, match="screen is gone"):
             _chat(server.url, on_text=fails)
-        assert server.saw_hang_up.wait(5)
+        assert server.saw_close.wait(5)
 
 
 # --- limits ---
@@ -167,21 +167,21 @@ def test_error_of_the_callers_callback_is_no_model_error_and_closes_the_stream()
         (Limits(total_s=0.2), "longer than 0.2 s in total"),
     ],
 )
-def test_server_that_never_answers_is_left_at_the_limit(limits: Limits, words: str) -> None:
+def test_server_that_never_answers_is_given_up_at_the_limit(limits: Limits, words: str) -> None:
     with BadServer(silent) as server:
         with pytest.raises(ModelUnavailable, match=words):
             _chat(server.url, limits=limits)
-        assert server.saw_hang_up.wait(5)
+        assert server.saw_close.wait(5)
 
 
-def test_server_that_falls_silent_is_left_at_the_idle_limit() -> None:
+def test_server_that_stops_sending_is_given_up_at_the_idle_limit() -> None:
     with BadServer(stalling(text_line("Hel"))) as server:
         with pytest.raises(ModelUnavailable, match="stopped sending for"):
             _chat(server.url, limits=Limits(idle_s=0.2))
-        assert server.saw_hang_up.wait(5)
+        assert server.saw_close.wait(5)
 
 
-def test_endless_answer_is_left_at_the_total_limit() -> None:
+def test_endless_reply_is_given_up_at_the_total_limit() -> None:
     def babble(exchange: Exchange) -> None:
         exchange.begin()
         while True:
@@ -191,7 +191,7 @@ def test_endless_answer_is_left_at_the_total_limit() -> None:
         _chat(server.url, limits=Limits(total_s=0.3))
 
 
-def test_connection_that_is_never_accepted_is_left_at_the_connect_limit() -> None:
+def test_connection_that_is_never_accepted_is_given_up_at_the_connect_limit() -> None:
     with _full_listener() as url, pytest.raises(ModelUnavailable):
         _chat(url, limits=Limits(connect_s=0.2))
 
@@ -242,13 +242,13 @@ def test_cancel_while_connecting_takes_under_200_ms() -> None:
 def test_cancel_before_the_first_token_takes_under_200_ms_and_closes_the_connection() -> None:
     with BadServer(silent) as server:
         assert _cancel_latency_s(server.url, server.saw_request) < 0.2
-        assert server.saw_hang_up.wait(5)
+        assert server.saw_close.wait(5)
 
 
 def test_cancel_during_generation_takes_under_200_ms_and_closes_the_connection() -> None:
     with BadServer(stalling(text_line("Hel"))) as server:
         assert _cancel_latency_s(server.url, server.saw_request) < 0.2
-        assert server.saw_hang_up.wait(5)
+        assert server.saw_close.wait(5)
 
 
 def test_cancel_before_the_call_sends_nothing() -> None:
@@ -291,7 +291,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert ended.returncode == 0
 
 
-def test_proxy_of_the_environment_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_of_the_environment_is_not_used_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("NO_PROXY", "no_proxy"):
@@ -308,12 +308,12 @@ def test_calls_leave_no_descriptor_open() -> None:
             _chat(server.url)
             with pytest.raises(ModelUnavailable):
                 _chat(hung.url, limits=Limits(first_token_s=0.01))
-        hung.saw_hang_up.wait(5)
+        hung.saw_close.wait(5)
     after = psutil.Process().num_fds()
     assert after <= before
 
 
-# --- what setup asks ---
+# --- requests that are not chat ---
 
 
 def test_probe_reports_version_and_models_of_a_host() -> None:
@@ -343,7 +343,7 @@ def test_probe_of_nothing_of_a_hung_server_and_of_nonsense_says_what_is_wrong() 
         assert probe(server.url).error is not None
 
 
-def test_show_loaded_preload_and_pull_speak_with_a_server() -> None:
+def test_show_loaded_preload_and_pull_work_with_a_server() -> None:
     with RehearsalServer(parse_script({"context_length": 4096})) as server:
         facts = show_model(server.url, "qwen3-coder:30b")
         assert ("tools" in facts.capabilities, facts.context_length) == (True, 4096)
@@ -357,7 +357,7 @@ def test_show_loaded_preload_and_pull_speak_with_a_server() -> None:
         assert show_model(server.url, "tiny:1b").capabilities
 
 
-def test_show_forgives_what_a_server_leaves_out() -> None:
+def test_show_accepts_missing_fields() -> None:
     with BadServer(refusing(200, {"model_info": [], "capabilities": "x"})) as server:
         assert show_model(server.url, "m").capabilities == ()
 

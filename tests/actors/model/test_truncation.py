@@ -1,4 +1,4 @@
-"""Telling a prompt that was cut from one that is merely plain."""
+"""A prompt that was cut is distinguished from one with many characters per token."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WINDOW = 32_768
         (PromptSize(9_000, 11), None, "a made-up constant"),
     ],
 )
-def test_a_cut_prompt_is_seen(now: PromptSize, before: PromptSize | None, why: str) -> None:
+def test_a_cut_prompt_is_detected(now: PromptSize, before: PromptSize | None, why: str) -> None:
     assert was_cut(now, before, WINDOW), why
 
 
@@ -33,5 +33,5 @@ def test_a_cut_prompt_is_seen(now: PromptSize, before: PromptSize | None, why: s
         (PromptSize(60_000, 17_000), PromptSize(59_990, 17_100), "a few tokens of the template"),
     ],
 )
-def test_an_honest_count_is_left_alone(now: PromptSize, before: PromptSize | None, why: str) -> None:
+def test_a_correct_count_is_accepted(now: PromptSize, before: PromptSize | None, why: str) -> None:
     assert not was_cut(now, before, WINDOW), why

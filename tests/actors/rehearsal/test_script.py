@@ -1,4 +1,4 @@
-"""A script says what the scripted model answers, and says clearly what is wrong with itself."""
+"""A script defines the answers of the scripted model, and its mistakes are reported with their place."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_same_request_always_gets_the_same_answer_to(tmp_path: Path) -> None:
     assert answers[0] == answers[1] == answers[2]
 
 
-def test_example_in_the_documentation_is_a_script_that_plays() -> None:
+def test_example_in_the_documentation_is_a_valid_script() -> None:
     lines = (script_module.__doc__ or "").splitlines()
     shown = textwrap.dedent("\n".join(line for line in lines if line.startswith("    ") or not line))
     if not shown.strip():  # Python 3.13 takes the indentation off docstrings
@@ -175,7 +175,7 @@ _messages = st.lists(
 
 
 @given(_messages)
-def test_no_request_whatever_raises(messages: list[Any]) -> None:
+def test_no_request_raises(messages: list[Any]) -> None:
     script = parse_script({"scene": [{"when_regex": "(?P<a>x)", "reply": [{"text": "{a}", "capture": "y"}]}]})
     assert isinstance(answer_to(script, read_request({"messages": messages})).text, str)
 
@@ -187,7 +187,7 @@ def _hit(digest: str, seen: int = 0, *faults: Fault, role: str = "engineer") -> 
     return choose_fault(faults, seed=1, request_hash=digest, times_seen=seen, role=role, agent="a")
 
 
-def test_fault_hits_its_share_of_requests_and_the_same_ones_every_night() -> None:
+def test_fault_hits_its_share_of_requests_and_the_same_ones_every_time() -> None:
     fault = Fault(kind=FaultKind.HANG, share=0.2)
     first = [_hit(str(number), 0, fault) for number in range(2000)]
     assert 0.17 < sum(hit is not None for hit in first) / 2000 < 0.23

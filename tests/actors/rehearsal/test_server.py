@@ -1,4 +1,4 @@
-"""The rehearsal's server speaks Ollama's protocol, and breaks it as real servers do when told to."""
+"""The scripted server speaks Ollama's protocol, and on request breaks it as real servers do."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_faults_of_the_model_arrive_as_replies() -> None:
     assert "There is no tool" in extract(replies[FaultKind.UNKNOWN_TOOL], TOOLS).problems[0]
 
 
-def test_every_kind_of_fault_is_tried_here() -> None:
+def test_every_kind_of_fault_is_tested_here() -> None:
     model_faults = {FaultKind.LEAKED_CALL, FaultKind.LEAKED_JSON, FaultKind.EMPTY, FaultKind.LENGTH}
     assert set(_ERRORS) | model_faults | {FaultKind.UNKNOWN_TOOL} == set(FaultKind)
 
@@ -169,7 +169,7 @@ def test_fault_of_one_reply_hits_that_reply_only_as_often_as_it_says() -> None:
         assert _ask(server, prompt=prompt).text == "second"
 
 
-def test_cancelled_answer_is_seen_by_the_server_and_can_be_asked_again() -> None:
+def test_cancelled_request_is_recorded_as_closed() -> None:
     script = parse_script({"scene": [{"reply": [{"text": "slow " * 50, "token_delay_ms": 50}]}]})
     cancelled = threading.Event()
     with RehearsalServer(script) as server:
@@ -185,7 +185,7 @@ def test_cancelled_answer_is_seen_by_the_server_and_can_be_asked_again() -> None
         assert server.served[0].outcome == "closed"
 
 
-def test_summary_tells_over_http_what_was_served() -> None:
+def test_summary_over_http_counts_what_was_served() -> None:
     with RehearsalServer(parse_script(_scripted(fault=[{"kind": "503"}], title="Night"))) as server:
         with pytest.raises(ModelUnavailable):
             _ask(server)
@@ -220,7 +220,7 @@ def test_stopped_server_drops_open_answers_and_one_on_the_same_port_answers_agai
         assert _ask(again).text == TEXT
 
 
-def test_second_stop_is_harmless_and_so_is_stopping_what_never_ran() -> None:
+def test_second_stop_and_stop_without_start_are_harmless() -> None:
     server = RehearsalServer(parse_script(_scripted()))
     server.stop()
     server.stop()
@@ -258,7 +258,7 @@ def process(script_file: Path) -> Iterator[subprocess.Popen[str]]:
         started.kill()
 
 
-def test_process_says_its_address_answers_and_ends_well_on_term(process: subprocess.Popen[str]) -> None:
+def test_process_prints_its_address_answers_and_exits_0_on_sigterm(process: subprocess.Popen[str]) -> None:
     assert process.stdout is not None
     url = process.stdout.readline().strip()
     assert probe(url).models == (OPTIONS.model,)
@@ -266,7 +266,7 @@ def test_process_says_its_address_answers_and_ends_well_on_term(process: subproc
     assert process.wait(10) == 0
 
 
-def test_process_ends_when_whoever_started_it_is_gone(process: subprocess.Popen[str]) -> None:
+def test_process_ends_when_its_stdin_closes(process: subprocess.Popen[str]) -> None:
     assert process.stdout is not None
     assert process.stdin is not None
     assert process.stdout.readline()

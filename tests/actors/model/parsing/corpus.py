@@ -1,6 +1,6 @@
-"""Malformed and odd model outputs, as seen from Qwen3-Coder and its kin, and what each must become.
+"""Malformed and unusual outputs of Qwen3-Coder and similar models, with the calls expected from each.
 
-Shapes come from public bug reports on leaked calls; names and contents are made for the tools below.
+The shapes are from public bug reports about calls in the text; names and contents fit the tools below.
 """
 
 from __future__ import annotations

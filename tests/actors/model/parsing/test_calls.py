@@ -1,4 +1,4 @@
-"""Calls are found wherever they leak, and nothing runs that was not called."""
+"""Calls in the text are found in every form, and only real calls run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A crew before one slot, before a host that is away, and before a server that cuts its prompts."""
+"""A crew with a single slot, with a host that is down, and with a server that cuts its prompts."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.support.waiting import eventually
 
 
 @dataclass
-class GateNight(Night):
-    """A `Night` with other hosts or slots: `changes` are made to its configuration's text."""
+class HostsNight(Night):
+    """A `Night` with other hosts or slots. `changes` are replacements in the text of its configuration."""
 
     changes: tuple[tuple[str, str], ...] = ()
 
@@ -43,14 +43,14 @@ class GateNight(Night):
         return [row.body.cost for row in rows if isinstance(row.body, ReplyBody)]
 
 
-def test_who_waits_for_the_one_slot_says_so_and_is_not_late(tmp_path: Path) -> None:
+def test_an_agent_that_waits_for_the_only_slot_shows_it_and_is_not_unresponsive(tmp_path: Path) -> None:
     told = script()
     for scene in told["scene"]:
         if scene["role"] == "engineer":
             scene["reply"][0]["delay_ms"] = 2_500
     with RehearsalServer(parse_script(told)) as server:
         limited = ("[work]", "[model.limits]\ntotal_s = 30\n[work]")
-        night = GateNight(
+        night = HostsNight(
             tmp_path / "night", server.url, changes=(limited, ("[model]", "[model]\nslots = 1"))
         )
         night.prepare()
@@ -75,13 +75,13 @@ def test_who_waits_for_the_one_slot_says_so_and_is_not_late(tmp_path: Path) -> N
             night.close()
 
 
-def test_a_host_that_is_away_costs_no_work_while_another_answers(tmp_path: Path) -> None:
+def test_a_host_that_is_down_costs_no_work_while_another_answers(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: refused, and nobody else can have it
         away = f"http://127.0.0.1:{taken.getsockname()[1]}"
         with RehearsalServer(parse_script(script())) as server:
             hosts = (f'hosts = ["{server.url}"]', f'hosts = ["{away}", "{server.url}"]')
-            night = GateNight(tmp_path / "night", server.url, changes=(hosts,))
+            night = HostsNight(tmp_path / "night", server.url, changes=(hosts,))
             night.prepare()
             try:
                 night.play()
@@ -91,7 +91,7 @@ def test_a_host_that_is_away_costs_no_work_while_another_answers(tmp_path: Path)
                 night.close()
 
 
-def test_a_server_that_cuts_prompts_is_told_of_once_a_context_and_stops_no_work(
+def test_a_server_that_cuts_prompts_is_reported_once_per_context_and_stops_no_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = stream._done
@@ -102,7 +102,7 @@ def test_a_server_that_cuts_prompts_is_told_of_once_a_context_and_stops_no_work(
 
     monkeypatch.setattr(stream, "_done", cut)
     with RehearsalServer(parse_script(script())) as server:
-        night = GateNight(tmp_path / "night", server.url)
+        night = HostsNight(tmp_path / "night", server.url)
         night.prepare()
         try:
             night.play()
