@@ -20,7 +20,7 @@ from actors.runtime.messages import (
     TaskReturned,
     Text,
 )
-from actors.tools.crew import status_text
+from actors.tools.messages import status_text
 from actors.work import assignment
 from store import crew, insights, tasks
 from store.rows import Task

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.runtime.actor import Effects, Runtime
-from actors.tools.crew import post_verdict
+from actors.tools.verdicts import post_verdict
 from actors.work import assignment
 from store import crew, incidents, tasks, timers
 from store.engine import Transaction

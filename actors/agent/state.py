@@ -16,8 +16,7 @@ from actors.runtime.actor import Effects, Runtime
 from actors.runtime.addresses import HUMAN
 from actors.runtime.messages import Text
 from actors.tools.base import WorktreeTool
-from actors.tools.crew import CREW_TOOLS
-from actors.tools.registry import WORKTREE_TOOL_NAMES, worktree_tools
+from actors.tools.registry import CREW_TOOLS, WORKTREE_TOOL_NAMES, worktree_tools
 from actors.work import assignment
 from store import crew, history, inbox, journal, tasks
 from store.crew import AgentChange

@@ -10,7 +10,8 @@ from actors import log
 from actors.agent.state import COMMIT_PATIENCE_S, Desk
 from actors.agent.turn import RunTool, next_call
 from actors.tools.base import ToolContext, ToolLimits, ToolResult, WorktreeTool
-from actors.tools.crew import CREW_TOOLS, CrewContext, Outcome
+from actors.tools.crew_tool import CrewContext, CrewToolResult
+from actors.tools.registry import CREW_TOOLS
 from store import crew, journal
 from store.engine import Transaction
 from store.entries import Entry, ReplyBody
@@ -63,11 +64,11 @@ class Tooling:
             self._commit_outcome(turn, call, outcome)
         except (IllegalTransition, NotFound, MailboxFull) as error:
             # The world moved on between the look and the commit; nothing of it was written.
-            outcome = Outcome(str(error), ok=False)
+            outcome = CrewToolResult(str(error), ok=False)
             self._commit_outcome(turn, call, outcome)
         return outcome.ends_turn
 
-    def _commit_outcome(self, turn: Message, call: RunTool, outcome: Outcome) -> None:
+    def _commit_outcome(self, turn: Message, call: RunTool, outcome: CrewToolResult) -> None:
         def effects(tx: Transaction) -> list[Entry]:
             outcome.effects(tx)
             entries = [self.desk.result_entry(tx, call, outcome.text, ok=outcome.ok)]

@@ -1,10 +1,12 @@
-"""The tools of agents, by name."""
+"""All tools of agents, by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from actors.tools import messages, tasks, verdicts
 from actors.tools.base import WorktreeTool
+from actors.tools.crew_tool import CrewTool
 from actors.tools.edits import EditFile
 from actors.tools.files import ReadFile, WriteFile
 from actors.tools.shell import Shell
@@ -17,10 +19,13 @@ _WORKTREE_TOOLS: dict[str, Callable[[], WorktreeTool]] = {
 }
 
 WORKTREE_TOOL_NAMES = tuple(_WORKTREE_TOOLS)
+CREW_TOOLS: dict[str, CrewTool] = {
+    tool.spec.name: tool for tool in (*tasks.TOOLS, *verdicts.TOOLS, *messages.TOOLS)
+}
 
 
 def worktree_tools(names: Iterable[str]) -> tuple[WorktreeTool, ...]:
-    """New instances for one agent, in the order of `names`. Raises ValueError for any other name."""
+    """New tools for one agent, in the order of `names`. Raises ValueError for an unknown name."""
     wanted = tuple(names)
     unknown = [name for name in wanted if name not in _WORKTREE_TOOLS]
     if unknown:

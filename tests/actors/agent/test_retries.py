@@ -14,7 +14,7 @@ from actors.runtime.actor import Actor
 from actors.runtime.messages import Resume, TaskAssigned, Text
 from actors.runtime.retries import PAUSES, RETRIES, PatientActor, Setback, next_setback
 from actors.sandbox.errors import SandboxFailed
-from actors.tools.crew import CREW_TOOLS
+from actors.tools.registry import CREW_TOOLS
 from store import crew, facts, inbox, incidents
 from store.states import Activity, MessageState, TaskState
 from tests.actors.runtime import shop as stage

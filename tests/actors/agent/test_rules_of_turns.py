@@ -245,8 +245,8 @@ def test_a_tester_gives_its_word_on_the_task_it_was_asked_about_and_on_no_other(
         shop.tell(QA, ReviewRequested(task=first, candidate="c1"), sender=GATE)
         wake(shop.agent(QA))
         assert [(ok, text.split(";")[0]) for _, ok, text in shop.results(QA)] == [
-            (False, "You were asked about task 1"),
-            (True, "Your verdict was passed on. Stop here."),
+            (False, "The review request is about task 1"),
+            (True, "Your verdict was delivered. Stop here."),
         ]
         assert verdicts(shop) == [(first, "c1", True)]
 

@@ -76,7 +76,7 @@ def test_a_kill_after_the_tool_and_before_its_outcome_is_settled_from_evidence(t
         step(shop.agent())
         tool, ok, text = shop.results(FIRST)[-1]
         assert (tool, ok) == ("write_file", True)
-        assert "found so after a restart" in text
+        assert "The agent was restarted meanwhile" in text
 
 
 def test_a_call_that_a_pause_kept_waiting_is_intended_anew_before_it_runs(tmp_path: Path) -> None:
