@@ -36,7 +36,9 @@ def _report_verdict(context: CrewContext, arguments: dict[str, Any]) -> CrewTool
     if turn.kind != "review_requested":
         raise CallRefused("There is no review request for you now. Wait for one.")
     if int(arguments["task"]) != turn.body["task"]:
-        raise CallRefused(f"The review request is about task {turn.body['task']}; report your verdict on that one.")
+        raise CallRefused(
+            f"The review request is about task {turn.body['task']}; report your verdict on that one."
+        )
     task = tasks.get(context.store, turn.body["task"])
     if task.state != TaskState.CHECKING or task.candidate_commit != turn.body["candidate"]:
         raise CallRefused(f"Task {task.id} no longer waits for a verdict. Stop here.")
