@@ -213,6 +213,11 @@ def refusal(status: int, reason: str, host: str, model: str, partial_text: str =
     return kind(message, host=host, model=model, status=known)
 
 
+def is_no_connection(error: ModelError) -> bool:
+    """Whether the request failed because no connection to the host could be made."""
+    return isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout | ConnectionRefusedError)
+
+
 def _message(message: ChatMessage) -> dict[str, Any]:
     fields: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:

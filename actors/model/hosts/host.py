@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from actors import log
 from actors.home import model_folder
+from actors.model import wire
 from actors.model.admin import probe
 from actors.model.errors import ModelUnavailable, ReplyMalformed
 from actors.model.hosts.breaker import Breaker, Permit, State
@@ -21,7 +20,6 @@ from actors.model.ollama import OllamaClient
 from actors.model.protocol import ChatMessage, Limits, ModelOptions, Reply, ToolSpec
 
 PROBE_TIMEOUT_S = 2.0
-_NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout, ConnectionRefusedError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,7 @@ class ModelHost:
 
     def _record_failure(self, error: ModelUnavailable, started_at: float) -> None:
         # A request that hung or broke may itself be the cause; a refused connection never is.
-        unreachable = isinstance(error, ProbeFailed) or isinstance(error.__cause__, _NO_CONNECTION)
+        unreachable = isinstance(error, ProbeFailed) or wire.is_no_connection(error)
         health = self.breaker.record_failure(str(error), unreachable=unreachable, started_at=started_at)
         if health.openings:
             retry_s = max(0.0, health.retry_at - time.time())
