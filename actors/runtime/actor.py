@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
@@ -24,6 +24,7 @@ from actors.home import Home
 from actors.runtime import mailbox, messages
 from actors.runtime.addresses import HUMAN, Priority
 from actors.runtime.messages import AnyMessage, DeadLetter
+from actors.runtime.signals import SignalPipe
 from actors.runtime.wake import Waker
 from actors.settings import Config
 from store import inbox, incidents
@@ -57,7 +58,7 @@ class Coupling:
     stopping: threading.Event = field(default_factory=threading.Event)
     working: bool = False  # the actor's thread has begun to look into the mailbox and has not ended
     look_again_at: float = 0.0  # UTC seconds: when the actor wants its next look, if nothing wakes it before
-    pump: int = -1  # the writing end of the pump's pipe; a zero byte has it look at this again
+    pump: SignalPipe | None = None  # a wake has the pump read these fields again
 
     def stop(self) -> None:
         """Ask for the end; stays set. A second stop is harmless."""
@@ -72,9 +73,8 @@ class Coupling:
 
     def nudge(self) -> None:
         """Have the pump see what changed here; it may be asleep on an older plan."""
-        if self.pump >= 0:
-            with suppress(BlockingIOError):
-                os.write(self.pump, b"\0")
+        if self.pump is not None:
+            self.pump.wake()
 
     def rearm(self) -> None:
         """Before a look at the mailbox: what was urgent is about to be seen."""

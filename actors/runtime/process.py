@@ -13,7 +13,6 @@ import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 import pykka
@@ -23,6 +22,7 @@ from actors.errors import ActorLocked
 from actors.home import Home, file_name
 from actors.runtime.actor import POLL_S, Actor, Recover, Runtime, Wake
 from actors.runtime.addresses import Priority
+from actors.runtime.signals import SignalPipe
 from actors.runtime.wake import Waker, WakeSocket
 from actors.settings import Config
 from store import inbox
@@ -64,7 +64,7 @@ def run(incarnation: Incarnation, control: socket.socket, actor_class: type[Acto
 def _live(incarnation: Incarnation, control: socket.socket, actor_class: type[Actor]) -> int:
     set_actor_name(incarnation.name)
     failpoint("forked")
-    signals = _SignalPipe()
+    signals = SignalPipe(signal.SIGTERM, signal.SIGINT)
     home = Home(Path(incarnation.home))
     lock = hold_lock(home, incarnation.name, LOCK_PATIENCE_S)
     log.configure(incarnation.name, home.logs, level="INFO", stderr=False)
@@ -74,7 +74,7 @@ def _live(incarnation: Incarnation, control: socket.socket, actor_class: type[Ac
     runtime = Runtime(
         incarnation.name, incarnation.generation, home, Config.from_json(incarnation.config), store, waker
     )
-    runtime.coupling.pump = signals.writer
+    runtime.coupling.pump = signals
     reference = actor_class.start(runtime)
     if not _has_recovered(reference, control):
         return EXIT_ORPHANED
@@ -114,33 +114,6 @@ def hold_lock(home: Home, name: str, patience_s: float) -> int:
     return descriptor
 
 
-class _SignalPipe:
-    """Signal handlers only enqueue: the pump reads their numbers from a pipe, and `Coupling.nudge`'s zeros."""
-
-    def __init__(self) -> None:
-        self.reader, self.writer = _pipe()
-        signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _ignore)
-
-    def read(self) -> bytes:
-        try:
-            return os.read(self.reader, 64)
-        except BlockingIOError:
-            return b""
-
-
-def _pipe() -> tuple[int, int]:
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    os.set_blocking(writer, False)
-    return reader, writer
-
-
-def _ignore(_number: int, _frame: FrameType | None) -> None:
-    """The wake-up descriptor has the number; nothing is done in a handler."""
-
-
 @dataclass(slots=True)
 class _Pump:
     """The main thread: waits for a wake, the poll, a signal, or the supervisor's end."""
@@ -149,32 +122,28 @@ class _Pump:
     reference: pykka.ActorRef[Actor]
     control: socket.socket
     wake: WakeSocket
-    signals: _SignalPipe
+    signals: SignalPipe
 
     def run(self) -> int:
         """Pump until the end; returns the exit code."""
         self.reference.tell(Wake())
+        sources: list[WakeSocket | socket.socket | SignalPipe] = [self.wake, self.control, self.signals]
         while True:
             if self.runtime.coupling.stopping.is_set():
                 return self._finish(0)
-            ready, _, _ = select.select(
-                [self.wake.fileno(), self.control.fileno(), self.signals.reader], [], [], self._patience_s()
-            )
-            if self.control.fileno() in ready and not self.control.recv(64):
+            ready, _, _ = select.select(sources, [], [], self._patience_s())
+            if self.control in ready and not self.control.recv(64):
                 self.runtime.coupling.stop()
                 return self._finish(EXIT_ORPHANED, ORPHAN_GRACE_S)
-            if self.signals.reader in ready:
-                if self._stop_asked():
+            if self.signals in ready:
+                if self.signals.read():
                     self.runtime.coupling.stop()
                     return self._finish(0)
-                if ready == [self.signals.reader]:
+                if ready == [self.signals]:
                     continue  # only a nudge: the actor has said until when to wait
-            if self.wake.fileno() in ready:
+            if self.wake in ready:
                 self.wake.drain()
             self._look()
-
-    def _stop_asked(self) -> bool:
-        return bool({signal.SIGTERM, signal.SIGINT} & set(self.signals.read()))
 
     def _patience_s(self) -> float:
         """Until the actor's next look; one that is overdue is being taken, and a nudge will follow it."""

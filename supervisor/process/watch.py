@@ -7,16 +7,15 @@ unresponsive child is killed, because the other thread may be waiting for the lo
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import selectors
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import FrameType
 
 from actors import log
+from actors.runtime.signals import SignalPipe
 from actors.runtime.wake import WakeSocket
 from supervisor.process.launch import Process
 from supervisor.process.unresponsive import UnresponsiveSearch
@@ -67,10 +66,6 @@ class StopAll:
 Event = ChildReady | ChildExited | ChildUnresponsive | MailboxChanged | Tick | StopAll
 
 
-def _ignore(_number: int, _frame: FrameType | None) -> None:
-    """Handlers do nothing: the signal's number arrives through the wake-up descriptor."""
-
-
 @dataclass(slots=True)
 class Watch:
     """Made and run on the main thread. `add`, `tick_by` and `end` may be called from any thread."""
@@ -81,21 +76,15 @@ class Watch:
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     _added: queue.SimpleQueue[Process] = field(default_factory=queue.SimpleQueue)
     _next_tick_at: float = 0.0
-    _pipe: tuple[int, int] = (-1, -1)
+    _signals: SignalPipe | None = None
     _watched: dict[int, Process] = field(default_factory=dict)
     _reported: set[int] = field(default_factory=set)
     _ended: bool = False
 
     def open(self) -> None:
         """Register the wake socket and the signal pipe, and take over TERM, INT and HUP of this process."""
-        reader, writer = os.pipe()
-        os.set_blocking(reader, False)
-        os.set_blocking(writer, False)
-        self._pipe = (reader, writer)
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, _ignore)
-        self._selector.register(reader, selectors.EVENT_READ, self._on_pipe)
+        self._signals = SignalPipe(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        self._selector.register(self._signals, selectors.EVENT_READ, self._on_signal)
         self._selector.register(self.wake, selectors.EVENT_READ, self._on_wake)
 
     def add(self, process: Process) -> None:
@@ -115,8 +104,8 @@ class Watch:
         self._interrupt_select()
 
     def _interrupt_select(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._pipe[1], b"\0")
+        if self._signals is not None:
+            self._signals.wake()
 
     def run(self) -> None:
         """Observe and report events until `end` is called."""
@@ -175,9 +164,8 @@ class Watch:
             pidfd = process.pidfd
             self._selector.register(pidfd, selectors.EVENT_READ, on_exit)
 
-    def _on_pipe(self) -> None:
-        numbers = os.read(self._pipe[0], 256)
-        if {signal.SIGTERM, signal.SIGINT, signal.SIGHUP} & set(numbers):
+    def _on_signal(self) -> None:
+        if self._signals is not None and self._signals.read():
             self.tell(StopAll())
 
     def _on_wake(self) -> None:
