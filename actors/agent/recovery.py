@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from actors import git, log
+from actors import log
 from actors.agent import briefing
 from actors.agent.ladder import Rung, next_rung
 from actors.agent.state import COMMIT_PATIENCE_S, Desk
+from actors.git.commits import commit_all
 from actors.work import assignment
 from store import crew, incidents, tasks
 from store.engine import Transaction
@@ -52,7 +53,7 @@ class Recovery:
         if self.desk.task is not None and self.desk.bench.worktree is None:
             self.desk.open_bench()
         if self.desk.bench.worktree is not None:
-            git.commit_all(self.desk.bench.worktree, message, locks=self.runtime.home.locks)
+            commit_all(self.desk.bench.worktree, message, locks=self.runtime.home.locks)
 
     def climb(self, turn: Message, reason: str) -> bool:
         """The next rung for a stuck task; True if the turn is over."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from actors import git
 from actors.agent import briefing
 from actors.agent.state import Desk
+from actors.git.merge import sync_worktree
 from actors.runtime.actor import Effects, nothing
 from actors.runtime.messages import (
     AnyMessage,
@@ -97,7 +97,7 @@ def _returned(desk: Desk, message: TaskReturned, task: int) -> Opening:
     desk.bench.open_task(project, row)
     text = briefing.text_of(desk.runtime, message, "")
     if desk.bench.worktree is not None:
-        synced = git.sync_worktree(desk.bench.worktree, project.branch, locks=desk.runtime.home.locks)
+        synced = sync_worktree(desk.bench.worktree, project.branch, locks=desk.runtime.home.locks)
         if synced.state == "merged":
             text += "\n\nThe others' accepted work was merged into your folder meanwhile."
         elif synced.state == "conflict":

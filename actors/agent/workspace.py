@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from actors import git, log
-from actors.git import Repository, Worktree
-from actors.git.worktree import checkout_scratch
+from actors import log
+from actors.git.commits import commit_all, uncommitted_files
+from actors.git.refs import head_of
+from actors.git.repository import Repository, open_repository
+from actors.git.worktree import Worktree, checkout_scratch, ensure_worktree, open_worktree, remove_worktree
 from actors.runtime.actor import Runtime
 from actors.sandbox.choose import choose
 from actors.sandbox.policy import MIB, Sandbox, SandboxPolicy
@@ -60,11 +62,9 @@ class Workbench:
     def open_task(self, project: Project, task: Task) -> str:
         """The task's own worktree and branch, made or mended; returns the commit it started from."""
         repository = self._repository(project)
-        start = task.base_commit or git.head_of(repository, project.branch)
+        start = task.base_commit or head_of(repository, project.branch)
         path = self.runtime.home.worktree(project.name, f"t{task.id}")
-        self.worktree = git.ensure_worktree(
-            repository, path, task.branch, start, locks=self.runtime.home.locks
-        )
+        self.worktree = ensure_worktree(repository, path, task.branch, start, locks=self.runtime.home.locks)
         self.folder = path
         self._committed_at = time.monotonic()
         return str(start)
@@ -72,7 +72,7 @@ class Workbench:
     def open_view(self, project: Project, commit: str | None, name: str) -> None:
         """A detached copy to look at (and for QA to run): of `commit`, or of the integration branch."""
         repository = self._repository(project)
-        at = commit or git.head_of(repository, project.branch)
+        at = commit or head_of(repository, project.branch)
         path = self.runtime.home.worktree(project.name, name)
         checkout_scratch(repository, at, path, locks=self.runtime.home.locks)
         self.worktree, self.folder = None, path
@@ -80,26 +80,26 @@ class Workbench:
     def close_view(self, project: Project, name: str) -> None:
         """Remove what `open_view` made."""
         path = self.runtime.home.worktree(project.name, name)
-        git.remove_worktree(self._repository(project), path, locks=self.runtime.home.locks)
+        remove_worktree(self._repository(project), path, locks=self.runtime.home.locks)
         self.folder = None
 
     def _repository(self, project: Project) -> Repository:
-        return git.inspect(Path(project.repository))
+        return open_repository(Path(project.repository))
 
     def close_task(self, project: Project, task: Task) -> None:
         """After its end: what was not committed is, and the folder goes; the branch stays."""
         repository = self._repository(project)
         path = self.runtime.home.worktree(project.name, f"t{task.id}")
         if path.exists():
-            worktree = git.open_worktree(repository, path)
-            git.commit_all(worktree, "Work left over when the task ended", locks=self.runtime.home.locks)
-            left_out = git.left_out(worktree)
-            if left_out:
+            worktree = open_worktree(repository, path)
+            commit_all(worktree, "Work left over when the task ended", locks=self.runtime.home.locks)
+            uncommitted = uncommitted_files(worktree)
+            if uncommitted:
                 # Too large, or no part of this repository: no commit has it, so the folder stays.
-                log.warning("worktree_kept", path=str(path), left_out=list(left_out))
+                log.warning("worktree_kept", path=str(path), uncommitted=list(uncommitted))
                 self.worktree = self.folder = None
                 return
-        git.remove_worktree(repository, path, locks=self.runtime.home.locks)
+        remove_worktree(repository, path, locks=self.runtime.home.locks)
         self.worktree = self.folder = None
 
     def commit_if_due(self) -> str | None:
@@ -109,7 +109,7 @@ class Workbench:
         if time.monotonic() - self._committed_at < self.runtime.config.work.commit_minutes * 60:
             return None
         self._committed_at = time.monotonic()
-        return git.commit_all(self.worktree, "Work in progress", locks=self.runtime.home.locks)
+        return commit_all(self.worktree, "Work in progress", locks=self.runtime.home.locks)
 
     def tool_context(self, call_id: str, *, writable: bool) -> ToolContext:
         """For one call of a world tool."""

@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from actors import git, log
+from actors import log
 from actors.disk import DiskWatch
 from actors.errors import Interrupted, MessageUnexpected
 from actors.gate import merging
@@ -18,6 +18,8 @@ from actors.gate.checks import CheckReport, report_from_json
 from actors.gate.merging import GateResult
 from actors.gate.patience import QA_PATIENCE_S, QaPatience
 from actors.gate.runner import SandboxedChecks
+from actors.git.refs import head_of
+from actors.git.repository import open_repository
 from actors.runtime import mailbox
 from actors.runtime.actor import Effects, Runtime, nothing
 from actors.runtime.messages import AnyMessage, ReviewRequested, TaskSubmitted, VerdictReported
@@ -138,7 +140,7 @@ class MergeQueue(PatientActor):
         return lambda tx: effects(tx) if _is_wanted(tx, task) else self._idle(tx)
 
     def _evaluate(self, project: Project, task: Task, commit: str) -> GateResult:
-        repository = git.inspect(Path(project.repository))
+        repository = open_repository(Path(project.repository))
         result = merging.evaluate(
             repository,
             integration=project.branch,
@@ -210,8 +212,8 @@ class MergeQueue(PatientActor):
         if not runs or runs[-1].candidate != task.candidate_commit:
             return None
         result = merging.result_from_json(runs[-1].report)
-        repository = git.inspect(Path(project.repository))
-        head = git.head_of(repository, project.branch)
+        repository = open_repository(Path(project.repository))
+        head = head_of(repository, project.branch)
         return result if head in (result.parent, result.candidate) else None
 
     def tick(self) -> float:
@@ -269,7 +271,7 @@ class MergeQueue(PatientActor):
             if not self._may_go_on(tx, task):
                 # What nobody wants any more must not land.
                 return self._idle
-        repository = git.inspect(Path(project.repository))
+        repository = open_repository(Path(project.repository))
         tag = merging.land(
             repository,
             project=project.name,

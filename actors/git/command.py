@@ -80,7 +80,7 @@ class Git:
     """Runs git for one repository.
 
     - `repository`: the folder in which git runs.
-    - `git_dir`, `work_tree`: pass what `repository.inspect` found. Then git searches nothing in the file system
+    - `git_dir`, `work_tree`: pass what `open_repository` returned. Then git searches nothing in the file system
       and checks no ownership.
     - `config`: configuration (name, value) in addition to ours.
     - `keep_fds`: descriptors of held locks, which git inherits. If this process is killed, the lock stays held

@@ -42,7 +42,7 @@ class FileChange:
 def commit_all(worktree: Worktree, message: str, *, locks: Path) -> str | None:
     """Commit everything in the worktree to its branch; returns the new commit, or None if nothing changed.
 
-    Leaves out ignored files and what `left_out` lists. If a conflict of `sync_worktree` is pending and no
+    Leaves out ignored files and what `uncommitted_files` lists. If a conflict of `sync_worktree` is pending and no
     conflict marker is left, the commit completes that merge. Safe to repeat after a crash.
     """
     with hold(locks, "worktree", worktree.path) as descriptor:
@@ -76,7 +76,7 @@ def commit_locked(worktree: Worktree, message: str, *, locks: Path, keep_fds: Se
     return commit
 
 
-def left_out(worktree: Worktree) -> tuple[str, ...]:
+def uncommitted_files(worktree: Worktree) -> tuple[str, ...]:
     """Files that `commit_all` does not commit although git does not ignore them: `NAME: REASON` for each."""
     reasons = []
     for name in _candidates(worktree.git()):

@@ -63,7 +63,7 @@ def sync_worktree(worktree: Worktree, onto: str, *, locks: Path) -> SyncResult:
     with hold(locks, "worktree", worktree.path) as descriptor:
         keep_fds = (descriptor,)
         worktree = repair(worktree, locks=locks, keep_fds=keep_fds)
-        still_open = pending_merge.unresolved(worktree)
+        still_open = pending_merge.unresolved_files(worktree)
         if still_open:
             return SyncResult(
                 "conflict", files=still_open, messages=("the previous merge still has conflict markers",)

@@ -69,7 +69,7 @@ def finish_interrupted(worktree: Worktree, *, locks: Path, keep_fds: Sequence[in
     record.unlink()
 
 
-def unresolved(worktree: Worktree) -> tuple[str, ...]:
+def unresolved_files(worktree: Worktree) -> tuple[str, ...]:
     """Files of the pending conflict that still hold conflict markers."""
     return tuple(name for name in _pending(worktree)[1] if _has_markers(worktree.path / name))
 
@@ -77,7 +77,7 @@ def unresolved(worktree: Worktree) -> tuple[str, ...]:
 def resolved_commit(worktree: Worktree) -> str | None:
     """The merged commit, if a merge is pending and no conflict marker is left; otherwise None."""
     theirs, _ = _pending(worktree)
-    return None if theirs is None or unresolved(worktree) else theirs
+    return None if theirs is None or unresolved_files(worktree) else theirs
 
 
 def forget(worktree: Worktree) -> None:

@@ -32,7 +32,7 @@ MAX_SLUG_LENGTH = 60
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A repository as `inspect` found it. Paths are absolute and resolved.
+    """A repository as `open_repository` found it. Paths are absolute and resolved.
 
     - `root`: the top folder of the working tree. `git_dir`: the git folder that all its worktrees share.
     - `head_branch`: None if HEAD is detached. `head_commit`: the commit that the crew's work starts from.
@@ -53,7 +53,7 @@ class Repository:
         return Git(self.git_dir, git_dir=self.git_dir, config=self.config, keep_fds=keep_fds)
 
 
-def inspect(path: Path) -> Repository:
+def open_repository(path: Path) -> Repository:
     """Describe the user's repository that contains `path`; writes nothing. Raises a `WorkspaceError`.
 
     Not for a folder that agents can write: here git itself searches for the repository.

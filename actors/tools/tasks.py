@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors import git
+from actors.git.commits import commit_all, uncommitted_files
+from actors.git.pending_merge import unresolved_files
+from actors.git.refs import head_of
 from actors.git.worktree import Worktree
 from actors.model.protocol import Parameter
 from actors.roles import role_named
@@ -44,8 +46,8 @@ def _assign_task(context: CrewContext, arguments: dict[str, Any]) -> CrewToolRes
 def _submit_task(context: CrewContext, arguments: dict[str, Any]) -> CrewToolResult:
     task, worktree = _submittable(context)
     summary = str(arguments["summary"]).strip()
-    git.commit_all(worktree, f"{task.title}\n\n{summary}", locks=context.runtime.home.locks)
-    commit = git.head_of(worktree.repository, task.branch)
+    commit_all(worktree, f"{task.title}\n\n{summary}", locks=context.runtime.home.locks)
+    commit = head_of(worktree.repository, task.branch)
     if commit == task.base_commit:
         raise CallRefused("Nothing was changed yet, so there is nothing to submit. Do the task first.")
     if task.attempts and commit == task.submitted_commit:
@@ -70,7 +72,7 @@ def _submit_task(context: CrewContext, arguments: dict[str, Any]) -> CrewToolRes
         mailbox.post(tx, context.name, gate, submitted, now=now, key=key)
 
     text = f"Task {task.id} was submitted at {commit[:10]}. The checks run now; you get a message. Stop here."
-    return CrewToolResult("\n".join([text, *git.left_out(worktree)]), effects=effects, ends_turn=True)
+    return CrewToolResult("\n".join([text, *uncommitted_files(worktree)]), effects=effects, ends_turn=True)
 
 
 def _submittable(context: CrewContext) -> tuple[Task, Worktree]:
@@ -80,7 +82,7 @@ def _submittable(context: CrewContext) -> tuple[Task, Worktree]:
     task = tasks.get(context.store, context.task)
     if task.state != TaskState.IN_PROGRESS:
         raise CallRefused(f"Task {task.id} is {task.state}; it cannot be submitted now. Stop and wait.")
-    unresolved = git.unresolved(context.worktree)
+    unresolved = unresolved_files(context.worktree)
     if unresolved:
         raise CallRefused(
             f"Conflict markers (<<<<<<<, =======, >>>>>>>) are left in {', '.join(unresolved)}. "

@@ -9,9 +9,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors import git
 from actors.gate.find_checks import find_checks
-from actors.git import Repository
+from actors.git.refs import create_branch
+from actors.git.repository import Repository, integration_branch, open_repository
 from actors.home import Home
 from actors.runtime import mailbox
 from actors.runtime.addresses import HUMAN, ORCHESTRATOR
@@ -56,7 +56,7 @@ class Site:
 
 def inspect(spec: Spec, repository_path: Path) -> Site:
     """Inspect the repository and find the checks; writes nothing. Raises a `WorkspaceError`."""
-    repository = git.inspect(repository_path)
+    repository = open_repository(repository_path)
     warnings = [*spec.warnings, *repository.warnings]
     if spec.checks:
         return Site(repository, spec.checks, "the spec's CHECKS", tuple(warnings))
@@ -100,8 +100,8 @@ def deploy(
     if known is not None:
         return known
     name = _free_name({row.name for row in crew.all_projects(store)}, spec.slug, site.repository)
-    branch = git.integration_branch(name)
-    base = git.create_branch(site.repository, branch, site.repository.head_commit, locks=home.locks)
+    branch = integration_branch(name)
+    base = create_branch(site.repository, branch, site.repository.head_commit, locks=home.locks)
     values: NewProject = {
         "name": name,
         "title": spec.project,
@@ -207,7 +207,7 @@ def _free_name(taken: set[str], slug: str, repository: Repository) -> str:
 
 def _has_foreign_branches(repository: Repository, name: str) -> bool:
     """Whether there are branches under `nightcrew/<name>/`, apart from that of an interrupted `deploy`."""
-    integration = git.integration_branch(name)
+    integration = integration_branch(name)
     prefix = integration.removesuffix("integration")
     answer = repository.git().attempt(
         "for-each-ref", "--format=%(objectname) %(refname:short)", f"refs/heads/{prefix}"

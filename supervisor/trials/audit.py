@@ -11,7 +11,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from actors import git as workspace
+from actors.git.refs import head_of, is_ancestor
+from actors.git.repository import open_repository
 from store import crew, history, inbox, journal, tasks, timers
 from store.engine import Store
 from store.entries import MessageBody, ToolResultBody
@@ -65,7 +66,7 @@ def audit(store: Store, *, people: frozenset[str] = frozenset({"human"})) -> Aud
 
 def _merges(project: Project) -> Counter[int]:
     """How often each task's number stands on the integration branch's own line of merges."""
-    git = workspace.inspect(Path(project.repository)).git()
+    git = open_repository(Path(project.repository)).git()
     span = f"{project.base_commit}..{project.branch}"
     text = git.run("log", "--first-parent", "--format=%B%x00", span)
     return Counter(int(number) for number in re.findall(r"^Nightcrew-Task: (\d+)$", text, re.MULTILINE))
@@ -73,15 +74,15 @@ def _merges(project: Project) -> Counter[int]:
 
 def _lost(project: Project, rows: list[Task], merges: Counter[int]) -> list[str]:
     """Merged tasks whose commit is not on the branch, and work on the branch that no row knows."""
-    repository = workspace.inspect(Path(project.repository))
-    head = workspace.head_of(repository, project.branch)
+    repository = open_repository(Path(project.repository))
+    head = head_of(repository, project.branch)
     found = []
     for row in rows:
         if row.state != TaskState.MERGED:
             continue
-        if not workspace.is_ancestor(repository, row.merged_commit or "", head):
+        if not is_ancestor(repository, row.merged_commit or "", head):
             found.append(f"{project.name}: the merge of task {row.id} is not on {project.branch}")
-        if not workspace.is_ancestor(repository, row.submitted_commit or "", head):
+        if not is_ancestor(repository, row.submitted_commit or "", head):
             found.append(f"{project.name}: the work of task {row.id} is not on {project.branch}")
     merged = {row.id for row in rows if row.state == TaskState.MERGED}
     found += [
@@ -93,7 +94,7 @@ def _lost(project: Project, rows: list[Task], merges: Counter[int]) -> list[str]
 
 
 def _fsck(project: Project) -> list[str]:
-    git = workspace.inspect(Path(project.repository)).git()
+    git = open_repository(Path(project.repository)).git()
     outcome = git.attempt("fsck", "--no-dangling", "--no-progress", timeout_s=600)
     if outcome.exit_code == 0:
         return []
@@ -161,7 +162,7 @@ def _timers(store: Store) -> tuple[list[str], list[str]]:
 
 def _locked(project: Project) -> list[str]:
     """Lock files that a killed git has left where the user's own git would trip over them."""
-    folder = workspace.inspect(Path(project.repository)).git_dir
+    folder = open_repository(Path(project.repository)).git_dir
     left = [folder / f"{name}.lock" for name in ("index", "HEAD", "config", "packed-refs")]
     left += (folder / "refs").rglob("*.lock")
     return [f"{project.name}: {path} was left behind by a killed git" for path in left if path.exists()]

@@ -25,8 +25,9 @@ from typing import Any, TypeVar
 
 import psutil
 
-from actors import git
-from actors.git.worktree import checkout_scratch
+from actors.git.refs import head_of
+from actors.git.repository import open_repository
+from actors.git.worktree import checkout_scratch, remove_worktree
 from actors.home import Home
 from store import crew, incidents, journal, tasks
 from store.engine import Store
@@ -297,9 +298,9 @@ class _Night:
 
     def _check_once_more(self, project: Project) -> bool:
         """The spec's checks on the merged branch, by code, in a checkout of its own."""
-        repository = git.inspect(self.repository)
+        repository = open_repository(self.repository)
         path = self.home.path / "work" / "last-check"
-        head = git.head_of(repository, project.branch)
+        head = head_of(repository, project.branch)
         worktree = checkout_scratch(repository, head, path, locks=self.home.locks)
         try:
             return all(
@@ -310,7 +311,7 @@ class _Night:
                 for check in project.checks
             )
         finally:
-            git.remove_worktree(repository, path, locks=self.home.locks)
+            remove_worktree(repository, path, locks=self.home.locks)
 
 
 def _runs_a_command(pid: int) -> bool:

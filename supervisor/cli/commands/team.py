@@ -141,16 +141,18 @@ def _remove_worktrees(home: Home, project: Project) -> None:
     """Work that was not committed is, on the task's branch; then the folders go."""
     import shutil
 
-    from actors import git
+    from actors.git.commits import commit_all
+    from actors.git.repository import open_repository
+    from actors.git.worktree import open_worktree, remove_worktree
 
     folder = home.path / "work" / str(project.name)
     if not folder.is_dir():
         return
     if Path(project.repository).is_dir():
-        repository = git.inspect(Path(project.repository))
+        repository = open_repository(Path(project.repository))
         for path in sorted(folder.iterdir()):
             if re.fullmatch(r"t\d+", path.name):
-                worktree = git.open_worktree(repository, path)
-                git.commit_all(worktree, "Work left over when the project was archived", locks=home.locks)
-            git.remove_worktree(repository, path, locks=home.locks)
+                worktree = open_worktree(repository, path)
+                commit_all(worktree, "Work left over when the project was archived", locks=home.locks)
+            remove_worktree(repository, path, locks=home.locks)
     shutil.rmtree(folder, ignore_errors=True)

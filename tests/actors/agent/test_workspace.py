@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from actors import git
 from actors.agent.workspace import Workbench
+from actors.git.refs import head_of
+from actors.git.repository import open_repository
 from actors.home import Home
 from actors.runtime.actor import Runtime
 from actors.runtime.wake import Waker
@@ -32,7 +33,7 @@ def test_unfinished_work_is_committed_once_its_time_has_come(
     tmp_path: Path, store: Store, commit_minutes: float, is_due: bool
 ) -> None:
     user = UserRepository(tmp_path / "repository", files={"a.py": "x = 1\n"})
-    repository = git.inspect(user.path)
+    repository = open_repository(user.path)
     base = repository.head_commit
     add_project(store, "shop", repository=str(user.path), branch="main", base_commit=base)
     with store.write() as tx:
@@ -54,7 +55,7 @@ def test_unfinished_work_is_committed_once_its_time_has_come(
         assert desk.folder is not None
         (desk.folder / "b.py").write_text("y = 2\n")
         commit = desk.commit_if_due()
-        head = git.head_of(repository, "nightcrew/shop/t1")
+        head = head_of(repository, "nightcrew/shop/t1")
         assert (commit is not None) is is_due
         assert head == (commit or base)
         if is_due:

@@ -26,7 +26,7 @@ from actors.gate.merging import (
 from actors.git.commits import commit_all
 from actors.git.errors import WorkspaceError
 from actors.git.refs import create_branch, head_of
-from actors.git.repository import Repository, inspect
+from actors.git.repository import Repository, open_repository
 from actors.git.worktree import ensure_worktree
 from tests.actors.git.user_repository import UserRepository, run_in_shell, write
 
@@ -49,7 +49,7 @@ class Crew:
 
     def __init__(self, folder: Path) -> None:
         self.user = UserRepository(folder / "Straße 1", files=TESTS)
-        self.repository = inspect(self.user.path)
+        self.repository = open_repository(self.user.path)
         self.locks = folder / "locks"
         self.folder = folder
         self.integration = "nightcrew/demo/integration"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from actors.git.refs import create_branch
-from actors.git.repository import Repository, inspect, integration_branch
+from actors.git.repository import Repository, integration_branch, open_repository
 from tests.actors.git.user_repository import UserRepository
 
 
@@ -27,7 +27,7 @@ def user(tmp_path: Path) -> UserRepository:
 
 @pytest.fixture
 def repository(user: UserRepository) -> Repository:
-    return inspect(user.path)
+    return open_repository(user.path)
 
 
 @pytest.fixture

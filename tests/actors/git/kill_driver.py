@@ -20,7 +20,7 @@ from actors.gate.merging import evaluate, land
 from actors.git.commits import commit_all
 from actors.git.merge import sync_worktree
 from actors.git.refs import create_branch, head_of
-from actors.git.repository import inspect
+from actors.git.repository import open_repository
 from actors.git.worktree import ensure_worktree, remove_worktree
 from tests.actors.git.user_repository import UserRepository, run_in_shell, write
 
@@ -46,7 +46,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.user = UserRepository(folder / "rëpo", files={"a.txt": "1\n2\n3\n4\n5\n", "b.txt": "b\n"})
-        self.repository = inspect(self.user.path)
+        self.repository = open_repository(self.user.path)
         self.path = folder / "w" / "t1"
         self.scratch = folder / "scratch"
         self.locks = folder / "locks"

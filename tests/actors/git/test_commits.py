@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from actors.git import commits
-from actors.git.commits import FileChange, changes_since, commit_all, diff_text, left_out
-from actors.git.repository import Repository, inspect
+from actors.git.commits import FileChange, changes_since, commit_all, diff_text, uncommitted_files
+from actors.git.repository import Repository, open_repository
 from actors.git.worktree import Worktree, ensure_worktree
 from tests.actors.git.user_repository import UserRepository, write
 
@@ -82,11 +82,11 @@ def test_nested_repository_is_left_out_named_and_never_run(
     write(worktree.path, {".gitmodules": '[submodule "sub"]\n\tpath = sub\n\turl = ./sub\n\tignore = none\n'})
     assert commit_all(worktree, "nested", locks=locks) is not None
     assert tree(user) == {"a.txt", "lib/b.txt", ".gitmodules"}
-    assert left_out(worktree) == (
+    assert uncommitted_files(worktree) == (
         "sub/: a git repository of its own; delete sub/.git to have its files committed",
     )
     changes_since(worktree, worktree.repository.head_commit, locks=locks)
-    inspect(worktree.path)
+    open_repository(worktree.path)
     assert not (tmp_path / "pwned").exists()
 
 
@@ -96,7 +96,7 @@ def test_registered_submodule_of_the_user_is_neither_changed_nor_entered(
     other = UserRepository(tmp_path / "other", files={"x": "x"})
     user.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other.path), "sub")
     user.git("commit", "--quiet", "--message", "submodule")
-    repository = inspect(user.path)
+    repository = open_repository(user.path)
     worktree = ensure_worktree(repository, tmp_path / "w", BRANCH, repository.head_commit, locks=locks)
     nested = UserRepository(worktree.path / "sub" / "deep", files={"x": "y"})
     nested.path.joinpath(".git").rename(worktree.path / "sub" / ".git")
@@ -110,7 +110,7 @@ def test_filter_from_the_user_s_configuration_does_not_run_a_program_of_the_agen
 ) -> None:
     user.commit("attributes", {".gitattributes": "*.nb filter=strip\n"})
     user.git("config", "filter.strip.clean", "./strip.sh")
-    repository = inspect(user.path)
+    repository = open_repository(user.path)
     worktree = ensure_worktree(repository, tmp_path / "w", BRANCH, repository.head_commit, locks=locks)
     write(worktree.path, {"strip.sh": f"#!/bin/sh\ntouch {tmp_path}/pwned\n", "x.nb": "kept\n"})
     (worktree.path / "strip.sh").chmod(0o755)
@@ -126,7 +126,7 @@ def test_huge_and_misnamed_files_are_left_out_and_named(
     write(worktree.path, {"core": "x" * 2000, "git~1": "x", "back\\slash": "x", "fine": "x"})
     commit_all(worktree, "work", locks=locks)
     assert tree(user) == {"a.txt", "lib/b.txt", "fine"}
-    assert [text.split(":")[0] for text in left_out(worktree)] == ["back\\slash", "core", "git~1"]
+    assert [text.split(":")[0] for text in uncommitted_files(worktree)] == ["back\\slash", "core", "git~1"]
 
 
 def test_changes_since_names_committed_and_uncommitted_changes(worktree: Worktree, locks: Path) -> None:
@@ -163,7 +163,7 @@ def test_nothing_of_the_user_s_changes_byte_for_byte(
     user.git("add", "a.txt")
     user.write({"a.txt": "dirty\n", "untracked ü.txt": "x"})
     before = user.belongings()
-    repository = inspect(user.path)
+    repository = open_repository(user.path)
     worktree = ensure_worktree(repository, tmp_path / "w", BRANCH, repository.head_commit, locks=locks)
     write(worktree.path, {"a.txt": "ours\n", "new.txt": "x"})
     assert commit_all(worktree, "work", locks=locks)

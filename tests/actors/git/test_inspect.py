@@ -18,12 +18,12 @@ from actors.git.errors import (
     WorkspaceError,
 )
 from actors.git.refs import create_branch, head_of, move_ref
-from actors.git.repository import Repository, inspect, integration_branch, slug, task_branch
+from actors.git.repository import Repository, integration_branch, open_repository, slug, task_branch
 from tests.actors.git.user_repository import UserRepository
 
 
 def test_clean_repository_at_a_path_with_spaces_and_umlauts_is_understood(user: UserRepository) -> None:
-    found = inspect(user.path)
+    found = open_repository(user.path)
     assert (found.root, found.git_dir) == (user.path, user.path / ".git")
     assert (found.head_branch, found.head_commit) == ("main", user.git("rev-parse", "HEAD"))
     assert not found.is_dirty
@@ -32,45 +32,45 @@ def test_clean_repository_at_a_path_with_spaces_and_umlauts_is_understood(user: 
 
 def test_missing_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PathMissingError, match="does not exist"):
-        inspect(tmp_path / "nowhere")
+        open_repository(tmp_path / "nowhere")
 
 
 def test_folder_outside_any_repository_is_refused_with_the_commands_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(NotARepositoryError, match="git init"):
-        inspect(tmp_path)
+        open_repository(tmp_path)
 
 
 def test_file_is_refused(user: UserRepository) -> None:
     with pytest.raises(NotARepositoryError, match="is a file"):
-        inspect(user.path / "a.txt")
+        open_repository(user.path / "a.txt")
 
 
 def test_bare_repository_is_refused(tmp_path: Path, user: UserRepository) -> None:
     user.git("clone", "--quiet", "--bare", str(user.path), str(tmp_path / "bare.git"))
     with pytest.raises(BareRepositoryError, match="git clone"):
-        inspect(tmp_path / "bare.git")
+        open_repository(tmp_path / "bare.git")
 
 
 def test_git_folder_itself_is_refused(user: UserRepository) -> None:
     with pytest.raises(NotARepositoryError, match="folder above"):
-        inspect(user.path / ".git")
+        open_repository(user.path / ".git")
 
 
 def test_repository_without_a_commit_is_refused_with_the_command_that_makes_one(tmp_path: Path) -> None:
     empty = UserRepository(tmp_path / "empty")
     with pytest.raises(NoCommitError, match="git commit"):
-        inspect(empty.path)
+        open_repository(empty.path)
 
 
 def test_old_git_is_refused_with_both_versions(user: UserRepository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repository_module, "git_version", lambda: (2, 30))
     with pytest.raises(GitTooOldError, match=r"git 2\.30 is too old: 2\.38"):
-        inspect(user.path)
+        open_repository(user.path)
 
 
 def test_detached_head_is_taken_as_the_base_and_said(user: UserRepository) -> None:
     user.git("checkout", "--quiet", "--detach")
-    found = inspect(user.path)
+    found = open_repository(user.path)
     assert found.head_branch is None
     assert found.head_commit == user.git("rev-parse", "HEAD")
     assert "detached" in found.warnings[0]
@@ -79,28 +79,28 @@ def test_detached_head_is_taken_as_the_base_and_said(user: UserRepository) -> No
 def test_uncommitted_changes_are_said_and_left_alone(user: UserRepository) -> None:
     user.write({"a.txt": "changed\n", "neu ü.txt": "x"})
     before = user.belongings()
-    found = inspect(user.path)
+    found = open_repository(user.path)
     assert found.is_dirty
     assert "2 files" in found.warnings[0]
     assert user.belongings() == before
 
 
 def test_subfolder_resolves_to_the_root_and_says_so(user: UserRepository) -> None:
-    found = inspect(user.path / "lib")
+    found = open_repository(user.path / "lib")
     assert found.root == user.path
     assert "the whole repository" in found.warnings[0]
 
 
 def test_linked_worktree_of_the_user_shares_the_git_folder(tmp_path: Path, user: UserRepository) -> None:
     user.git("worktree", "add", "--quiet", "-b", "side", str(tmp_path / "side"))
-    found = inspect(tmp_path / "side")
+    found = open_repository(tmp_path / "side")
     assert (found.root, found.git_dir, found.head_branch) == (tmp_path / "side", user.path / ".git", "side")
 
 
 def test_submodules_lfs_and_our_own_branch_checked_out_are_warned_of(user: UserRepository) -> None:
     user.git("checkout", "--quiet", "-b", "nightcrew/demo/integration")
     user.commit("odd", {".gitattributes": "*.png filter=lfs\n", ".gitmodules": ""})
-    text = "\n".join(inspect(user.path).warnings)
+    text = "\n".join(open_repository(user.path).warnings)
     assert "Submodules" in text
     assert "LFS" in text
     assert "which the crew will move" in text

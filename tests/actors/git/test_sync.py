@@ -9,8 +9,8 @@ import pytest
 from actors.git.commits import commit_all
 from actors.git.errors import WorkspaceError
 from actors.git.merge import merge_trees, sync_worktree
-from actors.git.pending_merge import unresolved
-from actors.git.repository import Repository, inspect
+from actors.git.pending_merge import unresolved_files
+from actors.git.repository import Repository, open_repository
 from actors.git.worktree import Worktree, ensure_worktree
 from tests.actors.git.user_repository import UserRepository, write
 
@@ -79,7 +79,7 @@ def test_commit_while_markers_are_left_saves_work_without_concluding_the_merge(
     sync_worktree(worktree, integration, locks=locks)
     assert commit_all(worktree, "in between", locks=locks)
     assert theirs not in user.git("log", "--format=%H", BRANCH)
-    assert unresolved(worktree) == ("a.txt",)
+    assert unresolved_files(worktree) == ("a.txt",)
     assert sync_worktree(worktree, integration, locks=locks).files == ("a.txt",)
     write(worktree.path, {"a.txt": "1\nmine\n3\n"})
     assert commit_all(worktree, "resolved", locks=locks)
@@ -96,7 +96,7 @@ def test_conflict_without_markers_keeps_the_changed_file_and_is_told(
     assert synced.state == "conflict"
     assert "deleted in" in synced.messages[0]
     assert (worktree.path / "a.txt").read_text() == "mine\n"
-    assert unresolved(worktree) == ()
+    assert unresolved_files(worktree) == ()
     assert sync_worktree(worktree, integration, locks=locks).state == "up_to_date"
 
 
@@ -104,7 +104,7 @@ def test_custom_merge_driver_of_the_user_is_replaced_by_a_text_merge(
     worktree: Worktree, other: Worktree, integration: str, locks: Path, user: UserRepository, tmp_path: Path
 ) -> None:
     user.git("config", "merge.odd.driver", f"touch {tmp_path}/pwned; true")
-    repository = inspect(user.path)
+    repository = open_repository(user.path)
     accept(other, {"a.txt": "1\ntheirs\n3\n", ".gitattributes": "a.txt merge=odd\n"}, locks)
     write(worktree.path, {"a.txt": "1\nmine\n3\n", ".gitattributes": "a.txt merge=odd\n"})
     mine = commit_all(worktree, "mine", locks=locks)

@@ -13,7 +13,7 @@ import pytest
 from actors.git.commits import commit_all
 from actors.git.errors import OccupiedPathError, WorkspaceError
 from actors.git.refs import head_of
-from actors.git.repository import Repository, inspect
+from actors.git.repository import Repository, open_repository
 from actors.git.worktree import Worktree, checkout_scratch, ensure_worktree, open_worktree, remove_worktree
 from tests.actors.git.user_repository import ENVIRONMENT, UserRepository, write
 
@@ -132,7 +132,7 @@ def test_git_killed_in_the_middle_of_worktree_add_is_repaired(
     user: UserRepository, path: Path, locks: Path
 ) -> None:
     user.commit("many", {f"many/{number}.txt": f"{number}\n" for number in range(2000)})
-    repository = inspect(user.path)
+    repository = open_repository(user.path)
     user.git("branch", BRANCH)
     path.parent.mkdir(parents=True)
     process = subprocess.Popen(
@@ -209,7 +209,7 @@ def test_required_filter_that_is_not_installed_does_not_fail_the_checkout(
     user.commit("pointer", {".gitattributes": "*.bin filter=lfs\n", "x.bin": "version https://git-lfs\n"})
     user.git("config", "filter.lfs.smudge", "git-lfs-that-is-missing")
     user.git("config", "filter.lfs.required", "true")
-    repository = inspect(user.path)
+    repository = open_repository(user.path)
     ensure_worktree(repository, path, BRANCH, repository.head_commit, locks=locks)
     assert (path / "x.bin").read_text() == "version https://git-lfs\n"
 

@@ -17,7 +17,7 @@ from actors.agent.agent import Agent
 from actors.gate.actor import MergeQueue
 from actors.git.commits import commit_all
 from actors.git.refs import create_branch, head_of
-from actors.git.repository import inspect
+from actors.git.repository import open_repository
 from actors.git.worktree import ensure_worktree
 from actors.home import Home
 from actors.rehearsal.script import parse_script
@@ -116,7 +116,7 @@ class Shop:
     def submit(self, task: int, files: dict[str, str]) -> str:
         """What `submit_task` does for a task in progress; returns the commit."""
         row = self.task(task)
-        repository = inspect(self.user.path)
+        repository = open_repository(self.user.path)
         path = self.home.worktree(NAME, f"t{task}")
         start = head_of(repository, INTEGRATION)
         worktree = ensure_worktree(repository, path, row.branch, start, locks=self.home.locks)
@@ -196,7 +196,7 @@ def opened(
     waker = Waker(home.run)
     store = Store(make_file(home.store), notify=waker)
     user = UserRepository(folder / "repository", files={"README.md": "# Shop\n"})
-    create_branch(inspect(user.path), INTEGRATION, user.git("rev-parse", "main"), locks=home.locks)
+    create_branch(open_repository(user.path), INTEGRATION, user.git("rev-parse", "main"), locks=home.locks)
     with RehearsalServer(parse_script({"scene": scenes or []})) as server:
         config = Config.model_validate(
             {
