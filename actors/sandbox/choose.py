@@ -12,7 +12,13 @@ from pathlib import Path
 
 from actors.sandbox.backends import bubblewrap, landlock, seatbelt
 from actors.sandbox.backends.seccomp import landlock_filter
-from actors.sandbox.environment import PRIVATE_HOME, base_python, command_environment, search_path
+from actors.sandbox.environment import (
+    PRIVATE_HOME,
+    base_python,
+    command_environment,
+    joined_path,
+    search_path,
+)
 from actors.sandbox.errors import SandboxUnavailable
 from actors.sandbox.policy import Sandbox, SandboxPolicy, View
 
@@ -114,9 +120,14 @@ def _seatbelt(policy: SandboxPolicy, host: Mapping[str, str], home: Path) -> San
 
 
 def _environment(policy: SandboxPolicy, host: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    prefixes = [prefix / "bin" for prefix in bubblewrap.interpreter_prefixes()]
-    path = search_path(host.get("PATH", ""), [p.expanduser() for p in policy.read_only_paths], prefixes)
-    return tuple(command_environment(host, policy.environment, path, PRIVATE_HOME).items())
+    toolchains = [path.expanduser() for path in policy.read_only_paths]
+    if policy.search_path:
+        path = joined_path(policy.search_path, toolchains)
+    else:
+        prefixes = [prefix / "bin" for prefix in bubblewrap.interpreter_prefixes()]
+        path = search_path(host.get("PATH", ""), toolchains, prefixes)
+    environment = command_environment(host, policy.environment, path, PRIVATE_HOME)
+    return tuple((environment | dict(policy.variables)).items())
 
 
 def _bubblewrap(policy: SandboxPolicy, host: Mapping[str, str], home: Path, *, probe: bool) -> Sandbox:
@@ -138,8 +149,9 @@ def _bubblewrap(policy: SandboxPolicy, host: Mapping[str, str], home: Path, *, p
 
 def _unconfined(policy: SandboxPolicy, host: Mapping[str, str], home: Path) -> Sandbox:
     # The real HOME: nothing is hidden anyway, and toolchains are found there.
-    environment = command_environment(host, policy.environment, host.get("PATH", os.defpath), str(home))
-    shell = _shell(host.get("PATH", os.defpath))
+    path = joined_path(policy.search_path, ()) if policy.search_path else host.get("PATH", os.defpath)
+    environment = command_environment(host, policy.environment, path, str(home)) | dict(policy.variables)
+    shell = _shell(path)
     environment["TMPDIR"] = host.get("TMPDIR", "/tmp")
     return Sandbox(policy, None, (), (), (), tuple(environment.items()), shell, "unsafe")
 

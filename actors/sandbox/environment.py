@@ -53,3 +53,9 @@ def search_path(host_path: str, toolchains: Iterable[Path], interpreter: Iterabl
     unlisted = [r / "bin" for r in roots if (r / "bin").is_dir()]
     ordered = [*own, *unlisted, *interpreter, *system, *(Path(p) for p in SYSTEM_PATH)]
     return ":".join(dict.fromkeys(str(entry) for entry in ordered))
+
+
+def joined_path(entries: Iterable[str], toolchains: Iterable[Path]) -> str:
+    """PATH from `entries` in their order, after the `bin` folders of `toolchains`, before the system's."""
+    configured = [str(root / "bin") for root in toolchains if (root / "bin").is_dir()]
+    return ":".join(dict.fromkeys([*configured, *entries, *SYSTEM_PATH]))

@@ -18,12 +18,19 @@ def git_paths(worktree: Path) -> tuple[Path, ...]:
         return (dot_git, *_alternates(dot_git))
     if not dot_git.is_file():
         return ()
-    repository = _linked_repository(dot_git)
-    return (dot_git,) if repository is None else (dot_git, repository, *_alternates(repository))
+    admin = admin_folder(worktree)
+    if admin is None:
+        return (dot_git,)
+    repository = admin.parent.parent
+    return (dot_git, repository, *_alternates(repository))
 
 
-def _linked_repository(dot_git: Path) -> Path | None:
+def admin_folder(worktree: Path) -> Path | None:
+    """The folder that the repository keeps for a linked worktree, below its `worktrees/`; None for others."""
+    dot_git = worktree / ".git"
     try:
+        if dot_git.is_symlink() or not dot_git.is_file():
+            return None
         kind, _, named = dot_git.read_text(encoding="utf-8", errors="surrogateescape").partition(":")
         if kind != "gitdir":
             return None
@@ -34,7 +41,7 @@ def _linked_repository(dot_git: Path) -> Path | None:
         return None
     repository = admin.parent.parent
     is_repository = (repository / "objects").is_dir() and (repository / "HEAD").is_file()
-    return repository if points_back and admin.parent.name == "worktrees" and is_repository else None
+    return admin if points_back and admin.parent.name == "worktrees" and is_repository else None
 
 
 def _alternates(repository: Path) -> tuple[Path, ...]:

@@ -14,13 +14,41 @@ GIB = 1024 * MIB
 
 
 @dataclass(frozen=True, slots=True)
+class Mount:
+    """A path that commands see at `target`, which may not exist on the host.
+
+    - `read_only` and `writable` show the host's `source` there; it is left out if `source` does not exist.
+    - `scratch` is an empty folder in memory, new for each command; `source` is not used.
+    - `hidden` shows an empty file in place of an existing one; `source` is the empty file.
+    """
+
+    source: str
+    target: str
+    kind: Literal["read_only", "writable", "scratch", "hidden"] = "read_only"
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """The folder at which bubblewrap shows a worktree: the user's checkout, so that its absolute paths hold.
+
+    `mounts` lie below `path`: the checkout's dependency folders. One is left out if its parent folder is
+    missing in the worktree or is a symbolic link.
+    """
+
+    path: str
+    mounts: tuple[Mount, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxPolicy:
     """The requested rules for all commands of a crew.
 
     - `read_only_paths`: toolchains below a hidden folder (`~/.pyenv`, `~/.cargo/bin`, a virtualenv). Their
       `bin` folders come first on PATH.
     - `hidden_paths`: hidden even below a visible root such as /opt. The crew's home is one.
-    - `environment`: names of further variables that commands inherit.
+    - `environment`: names of further variables that commands inherit. `variables`: set for all commands.
+    - `search_path`: PATH instead of the host's. The Python that runs the crew is then not shown.
+    - `mounts`: toolchains and caches, shown before the worktree. `workplace`: see there.
     - `unix_sockets`: commands may make Unix sockets among themselves (multiprocessing's forkserver needs it).
       Host sockets stay hidden. Refused together with `network`: the host's abstract sockets would be
       reachable.
@@ -33,6 +61,10 @@ class SandboxPolicy:
     read_only_paths: tuple[Path, ...] = ()
     hidden_paths: tuple[Path, ...] = ()
     environment: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    search_path: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    workplace: Workplace | None = None
     memory_bytes: int = 4 * GIB
     max_processes: int = 512
     max_output_bytes: int = 1 * GIB

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from actors.sandbox.backends.workplace import mount_arguments, workplace_arguments
 from actors.sandbox.environment import PRIVATE_HOME
 from actors.sandbox.git_paths import git_paths
 from actors.sandbox.policy import Sandbox, SandboxPolicy, View
@@ -54,12 +55,18 @@ def view_arguments(sandbox: Sandbox, view: View) -> list[str]:
     arguments = _covers(sandbox.covered)
     for tools in sandbox.toolchains:
         arguments += ["--ro-bind-try", tools, tools]
-    worktree = view.worktree.resolve() if view.worktree is not None else None
-    if worktree is not None:
-        arguments += _worktree_arguments(worktree, writable=view.writable)
+    arguments += mount_arguments(sandbox.policy.mounts)
+    folder, workplace = "/tmp", sandbox.policy.workplace
+    if view.worktree is not None:
+        worktree = view.worktree.resolve()
+        if workplace is None:
+            folder, shown = str(worktree), _worktree_arguments(worktree, writable=view.writable)
+        else:
+            folder, shown = workplace.path, workplace_arguments(worktree, workplace, writable=view.writable)
+        arguments += shown
     arguments += _read_only(path.resolve() for path in view.read_only)
     # The root is bubblewrap's own tmpfs: writing a file to / must fail instead of losing the file silently.
-    return [*arguments, "--remount-ro", "/", "--chdir", str(worktree or "/tmp")]
+    return [*arguments, "--remount-ro", "/", "--chdir", folder]
 
 
 def _worktree_arguments(worktree: Path, *, writable: bool) -> list[str]:
@@ -86,8 +93,8 @@ def system_roots() -> tuple[str, ...]:
 
 
 def toolchains(policy: SandboxPolicy) -> tuple[Path, ...]:
-    """The policy's read-only folders, and the crew's own Python if it lies in a hidden folder."""
-    interpreter = [p for p in interpreter_prefixes() if not _is_visible(p)]
+    """The policy's read-only folders, and the crew's own Python if commands use it and it lies hidden."""
+    interpreter = [p for p in interpreter_prefixes() if not policy.search_path and not _is_visible(p)]
     given = [path.expanduser().absolute() for path in policy.read_only_paths]
     return tuple(dict.fromkeys([*interpreter, *given]))
 

@@ -1,0 +1,125 @@
+"""The folders of a checkout that git does not track and that checks need: dependencies, builds, generated files.
+
+| kind         | examples                                | in a worktree                                     |
+|--------------|-----------------------------------------|---------------------------------------------------|
+| dependencies | `.venv`, `node_modules`, `vendor`       | mounted read-only at their places                 |
+| build        | `target`, `build`, `.gradle`            | its own, started with a copy (`build_caches.py`)  |
+| generated    | `_version.py`, compiled extensions      | copied when the worktree is made                  |
+
+Everything else that is untracked stays out, such as `.env` files and work in progress.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from actors.environment.credentials import credential_files
+from actors.environment.toolchains import is_virtual_environment
+from actors.git.command import Git
+from actors.sandbox.policy import Mount
+
+_DEPENDENCIES = frozenset(
+    {".venv", "venv", "node_modules", "bower_components", "__pypackages__", ".bundle", "Pods", "elm-stuff"}
+)
+_DEPENDENCY_PATHS = re.compile(r"(.*/)?(\.yarn/(cache|unplugged)|[^/]+\.egg-info)")
+# Names that are also used for sources: they count only if git ignores them.
+_IF_IGNORED = frozenset({"vendor", "deps", "third_party"})
+_BUILD = frozenset({"target", "build", ".gradle", "_build", ".build", "obj", "out", "cmake-build-debug"})
+_GENERATED = re.compile(r"_version\.py|version\.py|.+\.(so|pyd|dylib)|\.pnp\.(c?js|loader\.mjs)")
+# Tools write into these although the rest of `node_modules` may be read-only.
+_WRITABLE_IN_NODE_MODULES = (".cache", ".vite", ".vite-temp", ".vitest", ".tmp")
+_MAX_FOLDERS = 200
+_MAX_GENERATED = 500
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutFolders:
+    """What was found. `mounts` are the dependencies, and what lies in them and is writable or hidden.
+
+    `environments` are the virtual environments among them (absolute). `build` and `generated` are paths
+    relative to the checkout.
+    """
+
+    mounts: tuple[Mount, ...] = ()
+    environments: tuple[str, ...] = ()
+    build: tuple[str, ...] = ()
+    generated: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> CheckoutFolders:
+        """The folders of which JSON holds `dataclasses.asdict`. Raises KeyError or TypeError."""
+        return cls(
+            mounts=tuple(Mount(**mount) for mount in value["mounts"]),
+            environments=tuple(value["environments"]),
+            build=tuple(value["build"]),
+            generated=tuple(value["generated"]),
+        )
+
+
+def find_folders(checkout: Path, empty_file: Path) -> CheckoutFolders:
+    """Look through the untracked entries of the checkout. `empty_file` is shown in place of credentials.
+
+    Raises GitError.
+    """
+    git = Git(checkout)
+    answer = git.run("ls-files", "--others", "--directory", "--no-empty-directory", "-z", timeout_s=120)
+    entries = [entry for entry in answer.split("\0") if entry]
+    folders = [name for name in (entry.rstrip("/") for entry in entries) if (checkout / name).is_dir()]
+    ignored = _ignored(git, [name for name in folders if Path(name).name in _IF_IGNORED])
+    dependencies = [name for name in folders if _is_dependency(checkout / name, name, ignored)][:_MAX_FOLDERS]
+    return CheckoutFolders(
+        mounts=tuple(mount for name in dependencies for mount in _mounts(checkout / name, empty_file)),
+        environments=tuple(str(checkout / n) for n in dependencies if is_virtual_environment(checkout / n)),
+        build=tuple(n for n in folders if Path(n).name in _BUILD and n not in dependencies),
+        generated=tuple(
+            entry
+            for entry in entries
+            if _GENERATED.fullmatch(Path(entry).name) and (checkout / entry).is_file()
+        )[:_MAX_GENERATED],
+    )
+
+
+def _ignored(git: Git, names: list[str]) -> frozenset[str]:
+    if not names:
+        return frozenset()
+    # check-ignore exits with 1 if none of the paths is ignored.
+    answer = git.attempt("check-ignore", "-z", "--stdin", stdin="\0".join(names) + "\0")
+    return frozenset(answer.stdout.split("\0"))
+
+
+def _is_dependency(folder: Path, name: str, ignored: frozenset[str]) -> bool:
+    return (
+        folder.name in _DEPENDENCIES
+        or _DEPENDENCY_PATHS.fullmatch(name) is not None
+        or name in ignored
+        or is_virtual_environment(folder)
+    )
+
+
+def _mounts(folder: Path, empty_file: Path) -> list[Mount]:
+    """The folder read-only, then what is writable or hidden in it.
+
+    A folder that is a symbolic link is shown at its place and where the link leads: scripts may name either.
+    """
+    real = str(folder.resolve())
+    mounts = [Mount(real, str(folder))]
+    if folder.name == "node_modules":
+        writable = (folder / name for name in _WRITABLE_IN_NODE_MODULES)
+        mounts += [Mount("", str(path), "scratch") for path in writable if path.is_dir()]
+    # A look into each package would take seconds, and no tool keeps credentials there.
+    hidden = credential_files([real], depth=0 if folder.name == "node_modules" else 1)
+    mounts += [Mount(str(empty_file), str(folder) + path.removeprefix(real), "hidden") for path in hidden]
+    return mounts
+
+
+def linked_folders(mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
+    """Mounts that show dependency folders also where they really are, for those that are symbolic links."""
+    return tuple(
+        Mount(mount.source, mount.source)
+        for mount in mounts
+        if mount.kind == "read_only" and mount.source != mount.target
+    )
