@@ -68,6 +68,10 @@ class Home:
         """The worktree in which the gate runs checks on merges."""
         return self.path / "work" / project / "gate"
 
+    def environment(self, project: str) -> Path:
+        """What the crew keeps for the commands of a project: caches, and what set-up installs."""
+        return self.path / "environments" / project
+
     def spill(self, agent: str) -> Path:
         """Outputs and exit records of an agent's commands."""
         return self.outputs / file_name(agent)

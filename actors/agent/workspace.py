@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from actors import log
+from actors.environment.project import Environment, kept_environment, project_sandbox
 from actors.git.commits import commit_all, uncommitted_files
 from actors.git.refs import head_of
 from actors.git.repository import Repository, open_repository
 from actors.git.worktree import Worktree, checkout_scratch, ensure_worktree, open_worktree, remove_worktree
 from actors.runtime.actor import Runtime
-from actors.sandbox.choose import choose
 from actors.sandbox.policy import MIB, Sandbox, SandboxPolicy
 from actors.settings import Config
 from actors.tools.base import ToolContext, ToolLimits
@@ -42,6 +42,7 @@ class Workbench:
     worktree: Worktree | None = None
     folder: Path | None = None
     _sandbox: Sandbox | None = field(default=None)
+    _environment: Environment | None = field(default=None)
     _committed_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -54,8 +55,11 @@ class Workbench:
         """Chosen once; the supervisor has tried it at its start. Raises `SandboxUnavailable`."""
         if self._sandbox is None:
             config = self.runtime.config
-            self._sandbox = choose(
-                policy_of(config, self.runtime.home.path), unsafe=config.sandbox.mode == "off", probe=False
+            self._sandbox = project_sandbox(
+                self._environment,
+                policy_of(config, self.runtime.home.path),
+                user=self.runtime.name,
+                unsafe=config.sandbox.mode == "off",
             )
         return self._sandbox
 
@@ -65,6 +69,7 @@ class Workbench:
         start = task.base_commit or head_of(repository, project.branch)
         path = self.runtime.home.worktree(project.name, f"t{task.id}")
         self.worktree = ensure_worktree(repository, path, task.branch, start, locks=self.runtime.home.locks)
+        self._warm(project, path)
         self.folder = path
         self._committed_at = time.monotonic()
         return str(start)
@@ -75,7 +80,15 @@ class Workbench:
         at = commit or head_of(repository, project.branch)
         path = self.runtime.home.worktree(project.name, name)
         checkout_scratch(repository, at, path, locks=self.runtime.home.locks)
+        self._warm(project, path)
         self.worktree, self.folder = None, path
+
+    def _warm(self, project: Project, path: Path) -> None:
+        """Read the project's environment once, and give the worktree its build folders."""
+        if self._environment is None:
+            self._environment = kept_environment(self.runtime.store, project.name)
+        if self._environment is not None:
+            self._environment.warm(path)
 
     def close_view(self, project: Project, name: str) -> None:
         """Remove what `open_view` made."""

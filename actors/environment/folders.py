@@ -26,12 +26,30 @@ _DEPENDENCIES = frozenset(
     {".venv", "venv", "node_modules", "bower_components", "__pypackages__", ".bundle", "Pods", "elm-stuff"}
 )
 _DEPENDENCY_PATHS = re.compile(r"(.*/)?(\.yarn/(cache|unplugged)|[^/]+\.egg-info)")
-# Names that are also used for sources: they count only if git ignores them.
+# Names that are also used for sources. Like build folders, they count only if git ignores them.
 _IF_IGNORED = frozenset({"vendor", "deps", "third_party"})
-_BUILD = frozenset({"target", "build", ".gradle", "_build", ".build", "obj", "out", "cmake-build-debug"})
+_BUILD = frozenset({"target", "build", ".gradle", "_build", ".build", "dist", "obj", "out"})
 _GENERATED = re.compile(r"_version\.py|version\.py|.+\.(so|pyd|dylib)|\.pnp\.(c?js|loader\.mjs)")
 # Tools write into these although the rest of `node_modules` may be read-only.
 _WRITABLE_IN_NODE_MODULES = (".cache", ".vite", ".vite-temp", ".vitest", ".tmp")
+MANIFESTS = (
+    *("pyproject.toml", "setup.py", "setup.cfg", "requirements*.txt", "uv.lock", "poetry.lock", "pdm.lock"),
+    *("Pipfile", "Pipfile.lock", ".python-version", ".tool-versions", "environment.yml"),
+    *("package.json", "package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml"),
+    *("pnpm-workspace.yaml", "bun.lock", "bun.lockb", "deno.json", "deno.jsonc", "deno.lock", ".nvmrc"),
+    *("go.mod", "go.sum", "go.work", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "rust-toolchain"),
+    *(
+        "pom.xml",
+        "build.gradle",
+        "build.gradle.kts",
+        "settings.gradle",
+        "settings.gradle.kts",
+        "gradle.lockfile",
+    ),
+    *("gradle-wrapper.properties", "Gemfile", "Gemfile.lock", "composer.json", "composer.lock", "build.zig"),
+    *("mix.exs", "mix.lock", "*.csproj", "*.sln", "packages.lock.json"),
+)
+_MAX_MANIFESTS = 2000
 _MAX_FOLDERS = 200
 _MAX_GENERATED = 500
 
@@ -41,13 +59,14 @@ class CheckoutFolders:
     """What was found. `mounts` are the dependencies, and what lies in them and is writable or hidden.
 
     `environments` are the virtual environments among them (absolute). `build` and `generated` are paths
-    relative to the checkout.
+    relative to the checkout. `manifests` are the tracked files that name dependencies or settings of a build.
     """
 
     mounts: tuple[Mount, ...] = ()
     environments: tuple[str, ...] = ()
     build: tuple[str, ...] = ()
     generated: tuple[str, ...] = ()
+    manifests: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> CheckoutFolders:
@@ -57,6 +76,7 @@ class CheckoutFolders:
             environments=tuple(value["environments"]),
             build=tuple(value["build"]),
             generated=tuple(value["generated"]),
+            manifests=tuple(value["manifests"]),
         )
 
 
@@ -69,18 +89,27 @@ def find_folders(checkout: Path, empty_file: Path) -> CheckoutFolders:
     answer = git.run("ls-files", "--others", "--directory", "--no-empty-directory", "-z", timeout_s=120)
     entries = [entry for entry in answer.split("\0") if entry]
     folders = [name for name in (entry.rstrip("/") for entry in entries) if (checkout / name).is_dir()]
-    ignored = _ignored(git, [name for name in folders if Path(name).name in _IF_IGNORED])
+    unsure = [name for name in folders if Path(name).name in _IF_IGNORED | _BUILD]
+    ignored = _ignored(git, unsure)
     dependencies = [name for name in folders if _is_dependency(checkout / name, name, ignored)][:_MAX_FOLDERS]
     return CheckoutFolders(
         mounts=tuple(mount for name in dependencies for mount in _mounts(checkout / name, empty_file)),
         environments=tuple(str(checkout / n) for n in dependencies if is_virtual_environment(checkout / n)),
-        build=tuple(n for n in folders if Path(n).name in _BUILD and n not in dependencies),
+        build=tuple(n for n in folders if Path(n).name in _BUILD and n in ignored),
         generated=tuple(
             entry
             for entry in entries
             if _GENERATED.fullmatch(Path(entry).name) and (checkout / entry).is_file()
         )[:_MAX_GENERATED],
+        manifests=manifests(git),
     )
+
+
+def manifests(git: Git) -> tuple[str, ...]:
+    """The tracked manifests and lockfiles in the index of `git`'s working tree, as relative paths."""
+    patterns = [f":(glob)**/{name}" for name in MANIFESTS]
+    answer = git.run("ls-files", "-z", "--", *patterns)
+    return tuple(sorted(path for path in answer.split("\0") if path)[:_MAX_MANIFESTS])
 
 
 def _ignored(git: Git, names: list[str]) -> frozenset[str]:
@@ -95,7 +124,7 @@ def _is_dependency(folder: Path, name: str, ignored: frozenset[str]) -> bool:
     return (
         folder.name in _DEPENDENCIES
         or _DEPENDENCY_PATHS.fullmatch(name) is not None
-        or name in ignored
+        or (folder.name in _IF_IGNORED and name in ignored)
         or is_virtual_environment(folder)
     )
 

@@ -7,9 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from actors.environment.build_caches import needed_caches, prepare_cache, warm_worktree
 from actors.environment.folders import CheckoutFolders, find_folders, linked_folders
 from actors.environment.toolchains import Toolchains, find_toolchains
-from actors.sandbox.policy import Mount, SandboxPolicy, Workplace
+from actors.home import file_name
+from actors.sandbox.choose import choose
+from actors.sandbox.policy import Mount, Sandbox, SandboxPolicy, Workplace
+from store import incidents
+from store.engine import Store, Transaction
 
 _EMPTY_FILE = "empty"
 
@@ -19,13 +24,14 @@ class Environment:
     """What the commands of a project run with. Plain data; `as_json` and `from_json` are inverse.
 
     `checkout` is the top folder of the user's working tree. `folder` is the crew's own for this project: caches,
-    and what set-up installs.
+    and what set-up installs. `caches` are pairs of a variable and the user's cache that an own one starts from.
     """
 
     checkout: str
     folder: str
     toolchains: Toolchains
     folders: CheckoutFolders
+    caches: tuple[tuple[str, str], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """A value that JSON can hold."""
@@ -39,10 +45,11 @@ class Environment:
             folder=value["folder"],
             toolchains=Toolchains.from_json(value["toolchains"]),
             folders=CheckoutFolders.from_json(value["folders"]),
+            caches=tuple((variable, original) for variable, original in value["caches"]),
         )
 
     def policy(self, base: SandboxPolicy) -> SandboxPolicy:
-        """`base` with the project's toolchains and dependencies, and its worktrees shown at the checkout's path."""
+        """`base` with the project's toolchains and dependencies, and worktrees shown at the checkout's path."""
         empty = f"{self.folder}/{_EMPTY_FILE}"
         mounts = [Mount(path, path) for path in self.toolchains.folders]
         mounts += [Mount(empty, path, "hidden") for path in self.toolchains.hidden]
@@ -56,6 +63,56 @@ class Environment:
             mounts=(*base.mounts, *mounts, *linked_folders(self.folders.mounts)),
             workplace=Workplace(self.checkout, self.folders.mounts),
         )
+
+    def warm(self, worktree: Path) -> None:
+        """Give a worktree the checkout's build folders and generated files, where it has none yet."""
+        warm_worktree(Path(self.checkout), worktree, (*self.folders.build, *self.folders.generated))
+
+
+def project_sandbox(
+    environment: Environment | None, base: SandboxPolicy, *, user: str, unsafe: bool = False
+) -> Sandbox:
+    """The sandbox for commands of a project. Raises SandboxUnavailable, OSError.
+
+    - `environment` is None for a project that was deployed without one; then `base` alone counts.
+    - `user` is an agent's name, or the gate's: each has its own build caches.
+    """
+    if environment is None:
+        return choose(base, unsafe=unsafe, probe=False)
+    policy = _with_caches(environment, environment.policy(base), user)
+    sandbox = choose(policy, unsafe=unsafe, probe=False)
+    if sandbox.mode == "bubblewrap":
+        return sandbox
+    # The worktree cannot be shown at the checkout's path, so what lies there would use the checkout's sources.
+    outside = tuple(
+        entry for entry in policy.search_path if not Path(entry).is_relative_to(environment.checkout)
+    )
+    return choose(replace(policy, search_path=outside), unsafe=unsafe, probe=False)
+
+
+def _with_caches(environment: Environment, policy: SandboxPolicy, user: str) -> SandboxPolicy:
+    variables, mounts = list(policy.variables), list(policy.mounts)
+    for variable, original in environment.caches:
+        folder = Path(environment.folder) / "caches" / file_name(user) / variable
+        prepare_cache(folder, original)
+        mounts.append(Mount(str(folder), str(folder), "writable"))
+        variables.append((variable, str(folder)))
+    return replace(policy, variables=tuple(variables), mounts=tuple(mounts))
+
+
+def keep_environment(tx: Transaction, project: str, environment: Environment, *, now: float) -> None:
+    """Store the project's environment."""
+    incidents.set_fact(tx, _fact(project), environment.as_json(), now=now)
+
+
+def kept_environment(store: Store, project: str) -> Environment | None:
+    """The project's stored environment; None if it was deployed without one."""
+    value = incidents.fact(store, _fact(project))
+    return None if value is None else Environment.from_json(value)
+
+
+def _fact(project: str) -> str:
+    return f"environment:{project}"
 
 
 def find_environment(environ: Mapping[str, str], checkout: Path, folder: Path) -> Environment:
@@ -73,4 +130,5 @@ def find_environment(environ: Mapping[str, str], checkout: Path, folder: Path) -
         folder=str(folder),
         toolchains=find_toolchains(environ, checkout, environments),
         folders=folders,
+        caches=needed_caches(environ, checkout, (Path(path).name for path in folders.manifests)),
     )

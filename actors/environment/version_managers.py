@@ -34,10 +34,16 @@ def real_folders(entry: Path, checkout: Path, environ: Mapping[str, str]) -> lis
         return _parents(
             [[str(entry / "volta"), "which", name] for name in ("node", "npm")], checkout, environ
         )
-    if (entry / "rustup").exists():
+    if (entry / "rustup").exists() and _has_toolchains(environ):
         # After the real ones: `cargo-nextest` and other programs beside the proxies stay in reach.
         return [*_parents([[str(entry / "rustup"), "which", "cargo"]], checkout, environ), entry]
     return None
+
+
+def _has_toolchains(environ: Mapping[str, str]) -> bool:
+    """Whether rustup has its folder already: otherwise the question would create one in the user's home."""
+    home = Path(environ.get("HOME") or Path.home())
+    return (Path(environ.get("RUSTUP_HOME") or home / ".rustup") / "toolchains").is_dir()
 
 
 def _env_program(root: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from actors import log
 from actors.disk import DiskWatch
+from actors.environment.project import kept_environment
 from actors.errors import Interrupted, MessageUnexpected
 from actors.gate import merging
 from actors.gate.checks import CheckReport, report_from_json
@@ -42,7 +43,13 @@ class MergeQueue(PatientActor):
 
     def __init__(self, runtime: Runtime) -> None:
         super().__init__(runtime)
-        self._run_check = SandboxedChecks(runtime.config, runtime.home.path, self.coupling.stopping)
+        project = runtime.name.removeprefix("gate.")
+        self._run_check = SandboxedChecks(
+            runtime.config,
+            runtime.home.path,
+            self.coupling.stopping,
+            lambda: kept_environment(runtime.store, project),
+        )
         self._room = DiskWatch([runtime.home.path], runtime.config.retention.min_free_mb)
         self._rests_as = Activity.IDLE
         self._looked_at = time.monotonic()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from actors.agent.workspace import policy_of
+from actors.environment.project import Environment, project_sandbox
 from actors.gate.checks import CheckRun, Ending
-from actors.sandbox.choose import choose
 from actors.sandbox.policy import Sandbox
 from actors.sandbox.run import run_command
 from actors.settings import Config
@@ -18,18 +19,23 @@ SHOWN_CHARACTERS = 400_000  # test counts are read from the output
 
 @dataclass(slots=True)
 class SandboxedChecks:
-    """A `CheckRunner` that uses the sandbox. Setting `cancelled` ends a running check."""
+    """A `CheckRunner` that uses the sandbox and the project's environment. Setting `cancelled` ends a running check."""
 
     config: Config
     home: Path
     cancelled: threading.Event
+    find_environment: Callable[[], Environment | None]
+    _environment: Environment | None = field(default=None)
     _sandbox: Sandbox | None = field(default=None)
 
     def __call__(self, command: str, folder: Path, timeout_s: float) -> CheckRun:
         """Run one command. Raises `SandboxError` if it could not be started."""
         if self._sandbox is None:
-            unsafe = self.config.sandbox.mode == "off"
-            self._sandbox = choose(policy_of(self.config, self.home), unsafe=unsafe, probe=False)
+            self._environment = self.find_environment()
+            base, unsafe = policy_of(self.config, self.home), self.config.sandbox.mode == "off"
+            self._sandbox = project_sandbox(self._environment, base, user="gate", unsafe=unsafe)
+        if self._environment is not None:
+            self._environment.warm(folder)
         result = run_command(
             self._sandbox,
             command,

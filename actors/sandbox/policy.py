@@ -99,6 +99,11 @@ class Sandbox:
         """Whether commands are confined; False only after an explicit `--unsafe`."""
         return self.launcher is not None
 
+    @property
+    def workplace(self) -> Workplace | None:
+        """Where commands see their worktree; None if at its own path. Only bubblewrap can move it."""
+        return self.policy.workplace if self.confines and self.mode == "bubblewrap" else None
+
 
 @dataclass(frozen=True, slots=True)
 class View:

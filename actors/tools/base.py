@@ -54,6 +54,12 @@ class ToolContext:
     on_output: Callable[[str], None] = _discard
     limits: ToolLimits = field(default_factory=ToolLimits)
 
+    @property
+    def shown_at(self) -> str | None:
+        """The path at which commands see the worktree; None if it is the worktree's own."""
+        workplace = self.sandbox.workplace
+        return None if workplace is None else workplace.path
+
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:

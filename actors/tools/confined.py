@@ -40,12 +40,15 @@ class Location:
 
 
 @contextmanager
-def locate(root: Path, path: str, *, make_folders: bool = False) -> Iterator[Location]:
+def locate(
+    root: Path, path: str, *, shown_at: str | None = None, make_folders: bool = False
+) -> Iterator[Location]:
     """The location of `path`, relative to `root` or absolute below it. Raises ToolRefused if it leads out.
 
+    `shown_at` is the path at which commands see `root`, if that is another one: absolute paths may begin with it.
     An OSError inside the block becomes a ToolRefused with the system's message.
     """
-    walk = _Walk(root, path, make_folders)
+    walk = _Walk(root, path, shown_at, make_folders)
     try:
         yield walk.to_end()
     except OSError as error:
@@ -55,11 +58,12 @@ def locate(root: Path, path: str, *, make_folders: bool = False) -> Iterator[Loc
 
 
 class _Walk:
-    def __init__(self, root: Path, path: str, make_folders: bool) -> None:
+    def __init__(self, root: Path, path: str, shown_at: str | None, make_folders: bool) -> None:
         self._root = root
+        self._shown_at = shown_at
         self._path = path
         self._make_folders = make_folders
-        self._pending = deque(_parts_below(root, path))
+        self._pending = deque(_parts_below(root, path, shown_at))
         self._folders: list[int] = []
         self._names: list[str] = []
         self._links = 0
@@ -114,7 +118,7 @@ class _Walk:
             raise ToolRefused(f"{self._path}: its symbolic links form a loop.")
         if target.startswith("/"):
             try:
-                parts = _parts_below(self._root, target)
+                parts = _parts_below(self._root, target, self._shown_at)
             except ToolRefused:
                 raise ToolRefused(
                     f"{self._path}: the symbolic link {shown} points out of the worktree."
@@ -127,7 +131,9 @@ class _Walk:
 
     def _up(self) -> None:
         if len(self._folders) == 1:
-            raise ToolRefused(f"{self._path}: points out of {self._root}. Use a path inside it.")
+            raise ToolRefused(
+                f"{self._path}: points out of {self._shown_at or self._root}. Use a path inside it."
+            )
         os.close(self._folders.pop())
         self._names.pop()
 
@@ -136,7 +142,7 @@ def _split(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in ("", ".")]
 
 
-def _parts_below(root: Path, path: str) -> list[str]:
+def _parts_below(root: Path, path: str, shown_at: str | None) -> list[str]:
     if not path.strip() or "\0" in path:
         raise ToolRefused(
             "The path is empty or contains a NUL character. Use the path of a file in the worktree."
@@ -149,10 +155,10 @@ def _parts_below(root: Path, path: str) -> list[str]:
         raise ToolRefused(f"{path}: home folders are not accessible. Use a path relative to the worktree.")
     if not path.startswith("/"):
         return _split(path)
-    for base in dict.fromkeys((str(root), str(root.resolve()))):
+    for base in dict.fromkeys((shown_at or str(root), str(root), str(root.resolve()))):
         if path == base or path.startswith(base.rstrip("/") + "/"):
             return _split(path[len(base) :])
-    raise ToolRefused(f"{path} is outside of {root}. Use a path relative to that folder.")
+    raise ToolRefused(f"{path} is outside of {shown_at or root}. Use a path relative to that folder.")
 
 
 def nearest(folder_fd: int, name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from actors.model.protocol import Parameter, ToolSpec
 from actors.tools.base import ToolContext, ToolRefused, ToolResult, text_argument
 from actors.tools.confined import Location, draft_name, locate, nearest, read_regular, replace_file
+from actors.tools.dependencies import require_own_file
 from actors.tools.document import Document, decode, encodable, numbered, sha256
 from actors.tools.files import FileChange, outcome_notes, require_writable, settle_by_hash
 from actors.tools.matching import Absent, Ambiguous, Found, find_edit
@@ -51,7 +52,7 @@ class EditFile:
     def intend(self, arguments: Mapping[str, Any], context: ToolContext) -> dict[str, Any]:
         try:
             path, old, new = _edit_arguments(arguments)
-            with locate(context.worktree, path) as where:
+            with locate(context.worktree, path, shown_at=context.shown_at) as where:
                 plan = _plan(where, old, new, context)
                 return FileChange(where.shown, sha256(plan.before), sha256(plan.after)).as_json()
         except ToolRefused as refused:
@@ -62,7 +63,8 @@ class EditFile:
         try:
             require_writable(context)
             path, old, new = _edit_arguments(arguments)
-            with locate(context.worktree, path) as where:
+            require_own_file(path, context)
+            with locate(context.worktree, path, shown_at=context.shown_at) as where:
                 plan = _plan(where, old, new, context)
                 replace_file(where, plan.after, draft_name(context.call_id))
                 self._failures.pop(path, None)

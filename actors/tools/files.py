@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from actors.model.protocol import Parameter, ToolSpec
@@ -20,6 +19,7 @@ from actors.tools.confined import (
     read_regular,
     replace_file,
 )
+from actors.tools.dependencies import readable_root, require_own_file
 from actors.tools.document import Document, damage_note, decode, encodable, introduced_error, numbered, sha256
 
 _MAX_LINE_CHARS = 1_000
@@ -78,7 +78,8 @@ class ReadFile:
             path = text_argument(arguments, "path").strip()
             start = whole_number(arguments, "start_line", 1, 1, 10**9)
             count = whole_number(arguments, "line_count", limits.default_read_lines, 1, limits.max_read_lines)
-            with locate(_root_for(path, context), path) as where:
+            root, shown_at, path = readable_root(path, context)
+            with locate(root, path, shown_at=shown_at) as where:
                 listing = _listing(where)
                 if listing is not None:
                     return ToolResult(listing, ok=True)
@@ -92,13 +93,6 @@ class ReadFile:
                 return ToolResult(page, ok=True)
         except ToolRefused as refused:
             return ToolResult(str(refused), ok=False)
-
-
-def _root_for(path: str, context: ToolContext) -> Path:
-    """The folder of stored outputs if `path` is an absolute path in it; otherwise the worktree."""
-    spill = context.spill_dir
-    inside = any(path.startswith(f"{root}/") for root in (spill, spill.resolve()))
-    return spill if inside else context.worktree
 
 
 def _listing(where: Location) -> str | None:
@@ -162,7 +156,7 @@ class WriteFile:
     def intend(self, arguments: Mapping[str, Any], context: ToolContext) -> dict[str, Any]:
         try:
             path, content = _write_arguments(arguments)
-            with locate(context.worktree, path) as where:
+            with locate(context.worktree, path, shown_at=context.shown_at) as where:
                 before = read_regular(where, context.limits.max_file_bytes)
                 after, _ = _new_bytes(before, content, where.shown)
                 return FileChange(where.shown, sha256(before), sha256(after)).as_json()
@@ -175,7 +169,8 @@ class WriteFile:
         try:
             require_writable(context)
             path, content = _write_arguments(arguments)
-            with locate(context.worktree, path, make_folders=True) as where:
+            require_own_file(path, context)
+            with locate(context.worktree, path, shown_at=context.shown_at, make_folders=True) as where:
                 before = read_regular(where, context.limits.max_file_bytes)
                 after, old = _new_bytes(before, content, where.shown)
                 replace_file(where, after, draft_name(context.call_id))

@@ -95,7 +95,9 @@ def _in_order(
         yield _some(incidents, incidents.c.project == name)
         yield delete(agents).where(agents.c.project == name)
         yield delete(projects).where(projects.c.name == name)
-        yield delete(fact_table).where(fact_table.c.name.in_([archived_fact(name), f"base:{name}"]))
+        yield delete(fact_table).where(
+            fact_table.c.name.in_([archived_fact(name), f"base:{name}", f"environment:{name}"])
+        )
 
 
 def _some(table: Table, condition: ColumnElement[bool]) -> Delete:

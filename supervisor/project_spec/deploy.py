@@ -5,10 +5,12 @@ After a crash in between it can simply be repeated: the branch is at the same co
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors.environment.project import find_environment, keep_environment
 from actors.gate.find_checks import find_checks
 from actors.git.refs import create_branch
 from actors.git.repository import Repository, integration_branch, open_repository
@@ -92,6 +94,8 @@ def deploy(
 ) -> Project:
     """Create the project, its crew and its briefing; returns its row. A project that runs already is returned.
 
+    The environment variables of this process decide which toolchains the project's commands use.
+
     `engineers` and `qa` default to those of the configuration. `site` avoids a second inspection. Raises a
     `WorkspaceError` or `ProjectNameTaken`.
     """
@@ -116,10 +120,12 @@ def deploy(
         "engineers": config.work.engineers if engineers is None else engineers,
         "with_qa": config.work.qa if qa is None else qa,
     }
+    environment = find_environment(os.environ, site.repository.root, home.environment(name))
     with store.write() as tx:
         # Checked again inside the transaction, because two commands may run at the same time.
         if crew.find_project(tx, name) is None:
             _add(tx, config, values, now=time.time())
+            keep_environment(tx, name, environment, now=time.time())
     return crew.project(store, name)
 
 

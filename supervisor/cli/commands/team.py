@@ -145,7 +145,8 @@ def _remove_worktrees(home: Home, project: Project) -> None:
     from actors.git.repository import open_repository
     from actors.git.worktree import open_worktree, remove_worktree
 
-    folder = home.path / "work" / str(project.name)
+    shutil.rmtree(home.environment(project.name), ignore_errors=True)
+    folder = home.path / "work" / project.name
     if not folder.is_dir():
         return
     if Path(project.repository).is_dir():
