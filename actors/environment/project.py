@@ -13,7 +13,7 @@ from actors.environment.toolchains import Toolchains, find_toolchains
 from actors.home import file_name
 from actors.sandbox.choose import choose
 from actors.sandbox.policy import Mount, Sandbox, SandboxPolicy, Workplace
-from store import incidents
+from store import facts
 from store.engine import Store, Transaction
 
 _EMPTY_FILE = "empty"
@@ -102,12 +102,12 @@ def _with_caches(environment: Environment, policy: SandboxPolicy, user: str) -> 
 
 def keep_environment(tx: Transaction, project: str, environment: Environment, *, now: float) -> None:
     """Store the project's environment."""
-    incidents.set_fact(tx, _fact(project), environment.as_json(), now=now)
+    facts.put(tx, _fact(project), environment.as_json(), now=now)
 
 
 def kept_environment(store: Store, project: str) -> Environment | None:
     """The project's stored environment; None if it was deployed without one."""
-    value = incidents.fact(store, _fact(project))
+    value = facts.get(store, _fact(project))
     return None if value is None else Environment.from_json(value)
 
 
