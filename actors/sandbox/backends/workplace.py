@@ -16,6 +16,7 @@ from pathlib import Path
 
 from actors.sandbox.git_paths import admin_folder, git_paths
 from actors.sandbox.policy import Mount, Workplace
+from store.shared.replace import replace_file
 
 GIT_FOLDER = "/run/crew/git"
 _LINK = "nightcrew-sandbox"
@@ -75,9 +76,7 @@ def _link_to(admin: Path) -> str:
     """A `.git` file that is right inside the sandbox. It is kept where no command can write."""
     link, content = admin / _LINK, f"gitdir: {GIT_FOLDER}/worktrees/{admin.name}\n"
     if not link.exists():
-        draft = link.with_name(f"{_LINK}.{os.getpid()}")
-        draft.write_text(content, encoding="utf-8")
-        draft.replace(link)
+        replace_file(link, content)
     return str(link)
 
 
