@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import heapq
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 
 # Remove whole escape sequences, so that coloured output of a build becomes plain text. An unterminated string
 # sequence (OSC, DCS, APC, PM, SOS) ends at the end of its line, so that it cannot hide the rest of the text.
@@ -21,6 +23,9 @@ _HARMFUL = re.compile(
     r"|[\ud800-\udfff]"  # lone surrogates cannot be written as UTF-8
 )
 _PLAIN = re.compile(r"[\n\t -~]*")
+
+_COMPARED = 50
+_COMPARED_CHARS = 64
 
 
 def strip_controls(text: str) -> str:
@@ -48,10 +53,27 @@ def _name(match: re.Match[str]) -> str:
     return "␡" if code == 0x7F else f"<U+{code:04X}>"
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def similar(name: str, known: Iterable[str], *, most: int = 2, cutoff: float = 0.6) -> list[str]:
+    """At most `most` of the names in `known` that look like `name`, the most similar first.
+
+    `cutoff` is difflib's ratio, from 0 (nothing in common) to 1 (equal). The cost is bounded: a comparison takes up
+    to half a millisecond, so only the `_COMPARED` names that share most pairs of letters are compared.
+    """
+    wanted = name[:_COMPARED_CHARS].casefold()
+    by_folded = {known_name[:_COMPARED_CHARS].casefold(): known_name for known_name in known}
+    folded: Iterable[str] = by_folded
+    if len(by_folded) > _COMPARED:
+        pairs = set(map("".join, pairwise(wanted)))
+        folded = heapq.nlargest(_COMPARED, by_folded, key=lambda other: _share(pairs, other, len(wanted)))
+    return [by_folded[close] for close in difflib.get_close_matches(wanted, list(folded), most, cutoff)]
+
+
+def did_you_mean(name: str, known: Iterable[str], *, most: int = 2) -> str:
     """`; did you mean 'a' or 'b'?`, to append to an error; empty if no known name is similar."""
-    by_folded = {candidate.casefold(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.casefold(), list(by_folded), n=2, cutoff=0.6)
-    if not close:
-        return ""
-    return f"; did you mean {' or '.join(repr(by_folded[match]) for match in close)}?"
+    close = similar(name, known, most=most)
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def _share(pairs: set[str], other: str, length: int) -> float:
+    """How much of two names is in common, at a fiftieth of a comparison's cost."""
+    return sum(pair in other for pair in pairs) / (length + len(other))

@@ -41,7 +41,6 @@ reply was broken counts too.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import tomllib
@@ -52,6 +51,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from actors.rehearsal.faults import Fault, FaultKind
+from actors.text import did_you_mean
 from store.errors import NightcrewError
 
 
@@ -164,13 +164,9 @@ def _mistake(location: tuple[int | str, ...], message: str, kind: str) -> str:
             steps.append(str(step))
     if kind == "extra_forbidden":
         key = steps.pop()
-        nearest = difflib.get_close_matches(key, _keys_at(location[:-1]), n=1, cutoff=0.5)
-        hint = (
-            f"did you mean {nearest[0]!r}?"
-            if nearest
-            else f"known keys: {', '.join(_keys_at(location[:-1]))}"
-        )
-        message = f"unknown key {key!r}; {hint}"
+        known = _keys_at(location[:-1])
+        hint = did_you_mean(key, known, most=1) or f"; known keys: {', '.join(known)}"
+        message = f"unknown key {key!r}{hint}"
     place = ", ".join(steps)
     return f"{place}: {message}" if place else message
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import ActorError
-from actors.text import nearest
+from actors.text import did_you_mean
 from store.states import Role
 
 TOOL_NAMES = (
@@ -74,7 +74,7 @@ def role_named(name: str) -> Role:
     except ValueError as error:
         names = [role.value for role in Role]
         raise RoleError(
-            f"no role {name!r}{nearest(plain, [*names, *ALIASES])}; there are {', '.join(names)}"
+            f"no role {name!r}{did_you_mean(plain, [*names, *ALIASES])}; there are {', '.join(names)}"
         ) from error
 
 
@@ -137,12 +137,12 @@ def _front_matter(path: Path, text: str) -> dict[str, Any]:
         raise RoleError(f"{path}: the front matter is not valid TOML: {error}") from error
     for key, value in values.items():
         if key not in _KEYS:
-            raise RoleError(f"{path}: no key {key!r}{nearest(key, _KEYS)}; there are {', '.join(_KEYS)}")
+            raise RoleError(f"{path}: no key {key!r}{did_you_mean(key, _KEYS)}; there are {', '.join(_KEYS)}")
         if not isinstance(value, _KEYS[key]):
             raise RoleError(f"{path}: {key} must be a {_KEYS[key].__name__}, not {value!r}")
     for tool in values.get("tools", []):
         if tool not in TOOL_NAMES:
             raise RoleError(
-                f"{path}: no tool {tool!r}{nearest(str(tool), TOOL_NAMES)}; there are {', '.join(TOOL_NAMES)}"
+                f"{path}: no tool {tool!r}{did_you_mean(str(tool), TOOL_NAMES)}; there are {', '.join(TOOL_NAMES)}"
             )
     return values

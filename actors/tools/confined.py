@@ -7,7 +7,6 @@ Linux and macOS.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import stat
@@ -17,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors.text import similar
 from actors.tools.base import ToolRefused
 
 _MAX_LINKS = 40
@@ -98,7 +98,9 @@ class _Walk:
             if not self._pending:
                 return Location(here, name, shown)
             if not self._make_folders:
-                raise ToolRefused(f"{self._path}: there is no folder {shown}.{nearest(here, name)}") from None
+                raise ToolRefused(
+                    f"{self._path}: there is no folder {shown}.{similar_names(here, name)}"
+                ) from None
             os.mkdir(name, dir_fd=here)
         else:
             if stat.S_ISLNK(status.st_mode):
@@ -161,10 +163,10 @@ def _parts_below(root: Path, path: str, shown_at: str | None) -> list[str]:
     raise ToolRefused(f"{path} is outside of {shown_at or root}. Use a path relative to that folder.")
 
 
-def nearest(folder_fd: int, name: str) -> str:
+def similar_names(folder_fd: int, name: str) -> str:
     """' Did you mean NAME?', to append to an error; empty if no name in the folder is similar."""
     with suppress(OSError):
-        close = difflib.get_close_matches(name, os.listdir(folder_fd), n=3, cutoff=0.5)
+        close = similar(name, os.listdir(folder_fd), most=3, cutoff=0.5)
         return f" Did you mean {', '.join(close)}?" if close else ""
     return ""
 

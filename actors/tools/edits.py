@@ -9,7 +9,7 @@ from typing import Any
 
 from actors.model.protocol import Parameter, ToolSpec
 from actors.tools.base import ToolContext, ToolRefused, ToolResult, text_argument
-from actors.tools.confined import Location, draft_name, locate, nearest, read_regular, replace_file
+from actors.tools.confined import Location, draft_name, locate, read_regular, replace_file, similar_names
 from actors.tools.dependencies import require_own_file
 from actors.tools.document import Document, decode, encodable, numbered, sha256
 from actors.tools.files import FileChange, outcome_notes, require_writable, settle_by_hash
@@ -97,7 +97,7 @@ def _edit_arguments(arguments: Mapping[str, Any]) -> tuple[str, str, str]:
 def _plan(where: Location, old: str, new: str, context: ToolContext) -> _Plan:
     before = read_regular(where, context.limits.max_file_bytes)
     if before is None:
-        near = nearest(where.folder_fd, where.name)
+        near = similar_names(where.folder_fd, where.name)
         raise ToolRefused(f"{where.shown}: there is no such file.{near} To create it, use write_file.")
     document = decode(before, where.shown)
     found = find_edit(document.text, old, new, document.newline)

@@ -15,9 +15,9 @@ from actors.tools.confined import (
     delete_draft,
     draft_name,
     locate,
-    nearest,
     read_regular,
     replace_file,
+    similar_names,
 )
 from actors.tools.dependencies import readable_root, require_own_file
 from actors.tools.document import Document, damage_note, decode, encodable, introduced_error, numbered, sha256
@@ -86,7 +86,7 @@ class ReadFile:
                 # Stored output may be larger than a file that can be edited: only a page of it is shown.
                 content = read_regular(where, limits.max_file_bytes * 4)
                 if content is None:
-                    near = nearest(where.folder_fd, where.name)
+                    near = similar_names(where.folder_fd, where.name)
                     raise ToolRefused(f"{where.shown}: there is no such file.{near}")
                 text = decode(content, where.shown).text
                 page = _page(text, where.shown, start, count, limits.max_read_chars)

@@ -9,7 +9,7 @@ from actors.runtime import mailbox
 from actors.runtime.actor import Runtime
 from actors.runtime.addresses import HUMAN, Priority
 from actors.runtime.messages import InsightShared, Text
-from actors.text import nearest
+from actors.text import did_you_mean
 from actors.tools.crew_tool import CallRefused, CrewContext, CrewToolResult, crew_tool
 from actors.work import assignment
 from store import crew, insights, tasks, timers
@@ -47,7 +47,7 @@ def _find_recipient(context: CrewContext, to: str) -> str:
         if candidate in names or candidate == HUMAN:
             return candidate
     raise CallRefused(
-        f"There is no {to!r}{nearest(to, names)}. You can write to: {', '.join([*names, HUMAN])}."
+        f"There is no {to!r}{did_you_mean(to, names)}. You can write to: {', '.join([*names, HUMAN])}."
     )
 
 

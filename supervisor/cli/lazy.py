@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import click
 
-from actors.text import nearest
+from actors.text import did_you_mean
 
 # Section -> command -> module; the command's function has its name, with `_command` behind it.
 SECTIONS: Mapping[str, Mapping[str, str]] = {
@@ -67,7 +67,7 @@ class LazyGroup(click.Group):
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in _MODULES and not args[0].startswith("-"):
-            context.fail(f"no command {args[0]!r}{nearest(args[0], _MODULES)}")
+            context.fail(f"no command {args[0]!r}{did_you_mean(args[0], _MODULES)}")
         return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 import click
 import click.shell_completion
 
-from actors.text import nearest
+from actors.text import did_you_mean
 from store import crew
 from store.engine import Store
 from store.rows import Agent, Project
@@ -65,7 +65,7 @@ def either(store: Store, text: str) -> Agent | Project:
 def _unknown(what: str, text: str, known: list[str]) -> str:
     """What there is not, and the nearest that there is."""
     return f"there is no {what} {text!r}" + (
-        nearest(text, known) or "; `nightcrew status` lists what there is"
+        did_you_mean(text, known) or "; `nightcrew status` lists what there is"
     )
 
 

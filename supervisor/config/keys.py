@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from actors.settings import HOST_WIDE, Config, ModelSettings, RoleModel
-from actors.text import nearest
+from actors.text import did_you_mean
 from store.errors import NightcrewError
 from store.states import Role
 
@@ -69,7 +69,7 @@ def _refuse_unknown_roles(roles: Mapping[str, Any], prefix: KeyPath, file: Path,
         path = (*prefix, role)
         names = [known.value for known in Role]
         if role not in names:
-            raise ConfigError(f"{at(file, text, path)}: unknown role {role!r}{nearest(role, names)}")
+            raise ConfigError(f"{at(file, text, path)}: unknown role {role!r}{did_you_mean(role, names)}")
         if not isinstance(table, dict):
             raise ConfigError(f"{at(file, text, path)}: {dotted(path)} is a section; write [{dotted(path)}]")
         refuse_unknown(table, RoleModel, path, file, text)
@@ -80,7 +80,7 @@ def _unknown(key: str, model: type[BaseModel], prefix: KeyPath) -> str:
     here = f"[{dotted(prefix)}]" if prefix else "the top level"
     if model is RoleModel and key in ModelSettings.model_fields:
         return f"{key!r} cannot differ by role ({HOST_WIDE}); set it under [model]"
-    if close := nearest(key, list(model.model_fields)):
+    if close := did_you_mean(key, list(model.model_fields)):
         return f"unknown key {key!r} in {here}{close}"
     homes = [path for path in _fields(Config, ()) if path[-1] == key and "roles" not in path]
     if homes:

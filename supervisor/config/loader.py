@@ -24,7 +24,7 @@ import platformdirs
 from pydantic import ValidationError
 
 from actors.settings import HOST_WIDE, Config, ModelSettings, RoleModel
-from actors.text import nearest
+from actors.text import did_you_mean
 from supervisor.config.keys import (
     PREFIX,
     ConfigError,
@@ -189,8 +189,8 @@ def _stray_variables(env: Mapping[str, str], known: Mapping[str, KeyPath]) -> tu
                 tuple(set(ModelSettings.model_fields) - set(RoleModel.model_fields))
             ):
                 raise ConfigError(f"{name}: cannot differ by role ({HOST_WIDE})")
-            raise ConfigError(f"{name} is not a setting{nearest(name, list(known))}")
-    return tuple(f"{name} is not a setting{nearest(name, list(known))}" for name in strays)
+            raise ConfigError(f"{name} is not a setting{did_you_mean(name, list(known))}")
+    return tuple(f"{name} is not a setting{did_you_mean(name, list(known))}" for name in strays)
 
 
 def _put(document: dict[str, Any], path: KeyPath, value: Any) -> None:

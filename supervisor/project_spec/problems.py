@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from actors.text import nearest
+from actors.text import did_you_mean
 from supervisor.project_spec.items import without_mark
 from supervisor.project_spec.sections import MAX_TITLE_CHARS, SECTIONS, Section
 
@@ -54,7 +54,7 @@ def _misspelt(name: str, sections: Sequence[Section]) -> str:
 
 
 def _is_near(word: str, name: str) -> bool:
-    return len(word) <= MAX_TITLE_CHARS and bool(nearest(word, [name]))
+    return len(word) <= MAX_TITLE_CHARS and bool(did_you_mean(word, [name]))
 
 
 def _hint(number: int, word: str) -> str:

@@ -14,13 +14,13 @@ why.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from actors.model.parsing.coercion import Value, coerce
 from actors.model.parsing.leaks import RawCall, find_leaks
 from actors.model.protocol import Reply, ToolSpec
+from actors.text import similar
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def _without_duplicates(
 
 
 def _no_such_tool(name: str, specs: dict[str, ToolSpec]) -> str:
-    nearest = difflib.get_close_matches(name[:100], specs, n=1)
-    hint = f" Did you mean {nearest[0]}?" if nearest else ""
+    near = similar(name, specs, most=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
     known = f"The tools are: {', '.join(specs)}." if specs else "There are no tools here: answer in text."
     return f"There is no tool {name[:100]!r}.{hint} {known}"
