@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from actors.gate.counts import TestCounts, failing_names, parse_counts, says_no_tests
+from actors.gate.counts import TestCounts, failing_names, parse_counts, reason_for_none
 from actors.gate.find_checks import FoundChecks, find_checks
 
 __all__ = [
@@ -113,7 +113,7 @@ def run_checks(
 
 def judge(command: str, run: CheckRun) -> CheckResult:
     """Apply the table above. `command` is the check as configured, before `run_checks` adds options."""
-    counts = parse_counts(run.output)
+    counts = parse_counts(run.output, command)
     outcome, reason = _outcome(command, run, counts)
     return CheckResult(
         command=command,
@@ -154,9 +154,11 @@ def _outcome(command: str, run: CheckRun, counts: TestCounts | None) -> tuple[Ou
     missing = _RUNNER_MISSING.search(run.output) if run.exit_code != 0 and counts is None else None
     if missing is not None:
         return "did_not_run", f"its runner is missing where the checks run ({missing[0].strip()})"
-    if (counts is not None and counts.ran == 0) or (counts is None and says_no_tests(run.output)):
-        skipped = counts.skipped if counts is not None else 0
-        return "did_not_run", f"all {skipped} tests were skipped" if skipped else "no tests ran"
+    if counts is not None and counts.ran == 0:
+        return "did_not_run", f"all {counts.skipped} tests were skipped" if counts.skipped else "no tests ran"
+    none = reason_for_none(run.output) if counts is None else None
+    if none is not None:
+        return "did_not_run", none
     if counts is None and _ALWAYS_COUNTS.search(command):
         return "did_not_run", f"exit code {run.exit_code}, and its output shows no test that ran"
     said = str(counts) if counts is not None else "exit code only, no tests were counted"

@@ -105,14 +105,14 @@ def _problems(then: CheckResult | None, now: CheckResult) -> list[str]:
 
 
 def _lost_tests(then: CheckResult, now: CheckResult) -> list[str]:
-    """Problems with fewer or newly skipped tests. Errors on the base may not be tests, so they need not remain."""
+    """Problems with fewer or newly skipped tests."""
     if then.counts is None:
         return []
     if now.counts is None:
         if then.counts.total == 0:
             return []
         return [f"no tests are counted any more; before: {then.counts}"]
-    owed = then.counts.total - then.counts.errors
+    owed = then.counts.owed
     if now.counts.total < owed:
         return [f"fewer tests than before: {now.counts.total}, were {owed}"]
     if now.counts.skipped > then.counts.skipped and then.counts.errors == 0:

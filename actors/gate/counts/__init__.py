@@ -1,45 +1,72 @@
 """Reads what a test runner printed: how many tests passed, failed or were skipped, and which failed.
 
-One module per family of runners: `python` (pytest, unittest), `rust` (cargo test, nextest), `go`,
-`javascript` (jest, vitest, mocha), `tap` (node --test, TAP) and `others` (Maven, and any line such as
-"3 passed, 1 failed"). Each has `counts(text)`, and `failing(text)` where the runner names failing tests.
-`result` holds the value they return. A command that runs several runners gets the sum. Everything here is
-pure and imports only the standard library.
+For commands whose runner leaves no result file. `lines` splits the output into the lines of each package of a
+monorepo. One module per family of runners reads them: `python`, `rust`, `go`, `javascript`, `tap` (also
+node --test), `jvm` (Maven, Gradle), `ruby`, `php`, `dotnet`, `native` (CTest, Meson, GoogleTest) and `others`.
+Each has `counts(lines)` and `failing(lines)`. `nothing` recognises words for "no test ran"; `result` holds the
+value they return. A command that runs several runners gets the sum. Everything here is pure, works line by
+line in linear time, and imports only the standard library.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 
-from actors.gate.counts import go, javascript, others, python, rust, tap
+from actors.gate.counts import (
+    dotnet,
+    go,
+    javascript,
+    jvm,
+    native,
+    nothing,
+    others,
+    php,
+    python,
+    ruby,
+    rust,
+    tap,
+)
+from actors.gate.counts.lines import by_package, clean_lines
 from actors.gate.counts.result import TestCounts, total_of
 
-__all__ = ["TestCounts", "failing_names", "parse_counts", "says_no_tests"]
+__all__ = ["TestCounts", "failing_names", "parse_counts", "reason_for_none"]
 
-_FAMILIES = (python, rust, go, javascript, tap)
-_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\r(?=\n)")
-_NO_TESTS = re.compile(
-    r"no tests? (?:ran|found|to run|were (?:run|found|executed)|collected|files? found)"
-    r"|no test (?:files?|suites?) (?:found|present)|collected 0 items|\[no test files\]"
-    r"|nothing to be done for ['`]?(?:test|check)",
-    re.IGNORECASE,
-)
+_FAMILIES = (python, rust, go, javascript, tap, jvm, ruby, php, dotnet, native, others)
+_NODE_TEST = re.compile(r"(?:> )?.{0,200}\bnode\b.{0,200} --test\b")
 
 
-def parse_counts(output: str) -> TestCounts | None:
-    """The counts in a runner's output, or None if there are none. "No tests ran" gives zeros."""
-    text = _ESCAPES.sub("", output)
-    found = [counts for family in _FAMILIES for counts in family.counts(text)]
-    found = found or [*others.counts(text)]
+def parse_counts(output: str, command: str = "", without: Container[str] = ()) -> TestCounts | None:
+    """The counts in a runner's output, or None if there are none. "No tests ran" gives zeros.
+
+    `without` names families (modules of this package) to leave out, because they left a result file.
+    """
+    lines = clean_lines(output)
+    found: list[TestCounts] = []
+    for package in by_package(lines):
+        known = [
+            counts
+            for family in _FAMILIES
+            if family.__name__.rpartition(".")[2] not in without
+            for counts in family.counts(package)
+        ]
+        found += known or [*others.unknown(package)]
+    if not found and any(_NODE_TEST.match(line) for line in (command, *lines[:50])):
+        return tap.counts_of_dots(lines)
     return total_of(found) if found else None
 
 
 def failing_names(output: str) -> tuple[str, ...]:
     """Names of the failing tests that the output lists, sorted. Empty if the runner does not name them."""
-    text = _ESCAPES.sub("", output)
-    return tuple(sorted({name.strip() for family in _FAMILIES for name in family.failing(text)}))
+    names = {
+        name.strip()
+        for package in by_package(clean_lines(output))
+        for family in _FAMILIES
+        for name in family.failing(package)
+    }
+    return tuple(sorted(names))
 
 
-def says_no_tests(output: str) -> bool:
-    """Whether the output says in words that there was no test to run."""
-    return _NO_TESTS.search(_ESCAPES.sub("", output)) is not None
+def reason_for_none(output: str) -> str | None:
+    """Why no test ran, if the output says in words that there was none to run."""
+    return nothing.reason_for_none(clean_lines(output))

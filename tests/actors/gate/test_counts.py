@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.gate.counts import TestCounts, failing_names, parse_counts, says_no_tests
+from actors.gate.counts import TestCounts, failing_names, parse_counts, reason_for_none
 from tests.actors.git.user_repository import run_in_shell, write
 
 GO = "--- FAIL: TestBad (0.00s)\n    --- FAIL: TestBad/sub_one (0.00s)\n    x: no\nFAIL\nFAIL\tx/a\t0.003s\n"
@@ -129,8 +129,8 @@ def test_failing_tests_are_named(output: str, expected: tuple[str, ...]) -> None
     ],
 )
 def test_words_for_no_tests_are_understood(output: str) -> None:
-    assert says_no_tests(output)
-    assert not says_no_tests("12 tests ran")
+    assert reason_for_none(output) == "no tests ran"
+    assert reason_for_none("12 tests ran") is None
 
 
 def test_real_pytest_is_read_with_every_kind_of_outcome(tmp_path: Path) -> None:
@@ -165,4 +165,4 @@ def test_no_output_whatever_breaks_the_reading(text: str) -> None:
     counts = parse_counts(text)
     assert counts is None or min(counts.passed, counts.failed, counts.skipped, counts.errors) >= 0
     failing_names(text)
-    says_no_tests(text)
+    reason_for_none(text)
