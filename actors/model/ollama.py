@@ -55,14 +55,14 @@ class OllamaClient:
             raise wire.translate(error, host=self.host, model=options.model) from error
         return self._request(body, options.model, on_text, cancelled)
 
-    def preload(self, options: ModelOptions, *, cancelled: threading.Event | None = None) -> Cost:
+    def preload(self, options: ModelOptions) -> Cost:
         """Load the model with the runner options that `chat` will send; returns the cost.
 
         The limits of `chat` apply. A client that disconnects during a load aborts it, so `first_token_s` must
         exceed the longest load.
         """
         body = wire.Encoder().encode((), (), options)
-        return self._request(body, options.model, lambda _text: None, cancelled or threading.Event()).cost
+        return self._request(body, options.model, lambda _text: None, threading.Event()).cost
 
     def close(self) -> None:
         """Close the kept connection, if any; the next request opens a new one."""
