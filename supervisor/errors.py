@@ -7,12 +7,12 @@ NightcrewError           1  `store/errors.py`
 |-- SpecError           65  a project's spec is incomplete or cannot be read
 |-- NotReady            69  something is missing: model server, git, tmux, sandbox
 |-- LaunchFailed        71  a process could not be started
-|   `-- ZygoteNotReady      the process that forks actors is still starting: try again
+|   |-- ZygoteNotReady      the process that forks actors is still starting: try again
+|   `-- StartFailed         the supervisor ended before it was ready; has the supervisor's exit code
 |-- ProjectNameTaken    73  a live project has that name
 |-- AlreadyRunning      75  another supervisor runs for this home
 |-- NotRunning          76  no supervisor runs for this home
 |-- ConfigError         78  the configuration is invalid
-|-- StartFailed             the supervisor ended before it was ready; each has the supervisor's own exit code
 |-- NoAnswer                an agent has not answered in time
 |-- StillRunning            what is to be archived still has processes
 |-- ServiceNotEnabled       the service manager refused the service's file
@@ -44,6 +44,14 @@ class LaunchFailed(NightcrewError):
 
 class ZygoteNotReady(LaunchFailed):
     """The process that forks actors is still starting; try again."""
+
+
+class StartFailed(LaunchFailed):
+    """The supervisor ended before it was ready. The message is the error that it printed."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class AlreadyRunning(NightcrewError):

@@ -11,7 +11,7 @@ from actors.text import did_you_mean
 
 # Section -> command -> module; the command's function has its name, with `_command` behind it.
 SECTIONS: Mapping[str, Mapping[str, str]] = {
-    "Work": {"run": "work", "deploy": "work", "tasks": "work", "report": "proof"},
+    "Work": {"run": "work", "deploy": "work", "tasks": "work", "report": "report"},
     "Watch": {
         "status": "crew",
         "info": "crew",
@@ -39,10 +39,10 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Set up": {
         "up": "start",
         "down": "start",
-        "doctor": "proof",
+        "doctor": "doctor",
         "service": "service",
-        "rehearse": "proof",
-        "drill": "proof",
+        "rehearse": "trials",
+        "drill": "trials",
         "completion": "look",
     },
 }

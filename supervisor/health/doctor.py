@@ -1,6 +1,6 @@
-"""`nightcrew doctor`: is everything there, what is in force and from where, and what mends what is not.
+"""`nightcrew doctor`: checks the setup and says how to fix what is missing.
 
-Only looks (the sandbox's self-test makes and removes files of its own), except `pull`, which downloads.
+Changes nothing (the sandbox's self-test removes its own files), except `pull_missing`, which downloads models.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from store.upkeep.backup import Backup
 
 State = Literal["ok", "warning", "missing"]
-LEAST_FREE_BYTES = 1_000_000_000
+LOW_SPACE_BYTES = 1_000_000_000
 LONG_WAL_BYTES = 200_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. `missing` keeps a crew from working, `warning` does not."""
+    """The result of one check. `missing`: the crew cannot work; `warning`: it can. `fix`: what to do."""
 
     name: str
     state: State
@@ -43,7 +43,7 @@ class Finding:
 
 
 def examine(home: Home, config: Config) -> Iterator[Finding]:
-    """Look at one thing after the other, the quick ones first; each is told as soon as it is known."""
+    """Run the checks one after the other, the quick ones first, and yield each result at once."""
     yield Finding("python", "ok", f"{platform.python_version()} at {sys.executable}")
     yield _git()
     yield _tmux(config)
@@ -62,7 +62,7 @@ def _git() -> Finding:
     try:
         require_git()
     except (WorkspaceError, GitError) as error:
-        return Finding("git", "missing", str(error), "sudo apt install git, or your system's way")
+        return Finding("git", "missing", str(error), "install git, for example: sudo apt install git")
     return Finding("git", "ok", ".".join(str(part) for part in git_version()))
 
 
@@ -80,23 +80,25 @@ def _tmux(config: Config) -> Finding:
 
 
 def _home(home: Home, config: Config) -> Iterator[Finding]:
-    # The nearest folder that exists: a home that is not there yet can be made in a writable one.
+    # The nearest existing folder: a missing home can be created if that one is writable.
     folder = next(path for path in (home.path, *home.path.parents) if path.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        fix = "make it writable, or choose another home with NIGHTCREW_HOME"
-        yield Finding("home", "missing", f"{folder} cannot be written", fix)
+        fix = "make it writable, or set NIGHTCREW_HOME to another directory"
+        yield Finding("home", "missing", f"{folder} is not writable", fix)
         return
-    yield Finding("home", "ok", f"{home.path}" + ("" if folder == home.path else " (made at the first `up`)"))
+    yield Finding(
+        "home", "ok", f"{home.path}" + ("" if folder == home.path else " (will be created at the first `up`)")
+    )
     free = shutil.disk_usage(folder).free
-    told = f"{free / 1e9:.1f} GB free at {folder}"
+    detail = f"{free / 1e9:.1f} GB free at {folder}"
     least = config.retention.min_free_mb
     if free < least * MB:
-        fix = f"free some: below {least} MB (min_free_mb in [retention]) the crew waits"
-        yield Finding("disk", "missing", told, fix)
-    elif free < LEAST_FREE_BYTES:
-        yield Finding("disk", "warning", told, "free some space: worktrees and history need room")
+        fix = f"free some disk space: below {least} MB (min_free_mb in [retention]) the crew pauses"
+        yield Finding("disk", "missing", detail, fix)
+    elif free < LOW_SPACE_BYTES:
+        yield Finding("disk", "warning", detail, "free some disk space for worktrees and history")
     else:
-        yield Finding("disk", "ok", told)
+        yield Finding("disk", "ok", detail)
 
 
 def _store(home: Home) -> Iterator[Finding]:
@@ -108,7 +110,7 @@ def _store(home: Home) -> Iterator[Finding]:
     try:
         check_file(home.store)
     except StoreMissing:
-        yield Finding("store", "ok", "none yet; the first `up` makes it")
+        yield Finding("store", "ok", "none yet; created at the first `up`")
         return
     except StoreVersionMismatch as error:
         yield Finding("store", "warning", str(error))
@@ -123,15 +125,14 @@ def _store(home: Home) -> Iterator[Finding]:
         yield Finding("store", "missing", str(error), _restore(home, copies))
         return
     if found.problems:
-        told = f"{home.store} is damaged: {'; '.join(found.problems)}"
-        yield Finding("store", "missing", told, _restore(home, copies))
+        detail = f"{home.store} is damaged: {'; '.join(found.problems)}"
+        yield Finding("store", "missing", detail, _restore(home, copies))
     else:
-        told = (
-            f"{home.store}, sound, {found.size_bytes / MB:.1f} MB and a log of {found.wal_bytes / MB:.1f} MB"
-        )
+        sizes = f"{found.size_bytes / MB:.1f} MB and a write-ahead log of {found.wal_bytes / MB:.1f} MB"
+        detail = f"{home.store}, not damaged, {sizes}"
         is_long = found.wal_bytes > LONG_WAL_BYTES
-        fix = "somebody reads it without end; `nightcrew down` and `nightcrew up` end that"
-        yield Finding("store", "warning" if is_long else "ok", told, fix if is_long else None)
+        fix = "a process has been reading it for very long; run `nightcrew down` and `nightcrew up`"
+        yield Finding("store", "warning" if is_long else "ok", detail, fix if is_long else None)
     yield _backups(copies)
 
 
@@ -142,13 +143,15 @@ def _supervisor(home: Home) -> Finding:
 
     found = status.holder(home)
     if found is None:
-        return Finding("supervisor", "ok", "none runs; `nightcrew up` starts it")
+        return Finding("supervisor", "ok", "not running; start it with `nightcrew up`")
     try:
         store = Store(home.store)
     except StoreError:
-        return Finding("supervisor", "ok", f"process {found.pid}")  # what ails the store is told above
+        return Finding(
+            "supervisor", "ok", f"process {found.pid}"
+        )  # the store's own check reports what is wrong with it
     try:
-        why = status.stuck(found, store)
+        why = status.not_responding(found, store)
     finally:
         store.close()
     if why is not None:
@@ -158,7 +161,7 @@ def _supervisor(home: Home) -> Finding:
 
 def _restore(home: Home, copies: Sequence[Backup]) -> str:
     if not copies:
-        return f"there is no copy in {home.backups}; move the file away and `nightcrew up` begins a new one"
+        return f"no backup in {home.backups}; move the file away, and `nightcrew up` creates a new store"
     return f"nightcrew down; rm -f {home.store}-wal {home.store}-shm; cp {copies[0].path} {home.store}"
 
 
@@ -176,7 +179,7 @@ def _sandbox(home: Home, config: Config) -> Finding:
     from actors.sandbox.selftest import self_test
 
     if config.sandbox.mode == "off":
-        return Finding("sandbox", "warning", "switched off: commands run with all your rights")
+        return Finding("sandbox", "warning", "switched off; commands run with all your rights")
     try:
         report = self_test(choose(policy_of(config, home.path)), tmux_socket=home.run / "tmux.sock")
     except SandboxUnavailable as error:
@@ -190,7 +193,7 @@ def _models(config: Config) -> Iterator[Finding]:
     for host in found:
         if host.error is not None:
             yield Finding(
-                "model host", down, host.error, "start it: ollama serve (https://ollama.com/download)"
+                "model host", down, host.error, "start it with `ollama serve` (https://ollama.com/download)"
             )
             continue
         yield Finding("model host", "ok", f"{host.url}, version {host.version or 'unknown'}")
@@ -208,27 +211,32 @@ def _models_of(host: HostStatus, config: Config) -> Iterator[Finding]:
 
 
 def _model(host: HostStatus, name: str, config: Config) -> Finding:
-    """A model that is there: can it call tools, and is its window long enough?"""
+    """Whether an installed model can call tools and has a large enough context window."""
     from actors.model.errors import ModelError
 
     try:
         facts = show_model(host.url, name, config.model.request_limits())
     except ModelError as error:
-        return Finding("model", "warning", f"{name} is on {host.url}, but tells nothing of itself: {error}")
+        return Finding(
+            "model", "warning", f"{name} is on {host.url}, but its details cannot be read: {error}"
+        )
     if facts.capabilities and "tools" not in facts.capabilities:
-        fix = "take another model, or a build of it whose template has tools"
-        return Finding("model", "warning", f"{name} does not say that it can call tools", fix)
+        fix = "use another model, or a build whose template supports tools"
+        return Finding("model", "warning", f"{name} does not declare support for tools", fix)
     window = config.model.context_window
     if facts.context_length is not None and facts.context_length < window:
-        fix = f"lower [model] context_window to {facts.context_length}"
+        fix = f"set context_window in [model] to {facts.context_length}"
         return Finding(
-            "model", "missing", f"{name} has a window of {facts.context_length}, not {window}", fix
+            "model",
+            "missing",
+            f"{name} has a context window of {facts.context_length} tokens, less than {window}",
+            fix,
         )
-    return Finding("model", "ok", f"{name} on {host.url}, window {window} tokens")
+    return Finding("model", "ok", f"{name} on {host.url}, context window {window} tokens")
 
 
 def pull_missing(config: Config) -> Iterator[tuple[str, str, PullProgress]]:
-    """Download what the reachable hosts lack: (host, model, progress) by line. Raises a `ModelError`."""
+    """Download missing models to the reachable hosts; yields (host, model, progress). Raises a `ModelError`."""
     for url in config.model.hosts:
         host = probe(url, PROBE_TIMEOUT_S)
         if host.error is not None:

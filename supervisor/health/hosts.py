@@ -22,18 +22,18 @@ CONNECT_TIMEOUT_S = 0.3
 
 
 def known(store: Store) -> list[str] | None:
-    """The URLs that the last supervisor was given, None if there never was one."""
+    """The URLs that the latest supervisor was configured with; None if none was ever started."""
     fact = facts.get(store, "model_hosts")
     return [str(host) for host in fact] if isinstance(fact, list) else None
 
 
-def at_rest(urls: Sequence[str]) -> list[dict[str, Any]]:
+def without_crew(urls: Sequence[str]) -> list[dict[str, Any]]:
     """Each host while no crew runs: nobody asks it, so there are no slots and no breaker to report."""
     return [{"url": url, "state": state, "slots": None, "breaker": None} for url, state in _states(urls)]
 
 
-def at_work(urls: Sequence[str], home: Home, store: Store) -> list[dict[str, Any]]:
-    """Each host of a running crew, with its slots, who has one, who waits, and its breaker."""
+def of_running_crew(urls: Sequence[str], home: Home, store: Store) -> list[dict[str, Any]]:
+    """Each host of a running crew with its slots, the agents that use or wait for one, and its breaker."""
     configured = facts.get(store, "model_slots")
     slots = configured if isinstance(configured, int) else 0
     return [
@@ -56,7 +56,7 @@ def _slots(store: Store, folder: Path, configured: int) -> dict[str, Any]:
 
 
 def _of_tickets(store: Store, tickets: Sequence[str]) -> list[str]:
-    """Agents by the names on their tickets, which have `_` for a dot."""
+    """The agents' names. Tickets have `_` in place of dots."""
     names = {row.name.replace(".", "_"): row.name for row in crew.all_agents(store)}
     return [names.get(ticket, ticket) for ticket in tickets]
 
@@ -74,16 +74,16 @@ def _breaker(folder: Path) -> dict[str, Any]:
 
 
 def _states(urls: Sequence[str]) -> list[tuple[str, str]]:
-    """Whether each host takes connections now. All are tried at once, each for at most 0.3 s.
+    """Whether each host accepts connections. All are tried in parallel, each for at most 0.3 s.
 
-    A connection and no request: a busy server answers late, and httpx would cost more than all the rest.
+    No request is sent: a busy server answers late, and importing httpx would take longer than the rest.
     """
     states = ["down"] * len(urls)
 
-    def look(index: int) -> None:
+    def check(index: int) -> None:
         states[index] = "up" if _accepts(urls[index]) else "down"
 
-    threads = [threading.Thread(target=look, args=(index,), daemon=True) for index in range(len(urls))]
+    threads = [threading.Thread(target=check, args=(index,), daemon=True) for index in range(len(urls))]
     for thread in threads:
         thread.start()
     for thread in threads:

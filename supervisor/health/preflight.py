@@ -1,4 +1,4 @@
-"""What must be true before work begins: a sandbox that holds, and a model server that has the models."""
+"""Checks before work begins: the sandbox must confine commands, and the model server must have the models."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ PROBE_TIMEOUT_S = 5.0
 
 
 def observe_sandbox(store: Store, config: Config, home: Home) -> None:
-    """Try the sandbox and keep what was seen as the fact `sandbox`; called at each supervisor's start.
+    """Test the sandbox and store the result as the fact `sandbox`; called at each start of the supervisor.
 
-    Raises `NotReady` with the fix if commands cannot be confined and nobody asked for that (`--unsafe`).
+    Raises `NotReady` if commands cannot be confined, unless the sandbox is switched off (`--unsafe`).
     """
     from actors.agent.workspace import policy_of
     from actors.sandbox.choose import choose
@@ -38,8 +38,8 @@ def observe_sandbox(store: Store, config: Config, home: Home) -> None:
     _keep(store, report.as_json() | {"summary": report.summary})
     if not report.holds and not unsafe:
         raise NotReady(
-            f"the sandbox does not hold: {report.summary}. See `nightcrew doctor`; `--unsafe` runs commands "
-            "without any sandbox, with all your rights"
+            f"the sandbox does not confine commands: {report.summary}. Run `nightcrew doctor` for details; "
+            "`--unsafe` runs commands without a sandbox, with all your rights"
         )
 
 
@@ -49,34 +49,34 @@ def _keep(store: Store, fact: dict[str, Any]) -> None:
 
 
 def check_model(config: Config) -> tuple[str, ...]:
-    """Ask the hosts for every model that a role uses; returns warnings. Nothing is created before it.
+    """Check that the hosts have every model that a role uses; returns warnings. Creates nothing.
 
-    Raises `NotReady` with what is missing and the commands that mend it.
+    Raises `NotReady` with what is missing and the commands that fix it.
     """
     from actors.model.admin import probe
 
     found = [probe(host, PROBE_TIMEOUT_S) for host in config.model.hosts]
-    there = [host for host in found if host.error is None]
-    if not there:
-        said = "; ".join(str(host.error) for host in found)
+    reachable = [host for host in found if host.error is None]
+    if not reachable:
+        reasons = "; ".join(str(host.error) for host in found)
         raise NotReady(
-            f"no model server answers: {said}\n"
-            "  start it:            ollama serve        (get it from https://ollama.com/download)\n"
-            "  or name another one: OLLAMA_HOST=host:port, or hosts = [...] in [model] of nightcrew.toml\n"
-            "  then look again:     nightcrew doctor"
+            f"no model server answers: {reasons}\n"
+            "  start it:          ollama serve        (get it from https://ollama.com/download)\n"
+            "  or use another:    OLLAMA_HOST=host:port, or hosts = [...] in [model] of nightcrew.toml\n"
+            "  then check again:  nightcrew doctor"
         )
-    lacking = {host.url: missing_models(config.model.names(), host.models) for host in there}
+    lacking = {host.url: missing_models(config.model.names(), host.models) for host in reachable}
     if any(lacking.values()):
         raise NotReady(_missing_text(lacking))
     return tuple(
-        f"{host.url} does not answer and is left out until it does: {host.error}"
+        f"{host.url} does not answer and is not used until it does: {host.error}"
         for host in found
         if host.error
     )
 
 
 def missing_models(wanted: tuple[str, ...], present: tuple[str, ...]) -> tuple[str, ...]:
-    """Which of `wanted` a host does not have; `:latest` may be left out on either side."""
+    """The models of `wanted` that are not in `present`. A name without a tag means `:latest`."""
     known = {_whole_name(name) for name in present}
     return tuple(name for name in wanted if _whole_name(name) not in known)
 
@@ -92,16 +92,16 @@ def _missing_text(lacking: dict[str, tuple[str, ...]]) -> str:
         for name in names:
             lines.append(f"{url} does not have the model {name}")
     commands = sorted({f"  ollama pull {name}" for names in lacking.values() for name in names})
-    return "\n".join([*lines, "  get it with progress:  nightcrew doctor --pull", "  or by hand:", *commands])
+    return "\n".join([*lines, "  download it:  nightcrew doctor --pull", "  or by hand:", *commands])
 
 
 def screen_warning(config: Config) -> str | None:
-    """What to say of tmux: without it there are no windows, and the crew works all the same."""
+    """A warning if tmux is missing, else None. The crew works without it, but has no windows."""
     import shutil
 
     if not config.tmux.enabled or shutil.which("tmux") is not None:
         return None
     return (
-        "tmux is not on PATH; the crew works without it, but there are no windows to watch. Install it: "
+        "tmux was not found on PATH; the crew works without it, but there are no windows to watch. Install it: "
         "`apt install tmux` (Debian, Ubuntu), `dnf install tmux` (Fedora), `brew install tmux` (macOS)"
     )

@@ -1,6 +1,6 @@
-"""The crew as it is now, for `status` and its like: the store's rows beside what really lives.
+"""The current state of the crew as `--json` prints it: the store's rows, checked against running processes.
 
-Imports little: `nightcrew status` is to be done in a quarter of a second.
+Imports little, because `nightcrew status` is to answer within a quarter of a second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from store.rows import Agent, Project, Task
 from store.shared import file_lock
 from store.states import AgentState, TaskState
 
-UNREAD_PATIENCE_S = 10.0  # it looks every second
+HEARTBEAT_LIMIT_S = 10.0  # the supervisor reads its mailbox every second
 _ALIVE_STATES = frozenset(
     {AgentState.STARTING, AgentState.RUNNING, AgentState.BACKOFF, AgentState.QUARANTINED}
 )
@@ -32,7 +32,7 @@ _ALIVE_STATES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The supervisor that holds a home. `pid` is 0 in the instant before it has written its own down."""
+    """The supervisor that holds the lock of a home. `pid` is 0 for a moment, until it has written its own."""
 
     pid: int
     since: float
@@ -41,22 +41,22 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
-class Stuck:
-    """A supervisor that lives and does nothing: how that is seen, and what mends it."""
+class NotResponding:
+    """Why a running supervisor counts as not responding, and the command that fixes it."""
 
     reason: str
     fix: str
 
 
 def holder(home: Home) -> Holder | None:
-    """The running supervisor of a home, None if there is none: its lock tells, its file only who."""
+    """The running supervisor of a home, or None. The lock decides; the lock's file only names the process."""
     if not file_lock.is_held(home.supervisor_lock):
         return None
-    return last_said(home) or Holder(0, time.time(), 0, False)
+    return last_holder(home) or Holder(0, time.time(), 0, False)
 
 
-def last_said(home: Home) -> Holder | None:
-    """What the lock's file says, whether or not its writer still lives."""
+def last_holder(home: Home) -> Holder | None:
+    """The supervisor that the lock's file names, running or not; None if it names none."""
     with contextlib.suppress(ValueError, OSError, KeyError, TypeError):
         content: dict[str, Any] = json.loads(home.supervisor_lock.read_text())
         return Holder(content["pid"], content["since"], content["generation"], content["ready"])
@@ -64,32 +64,35 @@ def last_said(home: Home) -> Holder | None:
 
 
 def process_state(pid: int) -> str | None:
-    """What a process does, in the letter of `ps`: `T` is stopped, `Z` dead and not yet buried. None: it is gone."""
+    """The state letter of a process as in `ps`: `T` stopped, `Z` a zombie. None if there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         if sys.platform == "linux":
             return None
-    told = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return told.stdout.strip()[:1] or None
+    done = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return done.stdout.strip()[:1] or None
 
 
-def stuck(found: Holder, store: Store) -> Stuck | None:
-    """Why a supervisor that holds its home does not work; None if it does. Nobody else would notice."""
+def not_responding(found: Holder, store: Store) -> NotResponding | None:
+    """Why the running supervisor does not respond; None if it does.
+
+    Reading the mailbox is its heartbeat: a message that lies there unread shows that it has stopped.
+    """
     if found.pid and process_state(found.pid) == "T":
-        return Stuck(
-            "it is stopped (SIGSTOP, or Ctrl-Z): agents work on, but nothing that dies is restarted",
+        return NotResponding(
+            "its process is stopped (SIGSTOP or Ctrl-Z); crashed agents are not restarted",
             f"kill -CONT {found.pid}",
         )
     if not found.ready:
-        return None  # it reads its mailbox once it has started
+        return None  # it does not read its mailbox while it is starting
     now = time.time()
-    # What it would take first. A more pressing one that came later hides it, but only until it is as old.
+    # The message that it would read next. A newer, more urgent one hides an older one until it is as old.
     unread = inbox.peek(store, SUPERVISOR, now=now)
-    if unread is not None and (unread_s := now - max(unread.created_at, found.since)) > UNREAD_PATIENCE_S:
-        return Stuck(
-            f"it has not read its mailbox for {unread_s:.0f} s: nothing that dies is restarted",
-            f"kill -9 {found.pid}; nightcrew up (nothing is lost by it)",
+    if unread is not None and (unread_s := now - max(unread.created_at, found.since)) > HEARTBEAT_LIMIT_S:
+        return NotResponding(
+            f"last heartbeat {unread_s:.0f} s ago",
+            f"kill -9 {found.pid}; nightcrew up (no work is lost)",
         )
     return None
 
@@ -107,7 +110,7 @@ def of_crew(store: Store, found: Holder | None, hosts: list[dict[str, Any]]) -> 
 
 
 def of_nothing(hosts: list[dict[str, Any]]) -> dict[str, Any]:
-    """The same before there is a store."""
+    """The same for a home without a store."""
     return {
         "supervisor": None,
         "model": {"hosts": hosts},
@@ -128,15 +131,15 @@ def of_supervisor(found: Holder) -> dict[str, Any]:
 
 
 def _with_condition(store: Store, found: Holder) -> dict[str, Any]:
-    """Also whether it works, and whether the machine is kept awake, as it last wrote that down itself."""
-    why = stuck(found, store)
-    unknown = {"sleep_inhibited": False, "sleep_reason": "not looked at yet"}
+    """The supervisor, whether it responds, and whether it keeps the machine awake."""
+    why = not_responding(found, store)
+    unknown = {"sleep_inhibited": False, "sleep_reason": "not known yet"}
     sleep = facts.get(store, "sleep") or unknown
     return of_supervisor(found) | {"stuck": None if why is None else asdict(why)} | sleep
 
 
 def of_project(store: Store, row: Project) -> dict[str, Any]:
-    """One project with the count of its tasks by state."""
+    """One project with the number of its tasks by state."""
     counts = {state.value: 0 for state in TaskState}
     for task in tasks.of_project(store, row.name):
         counts[task.state] += 1
@@ -161,7 +164,7 @@ def of_project(store: Store, row: Project) -> dict[str, Any]:
 
 
 def of_agent(row: Agent, found: Holder | None) -> dict[str, Any]:
-    """One agent. Without a supervisor nothing of it runs, whatever was last written down."""
+    """One agent. Without a supervisor it counts as stopped, whatever its row says."""
     state, pid = row.state, row.pid
     if found is None and state in _ALIVE_STATES:
         state, pid = AgentState.STOPPED, None
@@ -187,7 +190,7 @@ def of_agent(row: Agent, found: Holder | None) -> dict[str, Any]:
 
 
 def of_task(row: Task) -> dict[str, Any]:
-    """One task, as `tasks --json` lists it."""
+    """One task as `tasks --json` prints it."""
     return {
         "id": row.id,
         "project": row.project,
@@ -222,5 +225,5 @@ def _is_alive(pid: int) -> bool:
 
 
 def iso(at: float | None) -> str | None:
-    """UTC seconds as ISO 8601, None for never."""
+    """UTC seconds as ISO 8601; None for None."""
     return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")

@@ -1,7 +1,7 @@
-"""What a night must not have done: lost something, done something twice, left something stuck.
+"""Checks after a run that nothing was lost, done twice or left stuck.
 
-Read from the store and the repositories alone, after the crew has come to rest; used by the rehearsal
-and by crash drills. No finding is the proof.
+Reads only the store and the repositories, after the crew has become idle. Used by the rehearsal, the drill and
+tests.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from store.rows import Project, Task, Timer
 from store.states import IntentState, MessageState, TaskState
 
 MOST_ROWS = 1_000_000
-OBEYED = frozenset({"pause", "resume", "cancel_turn"})  # acted on, and no part of any context
+COMMANDS = frozenset({"pause", "resume", "cancel_turn"})  # carried out, and never part of a history
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """Sentences, one a finding. `fsck` is git's own complaint about a repository, empty if it is sound."""
+    """The findings as sentences. `fsck` are those of `git fsck`."""
 
     lost: tuple[str, ...] = field(default=())
     doubled: tuple[str, ...] = field(default=())
@@ -42,7 +42,7 @@ class Audit:
 
 
 def audit(store: Store, *, people: frozenset[str] = frozenset({"human"})) -> Audit:
-    """Examine everything. `people`: recipients whose messages nobody claims, so that unread is not stuck."""
+    """Check everything. Unread messages to `people` are not findings."""
     projects = crew.all_projects(store)
     lost, doubled, stuck, fsck = [], [], [], []
     for project in projects:
@@ -65,7 +65,7 @@ def audit(store: Store, *, people: frozenset[str] = frozenset({"human"})) -> Aud
 
 
 def _merges(project: Project) -> Counter[int]:
-    """How often each task's number stands on the integration branch's own line of merges."""
+    """How often each task was merged, by the trailers of the merges on the integration branch."""
     git = open_repository(Path(project.repository)).git()
     span = f"{project.base_commit}..{project.branch}"
     text = git.run("log", "--first-parent", "--format=%B%x00", span)
@@ -73,7 +73,7 @@ def _merges(project: Project) -> Counter[int]:
 
 
 def _lost(project: Project, rows: list[Task], merges: Counter[int]) -> list[str]:
-    """Merged tasks whose commit is not on the branch, and work on the branch that no row knows."""
+    """Merged tasks whose commits are not on the branch, and merges on the branch without a merged task."""
     repository = open_repository(Path(project.repository))
     head = head_of(repository, project.branch)
     found = []
@@ -102,8 +102,10 @@ def _fsck(project: Project) -> list[str]:
 
 
 def _histories(store: Store) -> tuple[list[str], list[str]]:
-    """A call of a reply may have one result in the history, and one only. A message that an agent has
-    handled stands in its history once. Returns what is lost and what is doubled."""
+    """What is lost and what is doubled in the histories.
+
+    Each tool call has at most one result, and each message that an agent handled appears once.
+    """
     results: Counter[tuple[str, int, int]] = Counter()
     taken: Counter[tuple[str, int]] = Counter()
     last = 0
@@ -120,19 +122,21 @@ def _histories(store: Store) -> tuple[list[str], list[str]]:
         if count > 1
     ]
     doubled += [
-        f"{agent}: message {n} was taken in {count} times" for (agent, n), count in taken.items() if count > 1
+        f"{agent}: message {n} is in the history {count} times"
+        for (agent, n), count in taken.items()
+        if count > 1
     ]
     agents = {row.name for row in crew.all_agents(store) if row.kind == "agent"}
     lost = [
-        f"{row.recipient}: message {row.id} ({row.kind}) counts as handled and was never taken in"
+        f"{row.recipient}: message {row.id} ({row.kind}) is marked as handled but is in no history"
         for row in inbox.listed(store, state=MessageState.HANDLED, most=MOST_ROWS)
-        if row.recipient in agents and row.kind not in OBEYED and (row.recipient, row.id) not in taken
+        if row.recipient in agents and row.kind not in COMMANDS and (row.recipient, row.id) not in taken
     ]
     return lost, doubled
 
 
 def _task_ends(store: Store) -> list[str]:
-    """Nothing is merged, nor given up, twice."""
+    """Tasks that were recorded as merged more than once."""
     found = []
     for row in tasks.listed(store):
         ends = Counter(event.target for event in tasks.events(store, row.id))
@@ -142,7 +146,7 @@ def _task_ends(store: Store) -> list[str]:
 
 
 def _timers(store: Store) -> tuple[list[str], list[str]]:
-    """Each firing has sent one check-in, if there was anybody to send it to: what is lost, what is doubled."""
+    """What is lost and what is doubled of the timers: each firing sends one check-in to an existing agent."""
     sent: Counter[int] = Counter()
     for state in MessageState:
         for row in inbox.listed(store, state=state, most=MOST_ROWS):
@@ -152,7 +156,7 @@ def _timers(store: Store) -> tuple[list[str], list[str]]:
     rows = [row for row in timers.listed(store, everything=True) if row.recipient in agents]
     lost = [row for row in rows if sent[row.id] < row.fired_count]
     doubled = [row for row in rows if sent[row.id] > row.fired_count]
-    words = "timer {} for {} fired {} times and has sent {} check-ins"
+    words = "timer {} for {} fired {} times and sent {} check-ins"
 
     def said(row: Timer) -> str:
         return words.format(row.id, row.recipient, row.fired_count, sent[row.id])
@@ -161,7 +165,7 @@ def _timers(store: Store) -> tuple[list[str], list[str]]:
 
 
 def _locked(project: Project) -> list[str]:
-    """Lock files that a killed git has left where the user's own git would trip over them."""
+    """Lock files that a killed git left behind, and that would block the user's git."""
     folder = open_repository(Path(project.repository)).git_dir
     left = [folder / f"{name}.lock" for name in ("index", "HEAD", "config", "packed-refs")]
     left += (folder / "refs").rglob("*.lock")
@@ -169,7 +173,7 @@ def _locked(project: Project) -> list[str]:
 
 
 def _stuck(store: Store, people: frozenset[str]) -> list[str]:
-    """Messages nobody finished, tools without an outcome, tasks that nobody works on."""
+    """Unhandled and dead messages, tool calls without an outcome, and tasks that have not ended."""
     found = []
     wanted = {row.name for row in crew.all_agents(store) if row.wanted}
     for state in (MessageState.READY, MessageState.CLAIMED):

@@ -1,4 +1,4 @@
-"""The stage of a drill: a folder with a crew's home, a scripted model server, and projects without end."""
+"""The environment of a drill: a crew's home, a scripted model server, and a supply of projects."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ SCRIPT = Path(__file__).parent / "rehearsal" / "drill.toml"
 WORDS = ("one", "two", "three")
 LIVE_PROJECTS = 2
 HOME_MB = 512
-# No quarantine and no pause before a restart: here a crash is no sign of a fault, and every kill is to be
-# timed alike. In a night only the first crash in a while is followed by a restart at once.
+# Without quarantine and backoff, so that all recoveries can be measured alike. In normal operation only the
+# first crash within a window is followed by an immediate restart.
 CONFIG = """\
 [model]
 hosts = ["{url}"]
@@ -79,7 +79,7 @@ class Test(unittest.TestCase):
 
 @dataclass
 class Stage:
-    """`open` before use, `close` at the end whatever happened. Everything lies in `folder`."""
+    """Call `open` before use and `close` at the end. All files are in `folder`."""
 
     folder: Path
     clock: shifted_clock.ShiftedClock = field(init=False)
@@ -89,7 +89,7 @@ class Stage:
     on_tmpfs: bool = False
 
     def open(self) -> None:
-        """Make the home (on a small file system of its own, if we may), the store and the model server."""
+        """Create the home (on a small file system of its own if permitted), the store and the model server."""
         self.home = Home(self.folder / "home")
         self.home.path.mkdir(parents=True, mode=0o700)
         self.on_tmpfs = _mount_tmpfs(self.home.path)
@@ -106,7 +106,7 @@ class Stage:
         self.store = Store(self.home.store, notify=self.waker)
 
     def close(self) -> None:
-        """End the crew and the model server; the folder stays."""
+        """Stop the crew and the model server; the folder stays."""
         try:
             self.nightcrew("down", check=False)
             self.store.close()
@@ -122,7 +122,7 @@ class Stage:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def nightcrew(self, *words: str, check: bool = True) -> None:
-        """The real command. Raises `NightcrewError` with what it said."""
+        """Run a command as a user would. Raises `NightcrewError` with its output if it fails."""
         command = [sys.executable, "-m", "supervisor.cli", "--home", str(self.home.path)]
         command += ["--config", str(self.config_file), *words]
         done = subprocess.run(command, capture_output=True, text=True, env=self.environment, check=False)
@@ -134,7 +134,7 @@ class Stage:
     # -- the model server ----------------------------------------------------------------------
 
     def start_model(self) -> None:
-        """A process of its own, always on the same port; it ends with its standard input, and so with us."""
+        """Start the server, always on the same port. It ends when its standard input closes."""
         port = self.url.rpartition(":")[2] or "0"
         words = ["--script", str(SCRIPT), "--port", port, "--until-stdin-closes"]
         self.model = subprocess.Popen(
@@ -150,7 +150,7 @@ class Stage:
             raise NotReady("the scripted model's server did not start; see the message above")
 
     def end_model(self) -> None:
-        """SIGKILL; harmless if it has ended."""
+        """Kill the server; harmless if it has ended."""
         if self.model is not None:
             self.model.kill()
             self.model.communicate()
@@ -159,7 +159,7 @@ class Stage:
     # -- work ----------------------------------------------------------------------------------
 
     def keep_busy(self) -> None:
-        """A new project for each that has ended. Raises a `StoreError` while the disk is full."""
+        """Deploy a new project for each that has ended. Raises a `StoreError` while the disk is full."""
         live = [row for row in crew.all_projects(self.store) if row.state == ProjectState.ACTIVE]
         for _ in range(LIVE_PROJECTS - len(live)):
             number = self.projects + 1
@@ -185,13 +185,13 @@ class Stage:
         return path
 
     def end_check_ins(self) -> None:
-        """So that the crew can come to rest."""
+        """Cancel all check-ins, so that the crew can become idle."""
         for timer in timers.listed(self.store):
             with self.store.write() as tx:
                 timers.cancel(tx, timer.id)
 
-    def at_rest(self) -> bool:
-        """Every project has ended, and nothing waits for anybody who is still there."""
+    def is_idle(self) -> bool:
+        """Whether every project has ended, and no agent that is still wanted has unhandled messages."""
         if any(row.state == ProjectState.ACTIVE for row in crew.all_projects(self.store)):
             return False
         wanted = {row.name for row in crew.all_agents(self.store) if row.wanted} | {"supervisor"}
@@ -202,12 +202,12 @@ class Stage:
     # -- processes -----------------------------------------------------------------------------
 
     def running(self) -> list[Agent]:
-        """Rows of the actors that are ready, with a process that is truly theirs."""
+        """The rows of the ready actors. The title of each process is checked, as pids are reused."""
         rows = [row for row in crew.all_agents(self.store) if row.state is AgentState.RUNNING]
         return [row for row in rows if row.pid and _title(row.pid) == f"nightcrew: {row.name}"]
 
     def supervisor_pid(self) -> int | None:
-        """The supervisor's, if it is ready."""
+        """The pid of the supervisor; None unless it is ready."""
         found = status.holder(self.home)
         return found.pid if found is not None and found.ready and found.pid else None
 
@@ -219,7 +219,7 @@ class Stage:
         return None
 
     def tmux_pid(self) -> int | None:
-        """The tmux server's."""
+        """The pid of the tmux server."""
         with suppress(ValueError, OSError, subprocess.TimeoutExpired):
             words = ["tmux", "-S", str(self.home.run / "tmux.sock"), "display-message", "-p", "#{pid}"]
             done = subprocess.run(words, capture_output=True, text=True, timeout=5, check=False)
@@ -228,7 +228,7 @@ class Stage:
 
 
 def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> bool:
-    """Send it; False if the process has ended already. Never 0 or 1: a group, or the machine."""
+    """Send the signal; False if the process has ended. Refuses pids 0 and 1: our own group, and init."""
     if pid <= 1:
         return False
     with suppress(ProcessLookupError):
@@ -244,7 +244,7 @@ def _title(pid: int) -> str:
 
 
 def _clean(environment: dict[str, str]) -> dict[str, str]:
-    """Without what would change the crew or git: a drill is the same everywhere."""
+    """The environment without variables that would change the crew's settings or git."""
     return {
         key: value
         for key, value in environment.items()
@@ -253,15 +253,15 @@ def _clean(environment: dict[str, str]) -> dict[str, str]:
 
 
 def _mount_tmpfs(path: Path) -> bool:
-    """A small file system that can be filled; only root may, and only where it can be undone."""
+    """Mount a small file system that the drill can fill; False if that is not possible or not permitted."""
     if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("mount") is None:
         return False
     words = ["mount", "-t", "tmpfs", "-o", f"size={HOME_MB}m,mode=0700", "nightcrew-drill", str(path)]
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
-def evidence(stage: Stage, row: Task, word: str) -> int:
-    """How often the command of a merged task has left its trace on the branch."""
+def count_runs(stage: Stage, row: Task, word: str) -> int:
+    """How often the command of a merged task has run, by the lines that it left on the branch."""
     project = crew.project(stage.store, row.project)
     name = f"{project.branch}:evidence-{word}.txt"
     done = subprocess.run(

@@ -36,7 +36,7 @@ def status_command(options: Options) -> None:
             found = _of_crew(store, options)
             needs_you = _needing_you(store, found)
     except StoreMissing:
-        found = status.of_nothing(hosts.at_rest(_configured_hosts(options)))
+        found = status.of_nothing(hosts.without_crew(_configured_hosts(options)))
         needs_you = 0
     if options.as_json:
         output.print_json(found | {"needs_you": needs_you})
@@ -50,8 +50,8 @@ def _of_crew(store: Store, options: Options) -> dict[str, Any]:
     running = status.holder(options.home)
     urls = hosts.known(store) or _configured_hosts(options)
     if running is None:
-        return status.of_crew(store, None, hosts.at_rest(urls))
-    return status.of_crew(store, running, hosts.at_work(urls, options.home, store))
+        return status.of_crew(store, None, hosts.without_crew(urls))
+    return status.of_crew(store, running, hosts.of_running_crew(urls, options.home, store))
 
 
 def _configured_hosts(options: Options) -> list[str]:

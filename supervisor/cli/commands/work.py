@@ -116,7 +116,7 @@ def _work(
     for warning in warnings:
         output.note(f"warning: {warning}")
     if start and starting.ensure(options, unsafe=unsafe) and not options.as_json:
-        output.note(f"the crew is up (home {options.home.path})")
+        output.note(f"the crew is running (home {options.home.path})")
     with options.store() as store:
         known = deploy.running_project(store, spec, site)
         project = known or deploy.deploy(

@@ -1,4 +1,4 @@
-"""What a drill does to a crew, and how long it takes until whoever was hit is at work again."""
+"""The faults that a drill injects, and the time until the affected actor is ready again."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from store.rows import Agent
 from store.states import AgentState
 from supervisor.trials.drill_stage import Stage, kill
 
-RECOVERY_PATIENCE_S = 60.0
-MODEL_AWAY_S = 1.0
+RECOVERY_TIMEOUT_S = 60.0
+MODEL_DOWN_S = 1.0
 DISK_FULL_S = 1.0
-# Wider than most that happens to a clock at night; shorter than the shortest deadline of a busy agent.
+# Larger than usual corrections of a clock, and shorter than the shortest deadline of a busy agent.
 JUMP_BACK_S, JUMP_AHEAD_S = 3600.0, 90.0
 LONGEST_SLEEP_S = 8 * 3600.0
 
-# How often each, of a thousand.
+# Relative frequencies, per thousand.
 WEIGHTS = {
     "agent": 760,
     "supervisor": 40,
@@ -40,7 +40,7 @@ KILLS = ("agent", "supervisor", "zygote", "tmux_server", "model_server")
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An actor that was killed or stopped, and when (monotonic seconds)."""
+    """An actor that was killed or stopped at the monotonic time `at`."""
 
     name: str
     generation: int
@@ -50,10 +50,10 @@ class Hit:
 
 @dataclass(slots=True)
 class Recoveries:
-    """Those who are not back yet, and how long the others took, in milliseconds.
+    """The actors that are not ready again yet, and how long the others took, in milliseconds.
 
-    Back is who is ready again under a later generation, as its row says. An actor that was sent home or
-    whose supervisor was killed meanwhile is not timed: that is another event.
+    An actor is ready again when its row says so under a later generation. An actor that is no longer wanted, or
+    whose supervisor was killed meanwhile, is not measured.
     """
 
     store: Store
@@ -61,32 +61,32 @@ class Recoveries:
     killed_ms: list[float] = field(default_factory=list)
     stopped_ms: list[float] = field(default_factory=list)
     supervisor_ms: list[float] = field(default_factory=list)
-    overtaken: int = 0
+    not_measured: int = 0
     late: list[str] = field(default_factory=list)
 
-    def look(self) -> None:
-        """Called every few milliseconds, which is the error of the measurement."""
+    def poll(self) -> None:
+        """Check the waiting actors. The interval between calls is the error of the measurement."""
         now = time.monotonic()
         for name, hit in list(self.waiting.items()):
             row = crew.agent(self.store, name)
             if row.generation > hit.generation and row.state == AgentState.RUNNING:
                 (self.stopped_ms if hit.stopped else self.killed_ms).append((now - hit.at) * 1000)
             elif not row.wanted:
-                self.overtaken += 1
-            elif now - hit.at > RECOVERY_PATIENCE_S:
-                self.late.append(f"{name} was hit and not back within {RECOVERY_PATIENCE_S:.0f} s")
+                self.not_measured += 1
+            elif now - hit.at > RECOVERY_TIMEOUT_S:
+                self.late.append(f"{name} was not ready again within {RECOVERY_TIMEOUT_S:.0f} s")
             else:
                 continue
             del self.waiting[name]
 
     def forget(self) -> None:
-        """The supervisor was killed, and everybody with it."""
-        self.overtaken += len(self.waiting)
+        """Stop measuring all actors: the supervisor was killed."""
+        self.not_measured += len(self.waiting)
         self.waiting.clear()
 
 
-class Harm:
-    """One stage's misfortunes, drawn from a seeded source; counted by kind."""
+class Faults:
+    """Injects faults that are drawn from a seeded source, and counts them by kind."""
 
     def __init__(self, stage: Stage, source: random.Random, recoveries: Recoveries) -> None:
         self.stage = stage
@@ -109,26 +109,26 @@ class Harm:
 
     @property
     def kills(self) -> int:
-        """SIGKILLs so far."""
+        """The number of SIGKILLs so far."""
         return sum(self.done[kind] for kind in KILLS)
 
-    def strike(self) -> None:
-        """One misfortune; what finds no victim just now is not counted."""
+    def inject(self) -> None:
+        """Inject one fault. A fault without a target at the moment is not counted."""
         (kind,) = self.source.choices(list(WEIGHTS), list(WEIGHTS.values()))
         if self._acts[kind]():
             self.done[kind] += 1
 
-    def mend_due(self, *, everything: bool = False) -> None:
-        """Undo what is over: the model server comes back, the disk is free again."""
+    def undo_due(self, *, everything: bool = False) -> None:
+        """Undo the faults whose time is over: start the model server, free the disk."""
         now = time.monotonic()
         due = [undo for at, undo in self._later if everything or now >= at]
         self._later = [] if everything else [(at, undo) for at, undo in self._later if now < at]
         for undo in due:
             undo()
 
-    # -- who is hit ----------------------------------------------------------------------------
+    # -- processes -----------------------------------------------------------------------------
 
-    def _victim(self) -> Agent | None:
+    def _target(self) -> Agent | None:
         rows = [row for row in self.stage.running() if row.name not in self.recoveries.waiting]
         return self.source.choice(rows) if rows else None
 
@@ -139,7 +139,7 @@ class Harm:
         return self._send(signal.SIGSTOP)
 
     def _send(self, number: signal.Signals) -> bool:
-        row = self._victim()
+        row = self._target()
         at = time.monotonic()
         if row is None or row.pid is None or not kill(row.pid, number):
             return False
@@ -148,7 +148,7 @@ class Harm:
         return True
 
     def _kill_supervisor(self) -> bool:
-        """Then `nightcrew up`, as a service manager would."""
+        """Kill the supervisor, then run `nightcrew up`, as a service manager would."""
         at = time.monotonic()
         if self._later or not _hit(self.stage.supervisor_pid()):
             return False
@@ -161,19 +161,19 @@ class Harm:
         if self.stage.model is None:
             return False
         self.stage.end_model()
-        self._after(MODEL_AWAY_S, self.stage.start_model)
+        self._after(MODEL_DOWN_S, self.stage.start_model)
         return True
 
-    # -- what happens to the machine -----------------------------------------------------------
+    # -- the machine ---------------------------------------------------------------------------
 
     def _jump(self) -> bool:
         self.stage.clock.jump(self.source.uniform(-JUMP_BACK_S, JUMP_AHEAD_S))
         return True
 
     def _suspend(self) -> bool:
-        """Stop the whole crew, let hours pass on its clocks, let it go on."""
+        """Stop all processes of the crew, advance its clocks by up to hours, and continue them."""
         if self.recoveries.waiting:
-            return False  # a stopped one would be waked with the others
+            return False  # an actor that was stopped on purpose would be continued with the others
         pids = [self.stage.supervisor_pid(), self.stage.zygote_pid()]
         pids += [row.pid for row in self.stage.running()]
         frozen = [pid for pid in pids if pid is not None and kill(pid, signal.SIGSTOP)]
@@ -183,7 +183,7 @@ class Harm:
         return True
 
     def _fill_disk(self) -> bool:
-        """Every byte of the home's file system, for a moment."""
+        """Fill the home's file system for a moment."""
         if not self.stage.on_tmpfs:
             self.skipped.add("disk_full")
             return False
