@@ -49,7 +49,9 @@ def read_header(path: Path) -> tuple[int, int]:
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
     except FileNotFoundError as error:
-        raise errors.StoreMissing(f"no store at {path}; `nightcrew up` makes one") from error
+        raise errors.StoreMissing(
+            f"no crew yet ({path} does not exist); start one with `nightcrew run SPEC`"
+        ) from error
     except OSError as error:
         raise errors.StoreUnwritable(f"{path}: {error.strerror}; make the crew's home yours") from error
     if len(header) < _HEADER_BYTES or not header.startswith(b"SQLite format 3\0"):

@@ -13,11 +13,11 @@ from actors.text import did_you_mean
 SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Work": {"run": "work", "deploy": "work", "tasks": "work", "report": "report"},
     "Watch": {
-        "status": "crew",
-        "info": "crew",
-        "history": "crew",
+        "status": "status",
+        "info": "agents",
+        "history": "agents",
         "log": "look",
-        "incidents": "crew",
+        "incidents": "report",
         "attach": "look",
     },
     "Talk": {

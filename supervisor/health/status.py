@@ -18,11 +18,11 @@ from typing import Any
 
 from actors.home import Home
 from actors.runtime.addresses import SUPERVISOR
-from store import crew, facts, inbox, tasks
+from store import crew, facts, inbox, incidents, tasks
 from store.engine import Store
 from store.rows import Agent, Project, Task
 from store.shared import file_lock
-from store.states import AgentState, TaskState
+from store.states import AgentState, ProjectState, TaskState
 
 HEARTBEAT_LIMIT_S = 10.0  # the supervisor reads its mailbox every second
 _ALIVE_STATES = frozenset(
@@ -212,6 +212,19 @@ def of_task(row: Task) -> dict[str, Any]:
         "started_at": iso(row.started_at),
         "finished_at": iso(row.finished_at),
     }
+
+
+def needing_attention(store: Store) -> int:
+    """The number of incidents for people, of live projects or of the last day."""
+    live = {
+        row.name
+        for row in crew.all_projects(store)
+        if row.state in (ProjectState.ACTIVE, ProjectState.PAUSED)
+    }
+    since = time.time() - 86_400
+    return sum(
+        row.needs_human and (row.project in live or row.created_at > since) for row in incidents.listed(store)
+    )
 
 
 def _is_alive(pid: int) -> bool:

@@ -245,7 +245,8 @@ class Children:
         """Too many crashes: do not start the child for a whole window, and let others do its work."""
         window_s = self.settings.intensity_window_s
         child.status = Quarantined(now + window_s)
-        why = f"crashed {len(child.intensity.crashes)} times in {window_s:.0f} s, last by {reason}"
+        window = f"{window_s / 60:g} minutes" if window_s >= 120 else f"{window_s:g} s"
+        why = f"{len(child.intensity.crashes)} crashes in {window}, the last by {reason}"
         log.error("child_quarantined", actor=child.spec.name, reason=why)
         records.quarantined(self.store, child.spec.name, why)
 

@@ -267,7 +267,7 @@ def test_an_agent_that_crashes_past_the_limit_is_shown_in_the_inbox_and_another_
     assert crew.agent(agent).state == "quarantined"
     told = [row for row in crew.ok("inbox", "--json").json() if row["kind"] == "agent_quarantined"]
     assert told[-1]["body"]["agent"] == agent
-    assert "crashed 3 times" in told[-1]["body"]["reason"]
+    assert "3 crashes in" in told[-1]["body"]["reason"]
     assert "agent quarantined" in crew.ok("inbox").out
     crew.until_finished("crash")
     (task,) = crew.tasks("crash")

@@ -139,7 +139,7 @@ def test_a_path_with_percent_hash_question_mark_and_umlauts_works(tmp_path: Path
 
 
 def test_a_missing_store_is_said_to_be_missing_and_not_made(tmp_path: Path) -> None:
-    with pytest.raises(errors.StoreMissing, match="nightcrew up"):
+    with pytest.raises(errors.StoreMissing, match="nightcrew run SPEC"):
         Store(tmp_path / "crew.db")
     assert list(tmp_path.iterdir()) == []
 
@@ -211,7 +211,7 @@ def test_a_newer_store_is_refused_with_what_to_do_and_stays_byte_identical(path:
 def test_an_older_store_is_refused_by_readers_and_stays_byte_identical(path: Path) -> None:
     _set_pragma(path, "user_version", 0)
     before = _digests(path.parent)
-    with pytest.raises(errors.StoreVersionMismatch, match="nightcrew up"):
+    with pytest.raises(errors.StoreVersionMismatch, match="nightcrew run SPEC"):
         Store(path)
     assert _digests(path.parent) == before
 

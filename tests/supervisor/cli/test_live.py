@@ -43,7 +43,7 @@ def test_a_running_crew_answers_refuses_a_second_supervisor_and_replaces_an_agen
     assert live("up").code == 0
     second = live("up", "--json")
     assert second.code == 75
-    assert "already runs" in second.error["message"]
+    assert "already running" in second.error["message"]
     assert live("up", "--foreground").code == 75
     assert live("send", "orchestrator", "Who are you?", "--wait").out == "The orchestrator.\n"
     told = live("send", "orchestrator", "Who are you?", "--wait", "--json").json()

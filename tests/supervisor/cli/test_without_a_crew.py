@@ -24,10 +24,12 @@ def test_status_without_a_store_is_a_true_answer_with_the_shape_of_the_design(cl
     assert host == {"url": "http://127.0.0.1:11434", "state": "down", "slots": None, "breaker": None}
 
 
-def test_a_command_that_needs_the_store_says_what_makes_it(cli: Cli) -> None:
+def test_a_command_that_needs_the_store_says_how_to_start_a_crew(cli: Cli) -> None:
     done = cli("tasks")
     assert done.code == 1
-    assert done.err.startswith(f"error: no store at {cli.home.store}; `nightcrew up` makes one")
+    assert done.err.startswith(
+        f"error: no crew yet ({cli.home.store} does not exist); start one with `nightcrew run"
+    )
 
 
 def test_a_misspelt_command_offers_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
