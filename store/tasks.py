@@ -11,6 +11,7 @@ from store.engine.prepared import Query
 from store.errors import IllegalTransition, NotFound
 from store.rows import GateRun, Task, TaskEvent, Usage
 from store.schema import gate_runs, task_events, tasks
+from store.shared import ref_names
 from store.states import GateVerdict, Role, TaskState
 
 # One row per state: what it may become. MERGED is final: what was merged is taken back by a new task.
@@ -68,7 +69,7 @@ def add(
     by: str,
     now: float,
 ) -> int:
-    """Plan a task; returns its id. The branch is named after both: `nightcrew/<project>/t<id>`."""
+    """Plan a task; returns its id. The branch is named after both."""
     task_id = tx.add(
         insert(tasks),
         {
@@ -85,7 +86,9 @@ def add(
             "updated_at": now,
         },
     )
-    tx.execute(update(tasks).where(tasks.c.id == task_id).values(branch=f"nightcrew/{project}/t{task_id}"))
+    tx.execute(
+        update(tasks).where(tasks.c.id == task_id).values(branch=ref_names.task_branch(project, task_id))
+    )
     _note(tx, task_id, None, TaskState.PLANNED, by, "planned", now)
     return task_id
 

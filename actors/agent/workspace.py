@@ -18,6 +18,7 @@ from actors.sandbox.policy import MIB, Sandbox, SandboxPolicy
 from actors.settings import Config
 from actors.tools.base import ToolContext, ToolLimits
 from store.rows import Project, Task
+from store.shared.ref_names import task_label
 
 
 def policy_of(config: Config, home: Path) -> SandboxPolicy:
@@ -67,7 +68,7 @@ class Workbench:
         """The task's own worktree and branch, made or mended; returns the commit it started from."""
         repository = self._repository(project)
         start = task.base_commit or head_of(repository, project.branch)
-        path = self.runtime.home.worktree(project.name, f"t{task.id}")
+        path = self.runtime.home.worktree(project.name, task_label(task.id))
         self.worktree = ensure_worktree(repository, path, task.branch, start, locks=self.runtime.home.locks)
         self._warm(project, path)
         self.folder = path
@@ -102,7 +103,7 @@ class Workbench:
     def close_task(self, project: Project, task: Task) -> None:
         """After its end: what was not committed is, and the folder goes; the branch stays."""
         repository = self._repository(project)
-        path = self.runtime.home.worktree(project.name, f"t{task.id}")
+        path = self.runtime.home.worktree(project.name, task_label(task.id))
         if path.exists():
             worktree = open_worktree(repository, path)
             commit_all(worktree, "Work left over when the task ended", locks=self.runtime.home.locks)

@@ -30,6 +30,7 @@ from store import crew, facts, history, inbox, incidents, tasks
 from store.engine import Transaction
 from store.entries import NoteBody
 from store.rows import Message, Project, Task
+from store.shared.ref_names import task_label
 from store.states import Activity, GateVerdict, ProjectState, Role, TaskState
 
 OURS = frozenset({TaskState.SUBMITTED, TaskState.CHECKING})
@@ -282,7 +283,7 @@ class MergeQueue(PatientActor):
         tag = merging.land(
             repository,
             project=project.name,
-            task=f"t{task.id}",
+            task=task_label(task.id),
             integration=project.branch,
             result=result,
             locks=self.runtime.home.locks,

@@ -29,9 +29,10 @@ from actors.gate.verdict import Verdict, compare
 from actors.git.errors import WorkspaceError
 from actors.git.merge import merge_trees
 from actors.git.refs import NO_COMMIT, commit_at, head_of, is_ancestor, move_ref
-from actors.git.repository import PREFIX, Repository, slug
+from actors.git.repository import Repository
 from actors.git.worktree import checkout_scratch, remove_worktree
 from store.failpoints import failpoint
+from store.shared import ref_names
 from store.states import GateVerdict
 
 _LANDING = frozenset({GateVerdict.PASSED, GateVerdict.UNVERIFIED, GateVerdict.ALREADY_MERGED})
@@ -187,7 +188,7 @@ def advance(repository: Repository, branch: str, new: str, old: str, *, locks: P
 
 def tag_stable(repository: Repository, project: str, task: str, commit: str, *, locks: Path) -> str:
     """Tag `commit` as `nightcrew/<project>/stable-<n>-<task>` and return the tag. An existing tag is reused."""
-    folder = f"refs/tags/{PREFIX}/{slug(project)}/"
+    folder = f"refs/tags/{ref_names.of_project(project)}"
     while True:
         known = repository.git().run("for-each-ref", "--format=%(objectname) %(refname)", folder)
         highest = 0
@@ -197,9 +198,9 @@ def tag_stable(repository: Repository, project: str, task: str, commit: str, *, 
             if number is not None and target == commit:
                 return ref.removeprefix("refs/tags/")
             highest = max(highest, int(number[1]) if number else 0)
-        ref = f"{folder}stable-{highest + 1}-{slug(task)}"
-        if move_ref(repository, ref, commit, NO_COMMIT, locks=locks):
-            return ref.removeprefix("refs/tags/")
+        tag = ref_names.stable_tag(project, highest + 1, task)
+        if move_ref(repository, f"refs/tags/{tag}", commit, NO_COMMIT, locks=locks):
+            return tag
 
 
 def land(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from actors.git.errors import BranchBlockedError, GitError, WorkspaceError
 from actors.git.locks import hold
-from actors.git.repository import PREFIX, Repository
+from actors.git.repository import Repository
+from store.shared import ref_names
 
 NO_COMMIT = "0" * 40  # git's name for "does not exist" in a compare-and-swap
 
@@ -24,7 +25,7 @@ def create_branch(repository: Repository, branch: str, start_commit: str, *, loc
     except GitError as error:
         if "exists; cannot create" in error.stderr:
             blocker = re.search(r"'refs/heads/([^']+)' exists; cannot create", error.stderr)
-            name = blocker[1] if blocker else f"{PREFIX}/…"
+            name = blocker[1] if blocker else f"{ref_names.PREFIX}/…"
             raise BranchBlockedError(
                 f"git cannot create the branch {branch} because your branch {name} exists; "
                 f"rename yours: git branch -m {name} my-{name}"
@@ -64,9 +65,9 @@ def move_ref(repository: Repository, ref: str, new: str, old: str, *, locks: Pat
     Compare-and-swap: returns False, changing nothing, if it is at another commit. Deletes a lock file that a
     killed git left behind, which is safe while we hold our own lock.
     """
-    if not re.match(rf"refs/(heads|tags)/{PREFIX}/", ref):
+    if not re.match(rf"refs/(heads|tags)/{ref_names.PREFIX}/", ref):
         raise WorkspaceError(
-            f"{ref} does not belong to the crew, which only moves references under {PREFIX}/."
+            f"{ref} does not belong to the crew, which only moves references under {ref_names.PREFIX}/."
         )
     with hold(locks, "reference", f"{repository.git_dir}:{ref}") as descriptor:
         with contextlib.suppress(

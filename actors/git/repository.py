@@ -8,8 +8,6 @@ user's worktrees on a disk that is unplugged at the moment.
 from __future__ import annotations
 
 import contextlib
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +22,7 @@ from actors.git.errors import (
     UntrustedRepositoryError,
     WorkspaceError,
 )
-
-PREFIX = "nightcrew"
-NO_COMMIT = "0" * 40
-MAX_SLUG_LENGTH = 60
+from store.shared import ref_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +132,7 @@ def _warnings(path: Path, root: Path, branch: str | None, change_count: int) -> 
         warnings.append(f"{path} is inside the repository {root}; the crew works on the whole repository.")
     if branch is None:
         warnings.append(f"{root} has a detached HEAD; the crew starts from its current commit.")
-    elif branch.startswith(f"{PREFIX}/"):
+    elif ref_names.is_ours(branch):
         warnings.append(
             f"{root} has {branch} checked out, which the crew will move while your files stay as they are; "
             "switch to a branch of your own (git switch -)."
@@ -158,25 +153,3 @@ def _text(path: Path) -> str:
     with contextlib.suppress(OSError):
         return path.read_text(encoding="utf-8", errors="replace")
     return ""
-
-
-def slug(name: str) -> str:
-    """`name` as one part of a reference: lower-case ASCII letters, digits, `.`, `_`, `-`; never empty.
-
-    Different names can have the same slug ("Über" and "uber"); callers keep slugs unique.
-    """
-    folded = unicodedata.normalize("NFKD", name.replace("ß", "ss")).encode("ascii", "ignore").decode()
-    dashed = re.sub(r"[^a-z0-9._]+|\.{2,}", "-", folded.lower())
-    trimmed = re.sub(r"-{2,}", "-", dashed)[:MAX_SLUG_LENGTH].strip("-._")
-    return re.sub(r"\.lock$", "-lock", trimmed) or f"x{name.encode('utf-8', 'surrogatepass').hex()[:16]}"
-
-
-def integration_branch(project: str) -> str:
-    """The branch that a project's accepted work is merged into."""
-    return f"{PREFIX}/{slug(project)}/integration"
-
-
-def task_branch(project: str, task: str) -> str:
-    """The branch of a task. Never the integration branch, nor a name that would prevent it."""
-    name = slug(task)
-    return f"{PREFIX}/{slug(project)}/{'task-' if name == 'integration' else ''}{name}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from actors.environment.project import find_environment, keep_environment
 from actors.gate.find_checks import find_checks
 from actors.git.refs import create_branch
-from actors.git.repository import Repository, integration_branch, open_repository
+from actors.git.repository import Repository, open_repository
 from actors.home import Home
 from actors.runtime import mailbox
 from actors.runtime.addresses import HUMAN, ORCHESTRATOR
@@ -25,6 +25,7 @@ from store.crew import NewProject
 from store.engine import Store, Transaction
 from store.errors import NightcrewError
 from store.rows import Project, ProjectSpec
+from store.shared import ref_names
 from store.states import ProjectState, Role
 from supervisor.project_spec.slug import MAX_LENGTH
 from supervisor.project_spec.spec import Spec
@@ -104,7 +105,7 @@ def deploy(
     if known is not None:
         return known
     name = _free_name({row.name for row in crew.all_projects(store)}, spec.slug, site.repository)
-    branch = integration_branch(name)
+    branch = ref_names.integration_branch(name)
     base = create_branch(site.repository, branch, site.repository.head_commit, locks=home.locks)
     values: NewProject = {
         "name": name,
@@ -213,10 +214,7 @@ def _free_name(taken: set[str], slug: str, repository: Repository) -> str:
 
 def _has_foreign_branches(repository: Repository, name: str) -> bool:
     """Whether there are branches under `nightcrew/<name>/`, apart from that of an interrupted `deploy`."""
-    integration = integration_branch(name)
-    prefix = integration.removesuffix("integration")
-    answer = repository.git().attempt(
-        "for-each-ref", "--format=%(objectname) %(refname:short)", f"refs/heads/{prefix}"
-    )
-    expected = f"{repository.head_commit} {integration}"
+    folder = f"refs/heads/{ref_names.of_project(name)}"
+    answer = repository.git().attempt("for-each-ref", "--format=%(objectname) %(refname:short)", folder)
+    expected = f"{repository.head_commit} {ref_names.integration_branch(name)}"
     return any(line != expected for line in answer.stdout.splitlines())

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from actors.git.refs import create_branch
-from actors.git.repository import Repository, integration_branch, open_repository
+from actors.git.repository import Repository, open_repository
+from store.shared.ref_names import integration_branch
 from tests.actors.git.user_repository import UserRepository
 
 

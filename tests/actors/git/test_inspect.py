@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,8 @@ from actors.git.errors import (
     WorkspaceError,
 )
 from actors.git.refs import create_branch, head_of, move_ref
-from actors.git.repository import Repository, integration_branch, open_repository, slug, task_branch
+from actors.git.repository import Repository, open_repository
+from store.shared.ref_names import task_branch
 from tests.actors.git.user_repository import UserRepository
 
 
@@ -106,31 +106,10 @@ def test_submodules_lfs_and_our_own_branch_checked_out_are_warned_of(user: UserR
     assert "which the crew will move" in text
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("Add login", "add-login"),
-        ("Übergröße: Straße", "ubergrosse-strasse"),
-        ("a..b/../c", "a-b-c"),
-        ("x.lock", "x-lock"),
-        (".-hidden-.", "hidden"),
-        ("~^:?*[\\", "x7e5e3a3f2a5b5c"),
-    ],
-)
-def test_slug_is_always_a_valid_part_of_a_reference(name: str, expected: str) -> None:
-    assert slug(name) == expected
-    check = ["git", "check-ref-format", "--branch", task_branch("p", name)]
-    assert subprocess.run(check, check=False, capture_output=True).returncode == 0
-
-
-def test_task_named_integration_does_not_take_the_integration_branch() -> None:
-    assert task_branch("demo", "Integration") != integration_branch("demo")
-
-
 def test_creating_a_branch_twice_keeps_the_work_on_it(
     user: UserRepository, repository: Repository, locks: Path
 ) -> None:
-    branch = task_branch("demo", "t1")
+    branch = task_branch("demo", 1)
     assert create_branch(repository, branch, repository.head_commit, locks=locks) == repository.head_commit
     newer = user.commit("more", {"a.txt": "x"})
     user.git("branch", "--force", branch, newer)

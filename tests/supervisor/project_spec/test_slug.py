@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from store.shared.ref_names import integration_branch, stable_tag, task_branch, task_label
 from supervisor.project_spec.slug import MAX_LENGTH, RESERVED, project_slug
 
 
@@ -34,7 +36,11 @@ def test_slug_of_known_names() -> None:
     assert project_slug("项目") != project_slug("项目二")
 
 
-def test_git_takes_a_branch_of_the_slug() -> None:
-    for name in ("a..b.lock", "HEAD", "@{-1}", "-x-", "é" * 100):
-        ref = f"nightcrew/{project_slug(name)}/integration"
+@pytest.mark.parametrize(
+    "name",
+    ["a..b.lock", "HEAD", "@{-1}", "-x-", "é" * 100, "Übergröße: Straße", "a..b/../c", "x.lock", "~^:?*[\\"],
+)
+def test_git_takes_the_names_made_of_the_slug(name: str) -> None:
+    project = project_slug(name)
+    for ref in (integration_branch(project), task_branch(project, 1), stable_tag(project, 1, task_label(1))):
         subprocess.run(["git", "check-ref-format", "--branch", ref], capture_output=True, check=True)
