@@ -30,10 +30,10 @@ from actors.agent.turn import (
 from actors.agent.turn_start import opening
 from actors.disk import DiskWatch
 from actors.runtime import messages
-from actors.runtime.actor import Effects, Runtime, nothing
+from actors.runtime.actor import Actor
 from actors.runtime.addresses import HUMAN, Priority
+from actors.runtime.context import Effects, Runtime, nothing
 from actors.runtime.messages import AnyMessage, CancelTurn, Pause, Resume
-from actors.runtime.retries import PatientActor
 from actors.work import assignment
 from store import crew, history, inbox, tasks
 from store.engine import Transaction
@@ -47,7 +47,7 @@ ROOM_LOOK_S = 2.0
 PUT_OFF_PATIENCE_S = 600.0  # longer than any pause between two tries of a step
 
 
-class Agent(PatientActor):
+class Agent(Actor):
     """Orchestrator, manager, engineer, QA and the others: one class, told apart by their role files."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -123,7 +123,7 @@ class Agent(PatientActor):
         """As for every actor, but who waits for room on the disk looks often."""
         if self.room.check() is None:
             self._go_on()
-            looks = (super().tick(), self.setbacks.next_due_at(self.now()))
+            looks = (super().tick(), self.failures.retries.next_due_at(self.now()))
             return min(at for at in looks if at is not None)
         return self.now() + ROOM_LOOK_S
 
@@ -164,7 +164,7 @@ class Agent(PatientActor):
         except (StaleGeneration, StoreUnwritable):
             raise
         except Exception as error:  # noqa: BLE001 - the actor's boundary: recorded, retried, then a dead letter
-            self.record_failure(row, error)
+            self.failures.record(row, error)
         else:
             # Whatever came in between, a step that was put off is tried again at once.
             self._went_well(row)
@@ -271,22 +271,22 @@ class Agent(PatientActor):
 
     def _put_off(self, turn: Message, error: Exception) -> None:
         """The turn stays in hand while its step waits to be tried again."""
-        setback = self.next_setback(turn, error)
-        if setback is None:
+        retry = self.failures.retries.after(turn.id, error, self.now())
+        if retry is None:
             self._abandon(turn, error)
             return
         with self.write() as tx:
-            self.setbacks.record(tx, turn, setback, error, now=self.now())
+            self.failures.retries.record(tx, turn, retry, error, now=self.now())
             self.desk.set_activity(tx, Activity.WAITING, PUT_OFF_PATIENCE_S)
 
     def _is_put_off(self, turn: Message) -> bool:
-        setback = self.setbacks.of(turn.id)
-        return setback is not None and setback.waits(self.now())
+        retry = self.failures.retries.pending(turn.id)
+        return retry is not None and retry.is_waiting(self.now())
 
     def _went_well(self, row: Message) -> None:
-        if self.setbacks.of(row.id) is not None:
+        if self.failures.retries.pending(row.id) is not None:
             with self.write() as tx:
-                self.setbacks.drop(tx, row.id, now=self.now())
+                self.failures.retries.drop(tx, row.id, now=self.now())
 
     def step(self, turn: Message) -> None:
         """Decide purely, act, commit."""
@@ -378,12 +378,11 @@ class Agent(PatientActor):
 
     def _abandon(self, turn: Message, error: Exception) -> None:
         """The turn cannot go on: its message is a dead letter, its task is parked."""
-        self.record_failure(turn, error, final=True)
+        self.failures.record(turn, error, final=True)
         self._leave_turn()
 
-    def tell_of_dead_letter(self, tx: Transaction, row: Message, reason: str) -> None:
-        """As for every actor; and a task whose message died must not look as if it were worked on."""
-        super().tell_of_dead_letter(tx, row, reason)
+    def on_dead_letter(self, tx: Transaction, row: Message, reason: str) -> None:
+        """Park the task of a message that became a dead letter: nobody is working on it."""
         self.desk.set_activity(tx, Activity.IDLE)
         task_id = row.body.get("task")
         if row.kind in ("task_assigned", "task_returned") and task_id is not None:

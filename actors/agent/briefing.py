@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from actors.runtime.actor import Runtime
 from actors.runtime.addresses import HUMAN
+from actors.runtime.context import Runtime
 from actors.runtime.messages import (
     AgentQuarantined,
     AnyMessage,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from actors.runtime.actor import Effects, Runtime
+from actors.runtime.context import Effects, Runtime
 from actors.tools.verdicts import post_verdict
 from actors.work import assignment
 from store import crew, incidents, tasks, timers

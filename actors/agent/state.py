@@ -12,8 +12,8 @@ from actors.agent.workspace import Workbench
 from actors.model.protocol import ToolSpec
 from actors.roles import load_role, system_prompt
 from actors.runtime import mailbox
-from actors.runtime.actor import Effects, Runtime
 from actors.runtime.addresses import HUMAN
+from actors.runtime.context import Effects, Runtime
 from actors.runtime.messages import Text
 from actors.tools.base import WorktreeTool
 from actors.tools.registry import CREW_TOOLS, WORKTREE_TOOL_NAMES, worktree_tools

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from actors.agent import briefing
 from actors.agent.state import Desk
 from actors.git.merge import sync_worktree
-from actors.runtime.actor import Effects, nothing
+from actors.runtime.context import Effects, nothing
 from actors.runtime.messages import (
     AnyMessage,
     ReviewRequested,

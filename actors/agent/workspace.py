@@ -13,7 +13,7 @@ from actors.git.commits import commit_all, uncommitted_files
 from actors.git.refs import head_of
 from actors.git.repository import Repository, open_repository
 from actors.git.worktree import Worktree, checkout_scratch, ensure_worktree, open_worktree, remove_worktree
-from actors.runtime.actor import Runtime
+from actors.runtime.context import Runtime
 from actors.sandbox.policy import MIB, Sandbox, SandboxPolicy
 from actors.settings import Config
 from actors.tools.base import ToolContext, ToolLimits

@@ -1,7 +1,7 @@
-"""How long the gate waits for a tester's verdict: so much of the tester's own time at work, and no longer.
+"""Limits how long the gate waits for a verdict of QA, measured in QA's own working time.
 
-Its queue, a pause, an outage of the model and the machine's sleep do not count; of a tester in quarantine
-every minute does, for it may never come back.
+Time in QA's queue, pauses, model outages and suspends of the machine do not count. If QA is quarantined, all
+time counts, because it may never come back.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ AT_REST = frozenset({Activity.PAUSED, Activity.WAITING, Activity.IDLE, Activity.
 
 @dataclass(slots=True)
 class QaPatience:
-    """One project's gate's. What was asked is a task with its candidate: each has a patience of its own."""
+    """The remaining time for each question to QA. A question is a task and the candidate to test."""
 
     store: Store
     project: str
     _left_s: dict[tuple[int, str], float] = field(default_factory=dict)
 
     def spend(self, elapsed_s: float) -> list[Task]:
-        """Take `elapsed_s` from what the tester has in hand now; the tasks for which none is left any more."""
+        """Subtract `elapsed_s` from the questions QA is working on. Returns the tasks whose time is used up."""
         tester = crew.agent(self.store, assignment.member(self.project, Role.QA))
         is_gone = tester.state == AgentState.QUARANTINED
         if not is_gone and tester.activity in AT_REST:

@@ -9,7 +9,7 @@ from actors.runtime.actor import Actor
 # Imported when asked for: the tmux actor's library, for one, must stay out of the other processes.
 KINDS = {
     "agent": "actors.agent.agent:Agent",
-    "gate": "actors.gate.actor:MergeQueue",
+    "gate": "actors.gate.actor:MergeGate",
     "timer": "actors.work.timer:TimerActor",
     "tmux": "actors.screen.actor:TmuxActor",
 }

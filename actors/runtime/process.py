@@ -20,8 +20,9 @@ import pykka
 from actors import log
 from actors.errors import ActorLocked
 from actors.home import Home, file_name
-from actors.runtime.actor import POLL_S, Actor, Recover, Runtime, Wake
+from actors.runtime.actor import POLL_S, Actor, Recover, Wake
 from actors.runtime.addresses import Priority
+from actors.runtime.context import Runtime
 from actors.runtime.signals import SignalPipe
 from actors.runtime.wake import Waker, WakeSocket
 from actors.settings import Config
@@ -74,7 +75,7 @@ def _live(incarnation: Incarnation, control: socket.socket, actor_class: type[Ac
     runtime = Runtime(
         incarnation.name, incarnation.generation, home, Config.from_json(incarnation.config), store, waker
     )
-    runtime.coupling.pump = signals
+    runtime.coupling.pipe = signals
     reference = actor_class.start(runtime)
     if not _has_recovered(reference, control):
         return EXIT_ORPHANED
@@ -147,7 +148,7 @@ class _Pump:
 
     def _patience_s(self) -> float:
         """Until the actor's next look; one that is overdue is being taken, and a nudge will follow it."""
-        patience_s = self.runtime.coupling.look_again_at - self.runtime.clock()
+        patience_s = self.runtime.coupling.next_wake_at - self.runtime.clock()
         return min(patience_s, POLL_S) if patience_s > 0 else POLL_S
 
     def _look(self) -> None:

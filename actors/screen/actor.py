@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from actors import log
-from actors.errors import MessageUnexpected
-from actors.runtime.actor import Actor, Runtime
 from actors.runtime.addresses import ORCHESTRATOR
+from actors.runtime.context import Runtime
+from actors.runtime.handler import MessageActor
 from actors.runtime.live import LIVE_ADDRESS, LivePiece
 from actors.runtime.wake import WakeSocket
 from actors.screen.errors import ScreenError
@@ -35,7 +35,7 @@ RECONCILE_S = 3.0
 DATAGRAM_BYTES = 65_536
 
 
-class TmuxActor(Actor):
+class TmuxActor(MessageActor):
     """Its mailbox is only a wake: whoever commits history wakes it."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -78,9 +78,6 @@ class TmuxActor(Actor):
                 else:
                     file.append_live(message.stream, message.offset, message.text, datetime.now(UTC))
         return None
-
-    def handle(self, message: Any, row: Any) -> Any:
-        raise MessageUnexpected(f"tmux does not handle {message.kind}")
 
     def tick(self) -> float:
         """Draw what is new, and see that every window is there."""

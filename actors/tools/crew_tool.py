@@ -14,7 +14,7 @@ from actors.errors import ActorError
 from actors.git.errors import WorkspaceError
 from actors.git.worktree import Worktree
 from actors.model.protocol import Parameter, ToolSpec
-from actors.runtime.actor import Effects, Runtime, nothing
+from actors.runtime.context import Effects, Runtime, nothing
 from store import crew
 from store.engine import Store
 from store.errors import NotFound

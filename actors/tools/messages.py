@@ -6,8 +6,8 @@ from typing import Any
 
 from actors.model.protocol import Parameter
 from actors.runtime import mailbox
-from actors.runtime.actor import Runtime
 from actors.runtime.addresses import HUMAN, Priority
+from actors.runtime.context import Runtime
 from actors.runtime.messages import InsightShared, Text
 from actors.text import did_you_mean
 from actors.tools.crew_tool import CallRefused, CrewContext, CrewToolResult, crew_tool

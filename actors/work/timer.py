@@ -13,7 +13,8 @@ from cronsim import CronSim
 from actors import log
 from actors.disk import MB, DiskWatch, FreeSpace
 from actors.runtime import mailbox
-from actors.runtime.actor import Actor, Runtime
+from actors.runtime.context import Runtime
+from actors.runtime.handler import MessageActor
 from actors.runtime.messages import CheckIn
 from actors.work.stalls import Rounds
 from store import crew, facts, incidents, timers
@@ -25,7 +26,7 @@ LONGEST_LOOK_S = 30.0  # monotonic waits stop while the machine sleeps: look at 
 DISK_LOOK_S = 10.0
 
 
-class TimerActor(Actor):
+class TimerActor(MessageActor):
     """Its mailbox is only a wake: a new or cancelled timer changes when to look next."""
 
     def __init__(self, runtime: Runtime) -> None:

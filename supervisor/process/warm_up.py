@@ -25,8 +25,9 @@ from actors import log
 from actors.agent.agent import Agent
 from actors.home import Home
 from actors.runtime import mailbox
-from actors.runtime.actor import Recover, Runtime, Wake
+from actors.runtime.actor import Recover, Wake
 from actors.runtime.addresses import HUMAN, ORCHESTRATOR
+from actors.runtime.context import Runtime
 from actors.runtime.messages import Resume, Text
 from actors.runtime.process import hold_lock
 from actors.runtime.wake import Waker, WakeSocket

@@ -10,7 +10,8 @@ import pykka
 import pytest
 
 from actors.home import Home
-from actors.runtime.actor import Actor, Recover, Runtime, Wake
+from actors.runtime.actor import Actor, Recover, Wake
+from actors.runtime.context import Runtime
 from actors.runtime.wake import Waker
 from actors.settings import Config
 from store.engine import Store

@@ -13,8 +13,9 @@ import time
 
 from actors.agent.agent import Agent
 from actors.runtime import mailbox
-from actors.runtime.actor import Actor, Effects, Runtime
 from actors.runtime.addresses import HUMAN
+from actors.runtime.context import Effects, Runtime
+from actors.runtime.handler import MessageActor
 from actors.runtime.messages import AnyMessage, Text
 from store import history, inbox
 from store.engine import Transaction
@@ -27,7 +28,7 @@ ROW_TEXT = "x" * 1000
 COLLECT = "collect"
 
 
-class Clerk(Actor):
+class Clerk(MessageActor):
     """See above."""
 
     def __init__(self, runtime: Runtime) -> None:

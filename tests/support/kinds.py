@@ -22,13 +22,15 @@ import time
 from pathlib import Path
 
 from actors.runtime import kinds, mailbox
-from actors.runtime.actor import Actor, Effects, nothing
+from actors.runtime.actor import Actor
+from actors.runtime.context import Effects, nothing
+from actors.runtime.handler import MessageActor
 from actors.runtime.messages import AnyMessage, Text
 from store.engine import Transaction
 from store.rows import Message
 
 
-class Obedient(Actor):
+class Obedient(MessageActor):
     """Does what it is told, see above."""
 
     def handle(self, message: AnyMessage, row: Message) -> Effects:
@@ -77,14 +79,14 @@ class Deaf(Obedient):
         threading.Event().wait()
 
 
-class NeverReady(Actor):
+class NeverReady(MessageActor):
     """Hangs in its recovery."""
 
     def recover(self) -> None:
         threading.Event().wait()
 
 
-class Unlucky(Actor):
+class Unlucky(MessageActor):
     """Fails in its recovery, every time."""
 
     def recover(self) -> None:

@@ -12,7 +12,7 @@ from actors.agent.agent import Agent
 from actors.git.errors import GitError
 from actors.runtime.actor import Actor
 from actors.runtime.messages import Resume, TaskAssigned, Text
-from actors.runtime.retries import PAUSES, RETRIES, PatientActor, Setback, next_setback
+from actors.runtime.retries import PAUSES, RETRIES, Retry, next_retry
 from actors.sandbox.errors import SandboxFailed
 from actors.tools.registry import CREW_TOOLS
 from store import crew, facts, inbox, incidents
@@ -48,16 +48,16 @@ def plug_in(shop: Shop) -> None:
     (shop.folder / "away").rename(shop.user.path)
 
 
-def failures(actor: PatientActor, message: int) -> int:
-    setback = actor.setbacks.of(message)
-    return 0 if setback is None else setback.failures
+def failures(actor: Actor, message: int) -> int:
+    retry = actor.failures.retries.pending(message)
+    return 0 if retry is None else retry.failures
 
 
 def sleep(shop: Shop, actor: Actor) -> float:
     """Until the actor wants its next look, which it then takes; how long that was, in seconds."""
-    slept_s = actor.coupling.look_again_at - shop.clock.now
+    slept_s = actor.coupling.next_wake_at - shop.clock.now
     assert slept_s > 0
-    shop.clock.now = actor.coupling.look_again_at
+    shop.clock.now = actor.coupling.next_wake_at
     wake(actor)
     return slept_s
 
@@ -76,10 +76,10 @@ def what_failed(shop: Shop) -> str:
 
 @pytest.mark.parametrize("lot", [0.0, 0.5, 0.999])
 def test_pauses_double_with_jitter_and_add_up_to_about_ten_minutes(lot: float) -> None:
-    now, setback, pauses = NOW, None, []
-    while (setback := next_setback(setback, BROKEN, now, lot)) is not None:
-        pauses.append(setback.due_at - now)
-        now = setback.due_at
+    now, retry, pauses = NOW, None, []
+    while (retry := next_retry(retry, BROKEN, now, lot)) is not None:
+        pauses.append(retry.due_at - now)
+        now = retry.due_at
     assert 420 <= sum(pauses) <= 780
     assert all(b == pytest.approx(2 * a) for a, b in itertools.pairwise(pauses[:7]))
     assert pauses[0] == pytest.approx(PAUSES.first_s * (0.75 + 0.5 * lot))
@@ -87,16 +87,20 @@ def test_pauses_double_with_jitter_and_add_up_to_about_ten_minutes(lot: float) -
 
 @pytest.mark.parametrize("error", [BROKEN, SandboxFailed("no room"), BlockingIOError("no process")], ids=repr)
 def test_only_what_may_pass_by_itself_is_waited_for_so_long(error: Exception) -> None:
-    assert next_setback(Setback(9, NOW), error, NOW, 0.5) is not None
-    assert next_setback(Setback(0, NOW, others=3), KeyError("a bug"), NOW, 0.5) is None
+    assert next_retry(Retry(9, NOW), error, NOW, 0.5) is not None
+    assert next_retry(Retry(0, NOW, others=3), KeyError("a bug"), NOW, 0.5) is None
     # The one does not use up the other's patience.
-    assert next_setback(Setback(9, NOW), KeyError("a bug"), NOW, 0.5) is not None
-    assert next_setback(Setback(0, NOW, others=3), error, NOW, 0.5) is not None
+    assert next_retry(Retry(9, NOW), KeyError("a bug"), NOW, 0.5) is not None
+    assert next_retry(Retry(0, NOW, others=3), error, NOW, 0.5) is not None
 
 
 def test_a_clock_that_was_set_back_makes_nobody_wait_for_hours() -> None:
-    setback = Setback(1, NOW)
-    assert [setback.waits(NOW - 60), setback.waits(NOW), setback.waits(NOW - 3600)] == [True, False, False]
+    retry = Retry(1, NOW)
+    assert [retry.is_waiting(NOW - 60), retry.is_waiting(NOW), retry.is_waiting(NOW - 3600)] == [
+        True,
+        False,
+        False,
+    ]
 
 
 # -- a step of an agent --------------------------------------------------------------------------
@@ -135,7 +139,7 @@ def test_a_task_whose_step_fails_for_want_of_git_is_parked_after_ten_minutes_and
     assert kinds(shop)[:2] == ["infrastructure_failed", "task_parked"]
     assert str(shop.user.path) in what_failed(shop)
     assert incidents.counts(shop.store)["dead_letter"] == 1
-    assert str(message) not in facts.get(shop.store, f"setbacks:{FIRST}")
+    assert str(message) not in facts.get(shop.store, f"retries:{FIRST}")
 
 
 def test_a_step_goes_on_where_it_was_once_git_is_back(shop: Shop) -> None:
@@ -149,7 +153,7 @@ def test_a_step_goes_on_where_it_was_once_git_is_back(shop: Shop) -> None:
     assert shop.task(1).state == TaskState.SUBMITTED
     assert [ok for _, ok, _ in shop.results(FIRST)] == [True, True]
     assert kinds(shop) == ["infrastructure_failed"]
-    assert facts.get(shop.store, f"setbacks:{FIRST}") is None
+    assert facts.get(shop.store, f"retries:{FIRST}") is None
 
 
 def test_a_restart_begins_no_new_count_and_waits_out_the_pause(shop: Shop) -> None:
@@ -217,7 +221,7 @@ def test_a_task_that_cannot_be_begun_for_want_of_git_waits_in_the_mailbox(shop: 
     while failures(agent, message):
         sleep(shop, agent)
     assert shop.task(1).state == TaskState.SUBMITTED
-    assert facts.get(shop.store, f"setbacks:{FIRST}") is None
+    assert facts.get(shop.store, f"retries:{FIRST}") is None
 
 
 def test_others_are_heard_while_a_task_waits_to_be_begun(shop: Shop) -> None:
@@ -267,4 +271,4 @@ def test_the_gate_merges_once_git_is_back_also_after_a_restart(shop: Shop) -> No
     while failures(restarted, letter.id):
         sleep(shop, restarted)
     assert (shop.task(task).state, shop.merges()) == (TaskState.MERGED, 1)
-    assert facts.get(shop.store, f"setbacks:{GATE}") is None
+    assert facts.get(shop.store, f"retries:{GATE}") is None

@@ -10,7 +10,7 @@ from actors.agent.workspace import Workbench
 from actors.git.refs import head_of
 from actors.git.repository import open_repository
 from actors.home import Home
-from actors.runtime.actor import Runtime
+from actors.runtime.context import Runtime
 from actors.runtime.wake import Waker
 from actors.settings import Config
 from store import crew, tasks

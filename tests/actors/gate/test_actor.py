@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.gate.actor import MergeQueue
+from actors.gate.actor import MergeGate
 from actors.runtime import messages
 from actors.runtime.addresses import Priority
 from actors.runtime.messages import ReviewRequested, VerdictReported
@@ -99,7 +99,7 @@ def test_a_task_that_is_taken_away_before_its_checks_begin_is_not_checked(
     task = shop.submitted(GOOD)
     gate, as_read = shop.gate(), shop.task(task)
     change(shop, task)
-    assert not gate._begin(as_read, gate.project)
+    assert gate._judge._evaluate(gate.project, as_read, as_read.submitted_commit or "") is None
     assert tasks.events(shop.store, task)[-1].by != GATE
 
 
@@ -108,7 +108,7 @@ def test_a_task_that_is_submitted_anew_before_its_checks_begin_is_not_checked_as
     gate, as_read = shop.gate(), shop.task(task)
     shop.move(task, TaskState.IN_PROGRESS)
     shop.submit(task, GOOD)
-    assert not gate._begin(as_read, gate.project)
+    assert gate._judge._evaluate(gate.project, as_read, as_read.submitted_commit or "") is None
     assert shop.task(task).state == TaskState.SUBMITTED
     wake(gate)
     assert (shop.task(task).state, shop.merges()) == (TaskState.MERGED, 1)
@@ -156,7 +156,7 @@ def test_a_paused_projects_submissions_wait_in_the_mailbox(shop: Shop) -> None:
     assert shop.task(task).state == TaskState.MERGED
 
 
-def die_before_the_commit(gate: MergeQueue) -> None:
+def die_before_the_commit(gate: MergeGate) -> None:
     """All of the next message's work, and then nothing of what was to be committed: the process was killed."""
     found = inbox.peek(gate.store, GATE, now=gate.now())
     assert found is not None

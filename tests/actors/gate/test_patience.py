@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.gate.actor import MergeQueue
+from actors.gate.actor import MergeGate
 from actors.runtime.messages import VerdictReported
 from store import crew, inbox, incidents
 from store.entries import NudgeBody
@@ -29,9 +29,9 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         yield made
 
 
-def minutes_pass(gate: MergeQueue, minutes: int) -> None:
+def minutes_pass(gate: MergeGate, minutes: int) -> None:
     for _ in range(minutes):
-        gate._looked_at -= 60
+        gate._ticked_at -= 60
         wake(gate)
 
 
@@ -100,7 +100,7 @@ def test_a_tester_in_quarantine_is_waited_for_no_longer_than_one_at_work(shop: S
     assert shop.task(task).state == TaskState.MERGED
 
 
-def refused_by_the_tester(shop: Shop, gate: MergeQueue, task: int) -> None:
+def refused_by_the_tester(shop: Shop, gate: MergeGate, task: int) -> None:
     candidate = shop.task(task).candidate_commit
     verdict = VerdictReported(task=task, candidate=candidate, passed=False, findings="It is wrong.")
     shop.tell(GATE, verdict, sender=QA)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from actors.agent.agent import Agent
-from actors.gate.actor import MergeQueue
+from actors.gate.actor import MergeGate
 from actors.git.commits import commit_all
 from actors.git.refs import create_branch, head_of
 from actors.git.repository import open_repository
@@ -23,7 +23,8 @@ from actors.home import Home
 from actors.rehearsal.script import parse_script
 from actors.rehearsal.server import RehearsalServer
 from actors.runtime import mailbox
-from actors.runtime.actor import Actor, Recover, Runtime, Wake
+from actors.runtime.actor import Actor, Recover, Wake
+from actors.runtime.context import Runtime
 from actors.runtime.messages import AnyMessage, TaskSubmitted
 from actors.runtime.wake import Waker
 from actors.settings import Config
@@ -72,8 +73,8 @@ class Shop:
         actor.on_receive(Recover())
         return actor
 
-    def gate(self) -> MergeQueue:
-        return self.started(MergeQueue, GATE)
+    def gate(self) -> MergeGate:
+        return self.started(MergeGate, GATE)
 
     def agent(self, name: str = FIRST) -> Agent:
         """A killed one's connection to the model, which ends with its process, is closed at the test's end."""
@@ -164,7 +165,7 @@ class Shop:
         wait = f"touch {self.folder}/held; while [ ! -e {self.folder}/go ]; do sleep 0.01; done"
         return f"{wait}; {CHECK}"
 
-    def while_checking(self, gate: MergeQueue, change: Callable[[], object]) -> None:
+    def while_checking(self, gate: MergeGate, change: Callable[[], object]) -> None:
         """Have the gate work off its mailbox; `change` happens while the first check runs."""
         with ThreadPoolExecutor(1) as pool:
             draining = pool.submit(gate.drain)

@@ -8,8 +8,9 @@ import pytest
 
 from actors import errors
 from actors.runtime import mailbox
-from actors.runtime.actor import Actor, Effects, nothing
 from actors.runtime.addresses import HUMAN
+from actors.runtime.context import Effects, nothing
+from actors.runtime.handler import MessageActor
 from actors.runtime.messages import AnyMessage, Text
 from actors.runtime.wake import WakeSocket
 from store import inbox, incidents
@@ -102,7 +103,7 @@ def test_a_body_that_cannot_be_decoded_is_a_dead_letter_at_once(stage: Stage, st
 def test_a_message_of_a_kind_that_the_actor_does_not_handle_becomes_a_dead_letter(
     stage: Stage, start: Start
 ) -> None:
-    started = start(Actor, "a")
+    started = start(MessageActor, "a")
     sent = _tell(stage.store, "hello")
     for _ in range(3):
         started.drain()
@@ -126,7 +127,7 @@ def test_a_failed_message_is_looked_for_again_when_its_pause_is_over_and_not_a_p
     started = start(Obedient, "a")
     _tell(stage.store, "raise")
     started.drain()
-    look_again_s = started.runtime.coupling.look_again_at - started.clock.now
+    look_again_s = started.runtime.coupling.next_wake_at - started.clock.now
     assert look_again_s <= inbox.RETRY.first_s + 0.1
 
 
@@ -153,7 +154,7 @@ def test_a_replaced_incarnation_writes_nothing_and_asks_to_be_ended(stage: Stage
     assert inbox.listed(stage.store, recipient=HUMAN) == []
 
 
-class Unwritable(Actor):
+class Unwritable(MessageActor):
     """Its effects find a full disk until `room` is there."""
 
     room = False

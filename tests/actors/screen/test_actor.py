@@ -11,7 +11,8 @@ import pykka
 import pytest
 
 from actors.home import Home
-from actors.runtime.actor import Recover, Runtime, Wake
+from actors.runtime.actor import Recover, Wake
+from actors.runtime.context import Runtime
 from actors.runtime.live import LivePiece
 from actors.runtime.wake import Waker
 from actors.screen.actor import TmuxActor

@@ -67,7 +67,7 @@ def test_a_check_in_fires_when_it_is_due_and_not_before(stage: Stage, timer: Sta
     stage.clock.now += 59.9
     timer.drain()
     assert _check_ins(stage) == []
-    assert timer.runtime.coupling.look_again_at == NOW + 60
+    assert timer.runtime.coupling.next_wake_at == NOW + 60
     stage.clock.now += 0.1
     timer.drain()
     assert _check_ins(stage) == [CheckIn(timer=added, note="look", late_s=0.0)]
@@ -106,7 +106,7 @@ def test_the_timer_looks_at_the_clock_at_least_every_half_minute_as_waits_stop_i
 ) -> None:
     _add(stage, 86_400)
     timer.drain()
-    assert timer.runtime.coupling.look_again_at <= NOW + LONGEST_LOOK_S
+    assert timer.runtime.coupling.next_wake_at <= NOW + LONGEST_LOOK_S
 
 
 def test_two_incarnations_of_the_timer_fire_a_check_in_once(

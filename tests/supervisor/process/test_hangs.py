@@ -12,7 +12,7 @@ import pytest
 from actors.agent.memory import Memory
 from actors.agent.state import Desk
 from actors.home import Home
-from actors.runtime.actor import Runtime
+from actors.runtime.context import Runtime
 from actors.runtime.wake import Waker
 from actors.settings import Config
 from actors.work import assignment
