@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from store.states import AgentState, Role
 from store.upkeep import migrate
 from supervisor.health import status
 from supervisor.process import recovery
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60.0
@@ -39,16 +40,6 @@ RESTARTS = {"intensity": 1_000_000, "backoff_first_s": 0.0}
 
 class BenchmarkFailed(Exception):
     """A benchmark could not run; says what it waited for."""
-
-
-def until(look: Callable[[], Any], what: str, *, every_s: float = 0.005, within_s: float = PATIENCE_S) -> Any:
-    """The first truthy value of `look`. Raises `BenchmarkFailed`."""
-    deadline = time.monotonic() + within_s
-    while not (found := look()):
-        if time.monotonic() > deadline:
-            raise BenchmarkFailed(f"not within {within_s:g} s: {what}")
-        time.sleep(every_s)
-    return found
 
 
 class BenchCrew:
@@ -82,7 +73,7 @@ class BenchCrew:
                 stderr=stderr,
                 env={**os.environ, **(environment or {})},
             )
-        until(self._is_ready, "the supervisor is ready")
+        eventually(self._is_ready, "the supervisor is ready", within_s=PATIENCE_S)
 
     def _is_ready(self) -> bool:
         assert self.server is not None
@@ -137,7 +128,7 @@ class BenchCrew:
             ready = [r for r in found if r.state == AgentState.RUNNING and r.generation > after]
             return ready if len(ready) == len(wanted) else []
 
-        found: list[Agent] = until(rows, f"{len(wanted)} actors run")
+        found: list[Agent] = eventually(rows, f"{len(wanted)} actors run", within_s=PATIENCE_S)
         return found
 
     def post(self, recipients: Iterable[str], text: str) -> list[int]:
@@ -148,7 +139,9 @@ class BenchCrew:
 
     def answer(self, message: int) -> str:
         """Wait for the answer's words."""
-        found = until(lambda: inbox.replies(self.store, message), f"message {message} is answered")
+        found = eventually(
+            lambda: inbox.replies(self.store, message), f"message {message} is answered", within_s=PATIENCE_S
+        )
         return str(found[0].body["text"])
 
     def is_handled(self, message: int) -> bool:

@@ -10,11 +10,12 @@ import psutil
 
 from store.rows import Agent
 from store.states import Role
-from tests.benchmarks.crew import BenchCrew, open_crew, until
+from tests.benchmarks.crew import BenchCrew, open_crew
 from tests.benchmarks.kinds import COLLECT, THRIFTY
 from tests.benchmarks.model import reply, timed_model
 from tests.benchmarks.rows import Row, at_most, median
 from tests.support.stores import message
+from tests.support.waiting import eventually
 
 STEPS = 5
 
@@ -56,7 +57,7 @@ def _scene() -> dict[str, Any]:
 
 
 def _finished(bench: BenchCrew, ids: list[int], what: str) -> None:
-    until(lambda: all(bench.is_handled(n) for n in ids), what, every_s=0.2, within_s=120)
+    eventually(lambda: all(bench.is_handled(n) for n in ids), what, every_s=0.2, within_s=120)
     assert all(message(bench.store, n).state == "handled" for n in ids), f"{what} failed"
 
 

@@ -23,10 +23,11 @@ from sqlalchemy import column, text
 
 from store.engine.prepared import Query
 from store.upkeep import migrate
-from tests.benchmarks.crew import BenchCrew, BenchmarkFailed, open_crew, until
+from tests.benchmarks.crew import PATIENCE_S, BenchCrew, BenchmarkFailed, open_crew
 from tests.benchmarks.kinds import CLERK, ROW_TEXT
 from tests.benchmarks.peers import environment
 from tests.benchmarks.rows import Beside, Row, at_least_times, at_most, at_most_times, median
+from tests.support.waiting import eventually
 
 ROUNDS = 3
 
@@ -117,7 +118,7 @@ def _work_off(bench: BenchCrew, agents: int, each: int) -> dict[str, list[float]
     names = [f"clerk-{n}" for n in range(agents)]
     ids = bench.post([name for _ in range(each) for name in names], "work")
     values = {"after": ids[0] - 1}
-    until(lambda: bench.store.first(LEFT) == 0, "all is worked off", every_s=0.3)
+    eventually(lambda: bench.store.first(LEFT) == 0, "all is worked off", every_s=0.3, within_s=PATIENCE_S)
     handled: dict[str, list[float]] = {}
     for recipient, handled_at in bench.store.fetch(HANDLED, values):
         handled.setdefault(recipient, []).append(handled_at)

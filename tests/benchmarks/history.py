@@ -9,10 +9,11 @@ from typing import Any
 from actors.runtime.addresses import ORCHESTRATOR
 from store import crew
 from store.states import Role
-from tests.benchmarks.crew import BenchCrew, open_crew, until
+from tests.benchmarks.crew import PATIENCE_S, BenchCrew, open_crew
 from tests.benchmarks.model import TimedState, reply, timed_model
 from tests.benchmarks.recovery import fill_history
 from tests.benchmarks.rows import Beside, Row, at_most_times, median
+from tests.support.waiting import eventually
 
 SIZES = (100, 100_000)
 STEPS = 20
@@ -26,7 +27,7 @@ def measure(quick: bool) -> Iterator[Row]:
             # In turn, so that what else the machine does falls on both.
             for bench, _ in homes:
                 message = bench.post([ORCHESTRATOR], f"Search, round {number}.")[0]
-                until(lambda b=bench, m=message: b.is_handled(m), "the turn ends")  # type: ignore[misc] # bound at once
+                eventually(lambda b=bench, m=message: b.is_handled(m), "the turn ends", within_s=PATIENCE_S)  # type: ignore[misc] # bound at once
         few, many = (median(_steps_ms(state)) for _, state in homes)
     beside = Beside(f"{sizes[0]:,} rows", few)
     yield Row(f"a step with {sizes[1]:,} history rows, p50", many, "ms", beside, "share", at_most_times(1.1))

@@ -21,9 +21,10 @@ from store import tasks
 from store.states import TaskState
 from supervisor.project_spec.deploy import deploy
 from supervisor.project_spec.parse import parse_spec
-from tests.benchmarks.crew import BenchCrew, open_crew, until
+from tests.benchmarks.crew import PATIENCE_S, BenchCrew, open_crew
 from tests.benchmarks.model import Request, TimedState, reply, timed_model
 from tests.benchmarks.rows import Bar, Row, at_most, median, percentile
+from tests.support.waiting import eventually
 
 PROJECT = "loop"
 ENGINEER = f"engineer-1.{PROJECT}"
@@ -60,12 +61,16 @@ def measure(quick: bool) -> Iterator[Row]:
     ):
         _deploy(bench)
         bench.up()
-        until(lambda: len(state.requests_of(ENGINEER)) > 3 * steps, "the engineer has made its steps")
+        eventually(
+            lambda: len(state.requests_of(ENGINEER)) > 3 * steps,
+            "the engineer has made its steps",
+            within_s=PATIENCE_S,
+        )
         row = bench.row(ENGINEER)
         assert row.pid is not None
         own_mb = psutil.Process(row.pid).memory_full_info().uss / 2**20
         os.kill(row.pid, signal.SIGKILL)
-        until(lambda: _is_merged(bench), "the task is merged")
+        eventually(lambda: _is_merged(bench), "the task is merged", within_s=PATIENCE_S)
     names = ("with a command in its sandbox", "reading a file", "without a tool's world (one message)")
     for number, (name, bar) in enumerate(zip(names, (at_most(15), at_most(5), at_most(5)), strict=True)):
         yield from _steps(state, name, number * steps, (number + 1) * steps, bar)

@@ -24,9 +24,10 @@ from store import crew, history
 from store.engine import Fence
 from store.entries import NoteBody
 from store.states import Role
-from tests.benchmarks.crew import BenchCrew, BenchmarkFailed, open_crew, until
+from tests.benchmarks.crew import BenchCrew, BenchmarkFailed, open_crew
 from tests.benchmarks.rows import Beside, Row, at_most, at_most_times, median, percentile
 from tests.support.stores import add_project
+from tests.support.waiting import eventually
 
 PROJECT = "bench"
 BURST = 500
@@ -83,7 +84,7 @@ def _with_windows(bench: BenchCrew, count: int, path: str) -> list[str]:
         done = _tmux(bench, "list-panes", "-s", "-t", PROJECT, "-F", "#{pane_current_command}")
         return done.stdout.split().count("tail") >= count
 
-    until(shown, f"{count} windows are open", every_s=0.2, within_s=120)
+    eventually(shown, f"{count} windows are open", every_s=0.2, within_s=120)
     return agents
 
 

@@ -24,7 +24,7 @@ from actors.sandbox.selftest import Probe, self_test
 from actors.tools.base import ToolContext
 from actors.tools.shell import NO_NEW_ENTRIES, Shell
 from tests.actors.sandbox.conftest import Run, git, processes_with
-from tests.actors.tools.test_settle import _kill, _start_agent, _wait_for
+from tests.actors.tools.test_settle import _kill, _start_agent
 from tests.support.waiting import eventually
 
 _LANDLOCK = SandboxPolicy(mode="landlock")
@@ -225,12 +225,12 @@ def test_killed_agent_takes_its_command_along_and_the_outcome_is_unknown(context
     (context.worktree / "src").mkdir(exist_ok=True)
     intent = Shell().intend(arguments, context)
     agent = _start_agent(context, arguments["command"], "landlock")
-    _wait_for((context.worktree / "src/up").exists, "the command runs")
+    eventually((context.worktree / "src/up").exists, "the command runs", within_s=20)
     _kill(agent)
     result = Shell().settle(arguments, intent, context)
     assert result is not None
     assert "Outcome unknown" in result.text
-    _wait_for(lambda: not processes_with("sleep 4715.5"), "nothing of it is left")
+    eventually(lambda: not processes_with("sleep 4715.5"), "nothing of it is left", within_s=20)
 
 
 def test_launcher_itself_records_the_exit_code(sandbox: Sandbox, worktree: Path, tmp_path: Path) -> None:

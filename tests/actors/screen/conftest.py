@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from actors.screen.windows import Windows, enter_run_dir
-from tests.actors.screen.waiting import Screen
+from tests.actors.screen.tmux_screen import Screen
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from actors.screen.files import WindowFile
 from actors.screen.plan import WindowSpec
 from actors.screen.windows import Windows
 from store.entries import Entry, MessageBody, ReplyBody
-from tests.actors.screen.waiting import Screen, wait_for
+from tests.actors.screen.tmux_screen import VISIBLE_S, Screen
+from tests.support.waiting import eventually
 
 AT = datetime(2025, 11, 3, 22, 0, 0, tzinfo=UTC)
 
@@ -111,7 +112,7 @@ def test_killed_server_is_rebuilt_by_the_next_reconcile(
     windows.reconcile(wanted)
     pid = server_pid(screen)
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not screen.windows(), "the server's end")
+    eventually(lambda: not screen.windows(), "the server's end", within_s=VISIBLE_S)
     assert windows.reconcile(wanted).created == ("orchestrator", "pm")
     screen.wait_for("=shop:=pm", "hello from pm")
     assert server_pid(screen) != pid
@@ -147,7 +148,7 @@ def test_dead_tail_is_revived_and_no_line_stands_twice(
     windows.reconcile(wanted)
     screen.wait_for("=shop:=pm", "line 299.")
     os.kill(int(screen.value("=shop:=pm", "#{pane_pid}")), signal.SIGINT)
-    wait_for(lambda: screen.value("=shop:=pm", "#{pane_dead}") == "1", "tail's end")
+    eventually(lambda: screen.value("=shop:=pm", "#{pane_dead}") == "1", "tail's end", within_s=VISIBLE_S)
     assert windows.reconcile(wanted).revived == ("pm",)
     shown = screen.wait_for("=shop:=pm", "line 299.")
     assert [shown.count(f"line {number}.") for number in range(300)] == [1] * 300
@@ -218,7 +219,7 @@ class Client:
         return self._received
 
     def wait_for(self, text: str) -> None:
-        wait_for(lambda: text in self.received(), f"{text!r} on the terminal")
+        eventually(lambda: text in self.received(), f"{text!r} on the terminal", within_s=VISIBLE_S)
 
     def leave(self) -> None:
         os.kill(self._pid, signal.SIGKILL)
@@ -250,7 +251,7 @@ def test_key_opens_a_prompt_that_gets_the_agent_and_the_text_intact(
         text = 'it\'s "quoted" $(touch pwned) `x` ; ünïcode 漢 \\n %1 #{pane_id}'
         client.type(text.encode() + b"\r")
         recorded = tmp_path / "recorded"
-        wait_for(lambda: client.received() and recorded.exists(), "the prompt's end")
+        eventually(lambda: client.received() and recorded.exists(), "the prompt's end", within_s=VISIBLE_S)
         argv, line, _ = json.loads(recorded.read_text(encoding="utf-8"))
         assert argv == ["a b", "it's", '"$HOME"', "#{pane_id}", "ä;", "~", "Prüferin 2"]
         assert line == text + "\n"

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from actors.tools.edits import EditFile
 from actors.tools.files import ReadFile, WriteFile
 from actors.tools.shell import Shell
 from tests.actors.sandbox.conftest import processes_with
+from tests.support.waiting import eventually
 
 _AGENT = """
 import sys
@@ -35,14 +35,6 @@ Shell().run({"command": command}, context)
 print("returned", flush=True)
 sys.stdin.read()
 """
-
-
-def _wait_for(condition: object, what: str) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.005)  # a poll with a deadline; the event is in another process
 
 
 def _start_agent(context: ToolContext, command: str, mode: str = "confined") -> subprocess.Popen[bytes]:
@@ -71,11 +63,13 @@ def test_command_that_ends_while_its_agent_is_stopped_leaves_its_exit_code(conte
     arguments = {"command": "touch up; until [ -e go ]; do sleep 0.01; done; exit 5"}
     intent = Shell().intend(arguments, context)
     agent = _start_agent(context, arguments["command"])
-    _wait_for((context.worktree / "up").exists, "the command runs")
+    eventually((context.worktree / "up").exists, "the command runs", within_s=20)
     agent.send_signal(signal.SIGSTOP)
     (context.worktree / "go").touch()
     files = RecordFiles.of(context.spill_dir, context.call_id)
-    _wait_for(lambda: "exit-code" in read_status(files), "bubblewrap itself writes the exit code")
+    eventually(
+        lambda: "exit-code" in read_status(files), "bubblewrap itself writes the exit code", within_s=20
+    )
     _kill(agent)
     result = Shell().settle(arguments, intent, context)
     assert result is not None
@@ -95,8 +89,8 @@ def test_kill_while_the_command_runs_reports_outcome_unknown_and_ends_it(
     intent = Shell().intend(arguments, context)
     agent = _start_agent(context, arguments["command"], mode)
     output = RecordFiles.of(context.spill_dir, context.call_id).output
-    _wait_for((context.worktree / "up").exists, "the command runs")
-    _wait_for(lambda: output.read_text() == "half\n", "its output was seen")
+    eventually((context.worktree / "up").exists, "the command runs", within_s=20)
+    eventually(lambda: output.read_text() == "half\n", "its output was seen", within_s=20)
     _kill(agent)
     result = Shell().settle(arguments, intent, context)
     assert result is not None
@@ -104,7 +98,7 @@ def test_kill_while_the_command_runs_reports_outcome_unknown_and_ends_it(
     assert "Outcome unknown" in result.text
     assert result.outcome_unknown
     assert "half" in result.text
-    _wait_for(lambda: not processes_with("sleep 4711.5"), "nothing of it is left")
+    eventually(lambda: not processes_with("sleep 4711.5"), "nothing of it is left", within_s=20)
 
 
 def test_kill_before_the_command_began_is_safe_to_run(context: ToolContext) -> None:

@@ -1,24 +1,14 @@
-"""Looking at a tmux server from outside, as a person would, and waiting for what should appear."""
+"""A tmux server as a person sees it, from outside."""
 
 from __future__ import annotations
 
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-T = TypeVar("T")
+from tests.support.waiting import eventually
 
-
-def wait_for(observe: Callable[[], T], what: str, deadline_s: float = 15.0) -> T:
-    """The first true value that `observe` gives."""
-    until = time.monotonic() + deadline_s
-    while not (seen := observe()):
-        assert time.monotonic() < until, f"{what} did not happen in {deadline_s} s; last seen: {seen!r}"
-        time.sleep(0.01)
-    return seen
+VISIBLE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +31,7 @@ class Screen:
             shown = self.text(target)
             return shown if text in shown else ""
 
-        return wait_for(seen, f"{text!r} in {target}")
+        return eventually(seen, f"{text!r} in {target}", within_s=VISIBLE_S)
 
     def windows(self) -> list[str]:
         return self.tmux("list-windows", "-a", "-F", "#{session_name}:#{window_name}").splitlines()
