@@ -55,7 +55,6 @@ class NewProject(TypedDict):
 class ProjectChange(TypedDict, total=False):
     """Columns of a project that may change."""
 
-    state: ProjectState
     engineers: int
     summary: str | None
     finished_at: float | None
@@ -88,6 +87,13 @@ def add_project(tx: Transaction, *, now: float, **columns: Unpack[NewProject]) -
 def change_project(tx: Transaction, name: str, **values: Unpack[ProjectChange]) -> None:
     """Set columns of a project."""
     tx.execute(update(projects).where(projects.c.name == name).values(**values))
+
+
+def set_project_state(
+    tx: Transaction, name: str, state: ProjectState, **values: Unpack[ProjectChange]
+) -> None:
+    """Set a project's state, and columns with it. Which changes are legal is decided in `actors/work/lifecycle.py`."""
+    tx.execute(update(projects).where(projects.c.name == name).values(state=state, **values))
 
 
 def project(source: Source, name: str) -> Project:

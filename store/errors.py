@@ -10,7 +10,7 @@ NightcrewError                  1
 |   |-- StoreVersionMismatch       written by another version of Nightcrew
 |   |-- StoreUnwritable        73  disk full, read-only or no permission
 |   |-- StaleGeneration            the writer was replaced by a newer incarnation (the fence)
-|   |-- IllegalTransition          a state change that the table of transitions does not have
+|   |-- IllegalTransition       2  a state change that the table of transitions does not have
 |   |-- MailboxFull                the recipient has too many unread messages
 |   |-- BackupFailed               a copy of the store was made and is not sound
 |   `-- NotFound                   no row of that name or id
@@ -63,6 +63,8 @@ class StaleGeneration(StoreError):
 
 class IllegalTransition(StoreError):
     """The table of transitions has no such change."""
+
+    exit_code = 2
 
 
 class MailboxFull(StoreError):

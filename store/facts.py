@@ -2,33 +2,83 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypedDict, TypeVar
 
 from sqlalchemy import bindparam, insert, select
 
 from store.engine import Source, Transaction
-from store.engine.prepared import Query
+from store.engine.prepared import Query, as_it_is
 from store.schema import facts
 
-
-def _as_it_is(value: Any) -> Any:
-    return value
+T = TypeVar("T")
 
 
-_FACT = Query(select(facts.c.value).where(facts.c.name == bindparam("name")), _as_it_is)
+@dataclass(frozen=True)  # without slots: `Fact[int](...)` notes its type argument in the new object
+class Fact(Generic[T]):
+    """A fact's name, and the type of its value."""
+
+    name: str
 
 
-def put(tx: Transaction, name: str, value: Any, *, now: float) -> None:
-    """Keep `value` under `name`, in place of the older one."""
-    tx.execute(facts.delete().where(facts.c.name == name))
-    tx.execute(insert(facts), {"name": name, "value": value, "updated_at": now})
+class DiskShort(TypedDict):
+    """Where the crew waits for free disk space; in megabytes."""
+
+    path: str
+    free_mb: int
+    least_mb: int
 
 
-def drop(tx: Transaction, name: str) -> None:
+class SleepInhibition(TypedDict):
+    """Whether the machine is kept awake, and why or why not."""
+
+    sleep_inhibited: bool
+    sleep_reason: str
+
+
+DISK_SHORT = Fact[DiskShort]("disk_short")
+MODEL_HOSTS = Fact[list[str]]("model_hosts")  # the URLs that the latest supervisor was started with
+MODEL_SLOTS = Fact[int]("model_slots")  # configured for each host; 0: found out
+SANDBOX = Fact[dict[str, Any]]("sandbox")  # `SelfTestReport.as_json`
+SLEEP = Fact[SleepInhibition]("sleep")
+SUPERVISOR_GENERATION = Fact[int]("supervisor_generation")
+
+
+def archived_at(project: str) -> Fact[float]:
+    """When a project was archived, in UTC seconds."""
+    return Fact(f"archived:{project}")
+
+
+def base_checks(project: str) -> Fact[dict[str, Any]]:
+    """What the checks said of a project's integration branch: `CheckReport` as JSON."""
+    return Fact(f"base:{project}")
+
+
+def environment(project: str) -> Fact[dict[str, Any]]:
+    """The environment that a project's commands run in: `Environment.as_json`."""
+    return Fact(f"environment:{project}")
+
+
+def of_project(project: str) -> tuple[Fact[Any], ...]:
+    """The facts that are deleted together with a project."""
+    return archived_at(project), base_checks(project), environment(project)
+
+
+_FACT = Query(select(facts.c.value).where(facts.c.name == bindparam("name")), as_it_is)
+
+
+def put(tx: Transaction, fact: Fact[T], value: T, *, now: float) -> None:
+    """Keep `value`, in place of the older one."""
+    drop(tx, fact)
+    tx.execute(insert(facts), {"name": fact.name, "value": value, "updated_at": now})
+
+
+def drop(tx: Transaction, fact: Fact[Any]) -> None:
     """Forget a fact; harmless if there is none."""
-    tx.execute(facts.delete().where(facts.c.name == name))
+    tx.execute(facts.delete().where(facts.c.name == fact.name))
 
 
-def get(source: Source, name: str) -> Any:
+def get(source: Source, fact: Fact[T]) -> T | None:
     """The fact's value, None if there is none."""
-    return source.first(_FACT, {"name": name})
+    value: T | None = source.first(_FACT, {"name": fact.name})
+    return value

@@ -1,4 +1,4 @@
-"""What went wrong during the night and what was done about it: the report's and `incidents`' source."""
+"""Incidents: what went wrong and what was done about it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from sqlalchemy import func, insert, select
 from store.engine import Store, Transaction
 from store.rows import Incident
 from store.schema import incidents
+from store.states import IncidentKind
 
 
 def record(
     tx: Transaction,
-    kind: str,
+    kind: IncidentKind,
     *,
     now: float,
     agent: str | None = None,
@@ -21,7 +22,7 @@ def record(
     needs_human: bool = False,
     **detail: Any,
 ) -> int:
-    """Write an incident down; `kind` is an event's name such as `agent_quarantined`."""
+    """Record an incident; returns its id. `detail` holds what its kind tells of, as JSON."""
     values = {
         "kind": kind,
         "agent": agent,
@@ -43,8 +44,5 @@ def listed(store: Store, *, project: str | None = None, most: int = 200) -> list
 
 def counts(store: Store) -> dict[str, int]:
     """How often each kind happened."""
-    return dict(store.select(select(incidents.c.kind, func.count()).group_by(incidents.c.kind), _pair))
-
-
-def _pair(kind: str, count: int) -> tuple[str, int]:
-    return kind, count
+    query = select(incidents.c.kind, func.count()).group_by(incidents.c.kind)
+    return dict(store.select(query, lambda kind, count: (str(kind), int(count))))

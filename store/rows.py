@@ -14,6 +14,7 @@ from store.states import (
     Activity,
     AgentState,
     GateVerdict,
+    IncidentKind,
     IntentState,
     MessageState,
     ProjectState,
@@ -286,7 +287,7 @@ class Incident:
     """What went wrong and what was done about it; the keys of `detail` depend on `kind`."""
 
     id: int
-    kind: str
+    kind: IncidentKind
     agent: str | None
     project: str | None
     detail: dict[str, Any]

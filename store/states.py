@@ -28,11 +28,18 @@ class TaskState(StrEnum):
 
 
 class ProjectState(StrEnum):
+    """A project's life; the table of transitions is in `actors/work/lifecycle.py`."""
+
     ACTIVE = "active"
     PAUSED = "paused"
     FINISHED = "finished"
     CANCELLED = "cancelled"
     ARCHIVED = "archived"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the project has not ended; a paused one is live."""
+        return self in (ProjectState.ACTIVE, ProjectState.PAUSED)
 
 
 class AgentState(StrEnum):
@@ -76,6 +83,30 @@ class GateVerdict(StrEnum):
     NOTHING = "nothing"  # the branch changes no file
     UNVERIFIED = "unverified"  # merged without checks, as the project has none
     ALREADY_MERGED = "already_merged"
+
+
+class IncidentKind(StrEnum):
+    """What the report and `incidents` tell of."""
+
+    AGENT_HUNG = "agent_hung"
+    AGENT_QUARANTINED = "agent_quarantined"
+    AGENT_RESTARTED = "agent_restarted"
+    CLOCK_WAS_SET = "clock_was_set"
+    DEAD_LETTER = "dead_letter"
+    DISK_HAS_ROOM = "disk_has_room"
+    DISK_SHORT = "disk_short"
+    DUTY_DONE_BY_CODE = "duty_done_by_code"
+    HOUSEKEEPING_FAILED = "housekeeping_failed"
+    INFRASTRUCTURE_FAILED = "infrastructure_failed"
+    LADDER_CLIMBED = "ladder_climbed"
+    MACHINE_SLEPT = "machine_slept"
+    MODEL_UNAVAILABLE = "model_unavailable"
+    PROJECT_FINISHED = "project_finished"
+    PROMPT_CUT = "prompt_cut"
+    SUPERVISOR_DIED = "supervisor_died"
+    TASK_PARKED = "task_parked"
+    VERDICT_MISSING = "verdict_missing"
+    WORK_STALLED = "work_stalled"
 
 
 class EntryKind(StrEnum):

@@ -19,6 +19,7 @@ from actors.settings import Config
 from store import facts, failpoints, inbox, incidents
 from store.engine import Store
 from store.shared import file_lock
+from store.states import IncidentKind
 from store.upkeep import migrate
 from supervisor import loop
 from supervisor.errors import AlreadyRunning
@@ -126,11 +127,13 @@ def _write_lock(descriptor: int, generation: int, *, ready: bool) -> None:
 
 def _next_generation(store: Store, died: int | None) -> int:
     """The number of this start. Records an incident if the earlier supervisor was killed; `died` is its pid."""
-    generation = int(facts.get(store, "supervisor_generation") or 0) + 1
+    generation = (facts.get(store, facts.SUPERVISOR_GENERATION) or 0) + 1
     with store.write() as tx:
         # The clock may have been set back while no supervisor ran to notice it.
         inbox.make_due(tx, now=time.time())
         if died is not None:
-            incidents.record(tx, "supervisor_died", now=time.time(), pid=died, generation=generation - 1)
-        facts.put(tx, "supervisor_generation", generation, now=time.time())
+            incidents.record(
+                tx, IncidentKind.SUPERVISOR_DIED, now=time.time(), pid=died, generation=generation - 1
+            )
+        facts.put(tx, facts.SUPERVISOR_GENERATION, generation, now=time.time())
     return generation

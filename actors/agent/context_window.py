@@ -13,6 +13,7 @@ from actors.model.truncation import PromptSize, was_cut
 from store import incidents
 from store.engine import Transaction
 from store.entries import MaskBody, ReplyBody, ReplyCost, SummaryBody
+from store.states import IncidentKind
 
 
 class ContextWindow:
@@ -94,7 +95,7 @@ class ContextWindow:
         """Record an incident for a prompt that `host` has cut."""
         incidents.record(
             tx,
-            "prompt_cut",
+            IncidentKind.PROMPT_CUT,
             now=self.runtime.clock(),
             agent=self.runtime.name,
             project=self.desk.project,

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 
 from actors.runtime.context import Effects, Runtime
 from actors.tools.verdicts import post_verdict
-from actors.work import assignment
+from actors.work import assignment, lifecycle
 from store import crew, incidents, tasks, timers
 from store.engine import Transaction
 from store.entries import Entry, MessageBody, ToolResultBody
 from store.rows import Message, Project
-from store.states import ProjectState, Role, TaskState
+from store.states import IncidentKind, ProjectState, Role, TaskState
 
 NUDGES = 3
 REASON = "unfinished"
@@ -45,7 +45,7 @@ def unfinished(
 
 def _manager_owes(runtime: Runtime, name: str) -> str | None:
     project = crew.project(runtime.store, name)
-    if project.state != ProjectState.ACTIVE:
+    if project.state is not ProjectState.ACTIVE:
         return None
     rows = tasks.of_project(runtime.store, name)
     missing = assignment.uncovered(project, rows)
@@ -105,7 +105,7 @@ def give_up(runtime: Runtime, role: Role, project: str | None, turn: Message) ->
     def effects(tx: Transaction) -> None:
         now = runtime.clock()
         incidents.record(
-            tx, "duty_done_by_code", now=now, agent=runtime.name, project=project, role=role.value
+            tx, IncidentKind.DUTY_DONE_BY_CODE, now=now, agent=runtime.name, project=project, role=role.value
         )
         if role is Role.PROJECT_MANAGER and project is not None:
             _manage(tx, runtime.name, crew.project(tx, project), now=now)
@@ -129,4 +129,4 @@ def _manage(tx: Transaction, by: str, project: Project, *, now: float) -> None:
     if all(row.state in tasks.ENDED for row in rows):
         merged = sum(row.state == TaskState.MERGED for row in rows)
         words = f"{merged} of {len(rows)} tasks were merged. (Ended by code: the manager did not.)"
-        assignment.finish_project(tx, project, summary=words, by="crew", now=now)
+        lifecycle.finish(tx, project.name, summary=words, by="crew", now=now)

@@ -31,7 +31,7 @@ from store.engine import Transaction
 from store.entries import Call, Entry, MessageBody, ReplyBody, ReplyCost
 from store.failpoints import failpoint
 from store.rows import Intent, Message
-from store.states import Activity, Role
+from store.states import Activity, IncidentKind, Role
 
 TOO_LONG_TRIES = 2
 OUTAGE_PATIENCE_S = 1_800.0  # longer than any pause between two attempts
@@ -248,7 +248,7 @@ class ModelCalls:
             self.desk.set_activity(tx, Activity.WAITING, OUTAGE_PATIENCE_S)
             incidents.record(
                 tx,
-                "model_unavailable",
+                IncidentKind.MODEL_UNAVAILABLE,
                 now=self.runtime.clock(),
                 agent=self.runtime.name,
                 project=self.desk.project,

@@ -14,7 +14,7 @@ from store import crew, incidents, tasks
 from store.engine import Transaction
 from store.entries import Entry, MessageBody
 from store.rows import Message, Task, Usage
-from store.states import Activity
+from store.states import Activity, IncidentKind
 
 
 class Recovery:
@@ -117,7 +117,7 @@ class Recovery:
     def _record_rung(self, tx: Transaction, rung: Rung, reason: str) -> None:
         incidents.record(
             tx,
-            "ladder_climbed",
+            IncidentKind.LADDER_CLIMBED,
             now=self.runtime.clock(),
             agent=self.runtime.name,
             project=self.desk.project,

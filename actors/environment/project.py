@@ -102,17 +102,13 @@ def _with_caches(environment: Environment, policy: SandboxPolicy, user: str) -> 
 
 def keep_environment(tx: Transaction, project: str, environment: Environment, *, now: float) -> None:
     """Store the project's environment."""
-    facts.put(tx, _fact(project), environment.as_json(), now=now)
+    facts.put(tx, facts.environment(project), environment.as_json(), now=now)
 
 
 def kept_environment(store: Store, project: str) -> Environment | None:
     """The project's stored environment; None if it was deployed without one."""
-    value = facts.get(store, _fact(project))
+    value = facts.get(store, facts.environment(project))
     return None if value is None else Environment.from_json(value)
-
-
-def _fact(project: str) -> str:
-    return f"environment:{project}"
 
 
 def find_environment(environ: Mapping[str, str], checkout: Path, folder: Path) -> Environment:

@@ -22,7 +22,7 @@ from actors.work import assignment
 from store import crew, inbox, incidents, tasks
 from store.engine import Transaction
 from store.rows import Message, Project, Task
-from store.states import Activity, ProjectState, Role
+from store.states import Activity, IncidentKind, ProjectState, Role
 
 TICK_S = 60.0
 WAITING_TICK_S = 2.0
@@ -120,7 +120,7 @@ class MergeGate(MessageActor):
         with self.write() as tx:
             incidents.record(
                 tx,
-                "verdict_missing",
+                IncidentKind.VERDICT_MISSING,
                 now=now,
                 agent=assignment.member(task.project, Role.QA),
                 project=task.project,

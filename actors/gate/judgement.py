@@ -90,7 +90,7 @@ def _commit_merged(tx: Transaction, records: Records, merged: Merged) -> None:
     if is_new:
         _record_run(tx, records, task, merged.evaluation)
     if result.checks is not None:
-        facts.put(tx, base_fact(task.project), asdict(result.checks), now=now)
+        facts.put(tx, facts.base_checks(task.project), asdict(result.checks), now=now)
     if merged.findings is not None:
         tasks.amend(tx, task.id, now=now, feedback=merged.findings)
     assignment.merged(
@@ -127,11 +127,6 @@ def _commit_await_review(tx: Transaction, records: Records, asked: AwaitReview) 
         key=f"review:{asked.submission}:{candidate}",
     )
     records.note(tx, f"task {task.id}: checks passed, QA tests it")
-
-
-def base_fact(project: str) -> str:
-    """The name of the fact that holds the check results on a project's integration branch."""
-    return f"base:{project}"
 
 
 def _record_run(tx: Transaction, records: Records, task: Task, evaluation: Evaluation) -> None:

@@ -9,7 +9,7 @@ from actors.environment.project import kept_environment
 from actors.errors import Interrupted
 from actors.gate import merging
 from actors.gate.checks import CheckReport, report_from_json
-from actors.gate.judgement import AwaitReview, Dropped, Evaluation, Judgement, Merged, Refused, base_fact
+from actors.gate.judgement import AwaitReview, Dropped, Evaluation, Judgement, Merged, Refused
 from actors.gate.merging import GateResult
 from actors.gate.records import AT_GATE, Records
 from actors.gate.runner import SandboxedChecks
@@ -119,7 +119,7 @@ class Judge:
 
     def _base(self, project: str) -> CheckReport | None:
         """The check results on the integration branch, from the last merge."""
-        known = facts.get(self._store, base_fact(project))
+        known = facts.get(self._store, facts.base_checks(project))
         return None if known is None else report_from_json(known)
 
     def _tested_result(self, project: Project, task: Task) -> GateResult | None:

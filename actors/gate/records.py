@@ -13,7 +13,6 @@ from store.rows import Task
 from store.states import Activity, ProjectState, TaskState
 
 AT_GATE = frozenset({TaskState.SUBMITTED, TaskState.CHECKING})
-LIVE = frozenset({ProjectState.ACTIVE, ProjectState.PAUSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +90,4 @@ def is_wanted(tx: Transaction, task: Task) -> bool:
     """
     current = tasks.current(tx, task.id)
     is_same = current.state in AT_GATE and current.submitted_commit == task.submitted_commit
-    return is_same and crew.project(tx, task.project).state in LIVE
+    return is_same and crew.project(tx, task.project).state.is_live

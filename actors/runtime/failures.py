@@ -24,7 +24,7 @@ from actors.runtime.retries import INFRASTRUCTURE, Retries
 from store import inbox, incidents
 from store.engine import Transaction
 from store.rows import Message
-from store.states import MessageState
+from store.states import IncidentKind, MessageState
 
 
 class Failures:
@@ -80,7 +80,7 @@ class Failures:
         now = self._runtime.clock()
         incidents.record(
             tx,
-            "dead_letter",
+            IncidentKind.DEAD_LETTER,
             now=now,
             agent=self._runtime.name,
             needs_human=True,

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import random
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from actors.errors import InfrastructureError
 from store import crew, facts, incidents
 from store.engine import Store, Transaction
+from store.facts import Fact
 from store.rows import Message
 from store.shared.backoff import Backoff
+from store.states import IncidentKind
 
 INFRASTRUCTURE = (InfrastructureError, OSError)
 RETRIES = 11  # with PAUSES 607 s in all
@@ -58,7 +61,7 @@ class Retries:
 
     def __init__(self, store: Store, actor: str) -> None:
         self._actor = actor
-        self._fact = f"retries:{actor}"
+        self._fact = Fact[dict[str, Any]](f"retries:{actor}")
         known = facts.get(store, self._fact) or {}
         self._pending = {int(message): Retry(**values) for message, values in known.items()}
 
@@ -78,7 +81,7 @@ class Retries:
             agent = crew.find_agent(tx, self._actor)
             incidents.record(
                 tx,
-                "infrastructure_failed",
+                IncidentKind.INFRASTRUCTURE_FAILED,
                 now=now,
                 agent=self._actor,
                 project=None if agent is None else agent.project,

@@ -14,7 +14,7 @@ from actors.tools.crew_tool import CallRefused, CrewContext, CrewToolResult, cre
 from actors.work import assignment
 from store import crew, insights, tasks, timers
 from store.engine import Transaction
-from store.states import ProjectState, Role
+from store.states import Role
 
 _MAX_CHECK_IN_MINUTES = 24 * 60
 _MIN_INSIGHT_CHARS = 10
@@ -102,7 +102,7 @@ def status_text(runtime: Runtime, project: str | None = None) -> str:
     """The state of tasks and agents, for `crew_status` and check-ins; of all running projects by default."""
     lines: list[str] = []
     for row in crew.all_projects(runtime.store):
-        if row.state not in (ProjectState.ACTIVE, ProjectState.PAUSED) or project not in (None, row.name):
+        if not row.state.is_live or project not in (None, row.name):
             continue
         lines.append(f"project {row.name} ({row.state}): {row.goal.splitlines()[0][:120]}")
         for task in tasks.of_project(runtime.store, row.name):

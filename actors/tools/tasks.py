@@ -13,7 +13,7 @@ from actors.roles import role_named
 from actors.runtime import mailbox
 from actors.runtime.messages import TaskSubmitted
 from actors.tools.crew_tool import CallRefused, CrewContext, CrewToolResult, crew_tool
-from actors.work import assignment
+from actors.work import assignment, lifecycle
 from store import tasks
 from store.engine import Transaction
 from store.rows import Task, Usage
@@ -146,7 +146,7 @@ def _finish_project(context: CrewContext, arguments: dict[str, Any]) -> CrewTool
     summary = str(arguments["summary"]).strip()
 
     def effects(tx: Transaction) -> None:
-        assignment.finish_project(tx, project, summary=summary, by=context.name, now=context.now())
+        lifecycle.finish(tx, project.name, summary=summary, by=context.name, now=context.now())
 
     return CrewToolResult("The project is finished. Good work.", effects=effects, ends_turn=True)
 

@@ -19,10 +19,10 @@ from actors.runtime.messages import (
     TaskParked,
     TaskReturned,
 )
-from store import crew, inbox, incidents, tasks, timers
+from store import crew, inbox, incidents, tasks
 from store.engine import Store, Transaction
 from store.rows import Agent, Project, Task
-from store.states import AgentState, ProjectState, Role, TaskState
+from store.states import AgentState, IncidentKind, ProjectState, Role, TaskState
 
 OPEN = frozenset(TaskState) - tasks.ENDED
 JUST_NOW_S = 4.0  # the clock is looked at each second, and a change under 5 s is none
@@ -131,13 +131,13 @@ def _free_agent(
         numbers = (n for n in range(1, len(team) + 2) if member(project.name, role, n) not in taken)
         name = member(project.name, role, next(numbers))
         crew.add_agent(tx, name=name, kind="agent", role=role, project=project.name, now=now)
-        tell_supervisor(tx, project.name, now=now)
+        notify_supervisor(tx, project.name, now=now)
         return name
     return str(free[0]) if free else None
 
 
-def tell_supervisor(tx: Transaction, project: str | None, *, now: float) -> None:
-    """The store says something new about who should run."""
+def notify_supervisor(tx: Transaction, project: str | None, *, now: float) -> None:
+    """Have the supervisor read again which agents should run."""
     mailbox.post(tx, HUMAN, SUPERVISOR, ProjectChanged(project=project), now=now)
 
 
@@ -207,7 +207,7 @@ def park(tx: Transaction, task: Task, *, reason: str, by: str, now: float) -> No
     tasks.move(tx, task.id, TaskState.PARKED, by=by, reason=reason, now=now)
     incidents.record(
         tx,
-        "task_parked",
+        IncidentKind.TASK_PARKED,
         now=now,
         agent=task.assignee,
         project=task.project,
@@ -234,30 +234,12 @@ def replan(tx: Transaction, task: Task, *, reason: str, by: str, now: float) -> 
     assign_waiting(tx, crew.project(tx, task.project), now=now)
 
 
-def finish_project(tx: Transaction, project: Project, *, summary: str, by: str, now: float) -> None:
-    """End a project: its team goes home, its timers are cancelled, the human is told."""
-    if project.state not in (ProjectState.ACTIVE, ProjectState.PAUSED):
-        return
-    crew.change_project(tx, project.name, state=ProjectState.FINISHED, summary=summary, finished_at=now)
-    send_home(tx, project.name, now=now)
-    incidents.record(tx, "project_finished", now=now, project=project.name, by=by)
-
-
-def send_home(tx: Transaction, project: str, *, now: float) -> None:
-    """No agent of the project is wanted any more."""
-    names = [row.name for row in crew.all_agents(tx, project=project)]
-    for name in names:
-        crew.change_agent(tx, name, wanted=False, task=None)
-    timers.cancel_for(tx, names)
-    tell_supervisor(tx, project, now=now)
-
-
 def on_quarantine(tx: Transaction, name: str, reason: str, *, now: float) -> None:
     """Tell the agent's manager and the human; its task goes to another, if there is one."""
     agent = crew.agent(tx, name)
     incidents.record(
         tx,
-        "agent_quarantined",
+        IncidentKind.AGENT_QUARANTINED,
         now=now,
         agent=name,
         project=agent.project,
@@ -299,6 +281,6 @@ def stretch_deadlines(tx: Transaction, drift_s: float, *, slept_s: float, now: f
     if drift_s < 0:
         inbox.make_due(tx, now=now)
     if slept_s:
-        incidents.record(tx, "machine_slept", now=now, gap_s=round(slept_s, 1))
+        incidents.record(tx, IncidentKind.MACHINE_SLEPT, now=now, gap_s=round(slept_s, 1))
     if abs(drift_s - slept_s) >= 1:
-        incidents.record(tx, "clock_was_set", now=now, by_s=round(drift_s - slept_s, 1))
+        incidents.record(tx, IncidentKind.CLOCK_WAS_SET, now=now, by_s=round(drift_s - slept_s, 1))

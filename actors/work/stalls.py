@@ -27,7 +27,7 @@ from actors.work import assignment
 from store import crew, inbox, incidents, tasks, timers
 from store.engine import Fence, Store, Transaction
 from store.rows import Agent, Project, Task
-from store.states import Activity, AgentState, TaskState
+from store.states import Activity, AgentState, IncidentKind, TaskState
 
 GO_ON = "The crew noticed that nobody works on this task. Go on with it, and submit it when it is done."
 FINISH = "Every task of the project has ended. Look at what came of them and call finish_project."
@@ -158,7 +158,7 @@ def settle(tx: Transaction, stall: Stall, *, now: float, woken: bool) -> bool:
                 crew.change_agent(tx, stall.agent, deadline_at=now - 1)
             tx.notify(stall.agent)
         case "absent":
-            assignment.tell_supervisor(tx, stall.project, now=now)
+            assignment.notify_supervisor(tx, stall.project, now=now)
         case "unassigned" if stall.project is not None and stall.task is not None:
             assignment.assign_waiting(tx, crew.project(tx, stall.project), now=now)
             return bool(tasks.current(tx, stall.task).state != TaskState.PLANNED)
@@ -193,7 +193,7 @@ def note(tx: Transaction, stall: Stall, *, now: float) -> None:
     """The incident, in the transaction that settles it."""
     incidents.record(
         tx,
-        "work_stalled",
+        IncidentKind.WORK_STALLED,
         now=now,
         agent=stall.agent,
         project=stall.project,

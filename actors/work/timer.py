@@ -19,8 +19,10 @@ from actors.runtime.messages import CheckIn
 from actors.work.stalls import Rounds
 from store import crew, facts, incidents, timers
 from store.engine import Transaction
+from store.facts import DiskShort
 from store.failpoints import failpoint
 from store.rows import Timer
+from store.states import IncidentKind
 
 LONGEST_LOOK_S = 30.0  # monotonic waits stop while the machine sleeps: look at UTC at least this often
 DISK_LOOK_S = 10.0
@@ -54,7 +56,7 @@ class TimerActor(MessageActor):
         """Say it to people when the crew begins to wait for room, and when it goes on."""
         short = self.room.check()
         if self.was_short is None:
-            self.was_short = facts.get(self.store, "disk_short") is not None
+            self.was_short = facts.get(self.store, facts.DISK_SHORT) is not None
         if (short is not None) == self.was_short:
             return
         log.warning("disk_short" if short else "disk_has_room", path=str(self.runtime.home.path))
@@ -64,13 +66,20 @@ class TimerActor(MessageActor):
 
     def _note_room(self, tx: Transaction, short: FreeSpace | None, now: float) -> None:
         if short is None:
-            facts.drop(tx, "disk_short")
-            incidents.record(tx, "disk_has_room", now=now)
+            facts.drop(tx, facts.DISK_SHORT)
+            incidents.record(tx, IncidentKind.DISK_HAS_ROOM, now=now)
             return
         path, free_mb, least_mb = str(short.path), short.free_bytes // MB, self.room.min_free_mb
-        facts.put(tx, "disk_short", {"path": path, "free_mb": free_mb, "least_mb": least_mb}, now=now)
+        fact = DiskShort(path=path, free_mb=free_mb, least_mb=least_mb)
+        facts.put(tx, facts.DISK_SHORT, fact, now=now)
         incidents.record(
-            tx, "disk_short", now=now, needs_human=True, path=path, free_mb=free_mb, least_mb=least_mb
+            tx,
+            IncidentKind.DISK_SHORT,
+            now=now,
+            needs_human=True,
+            path=path,
+            free_mb=free_mb,
+            least_mb=least_mb,
         )
 
     def _fire(self, timer: Timer, now: float) -> None:

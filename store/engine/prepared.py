@@ -106,6 +106,11 @@ def maybe_float(value: float | None) -> float | None:
     return value
 
 
+def as_it_is(value: Any) -> Any:
+    """The `make` of a query for one JSON value."""
+    return value
+
+
 @functools.cache
 def _dialect() -> Dialect:
     """One for all statements: it remembers how each type is converted."""

@@ -32,20 +32,15 @@ WALK_ROWS = 2_000  # ids looked at for one batch of messages, which no index fin
 _OVER = [MessageState.HANDLED, MessageState.DEAD, MessageState.CANCELLED]
 
 
-def archived_fact(project: str) -> str:
-    """The name of the fact that holds when a project was archived, in UTC seconds."""
-    return f"archived:{project}"
-
-
 def expired(store: Store, before: float, *, now: float) -> list[str]:
     """Projects that were archived before `before`. One without a note of when gets it now."""
     archived = select(projects.c.name).where(projects.c.state == ProjectState.ARCHIVED)
     found = []
     for name in store.select(archived, str):
-        at = facts.get(store, archived_fact(name))
+        at = facts.get(store, facts.archived_at(name))
         if at is None:
             with store.write() as tx:
-                facts.put(tx, archived_fact(name), now, now=now)
+                facts.put(tx, facts.archived_at(name), now, now=now)
         elif at < before:
             found.append(name)
     return found
@@ -95,9 +90,7 @@ def _in_order(
         yield _some(incidents, incidents.c.project == name)
         yield delete(agents).where(agents.c.project == name)
         yield delete(projects).where(projects.c.name == name)
-        yield delete(fact_table).where(
-            fact_table.c.name.in_([archived_fact(name), f"base:{name}", f"environment:{name}"])
-        )
+        yield delete(fact_table).where(fact_table.c.name.in_([fact.name for fact in facts.of_project(name)]))
 
 
 def _some(table: Table, condition: ColumnElement[bool]) -> Delete:

@@ -11,10 +11,8 @@ from actors.text import did_you_mean
 from store import crew
 from store.engine import Store
 from store.rows import Agent, Project
-from store.states import ProjectState
 from supervisor.errors import UsageProblem
 
-_LIVE = (ProjectState.ACTIVE, ProjectState.PAUSED)
 _SHORT_FORMS = {"project_manager": "pm", "manager": "pm", "project-manager": "pm", "developer": "engineer"}
 
 
@@ -105,7 +103,7 @@ def _fitting(store: Store, wanted: str, rows: list[Agent]) -> list[Agent]:
     """Exactly named, else by short name in a live project, else the only one of that role with a number."""
     if "." in wanted:
         return [row for row in rows if row.name == wanted]
-    live = {row.name for row in crew.all_projects(store) if row.state in _LIVE}
+    live = {row.name for row in crew.all_projects(store) if row.state.is_live}
     short = [row for row in rows if row.name.partition(".")[0] == wanted]
     numbered = [row for row in rows if row.name.partition(".")[0].rpartition("-")[0] == wanted]
     for found in (short, numbered):

@@ -30,7 +30,7 @@ def gather(store: Store, only: str | None = None) -> dict[str, Any]:
 
 def _sandbox(store: Store) -> dict[str, Any] | None:
     """What the last start's self-test has seen; None if there was none."""
-    fact = facts.get(store, "sandbox")
+    fact = facts.get(store, facts.SANDBOX)
     if not isinstance(fact, dict):
         return None
     return {key: fact.get(key) for key in ("mode", "holds", "at", "summary", "error")}

@@ -11,7 +11,7 @@ import click
 
 from store import crew, tasks
 from store.rows import Project, Task
-from store.states import ProjectState, TaskState
+from store.states import TaskState
 from supervisor.cli import output
 from supervisor.cli.options import Options
 from supervisor.errors import NotRunning
@@ -25,7 +25,6 @@ LOST_PATIENCE_S = 3.0  # a supervisor that is being replaced right now is no los
 SILENCE_LIMIT_S = 900.0  # all tasks ended, and yet the manager does not say so
 EXIT_NOT_ALL_MERGED = 3
 EXIT_INTERRUPTED = 130
-_ENDED = (ProjectState.FINISHED, ProjectState.CANCELLED, ProjectState.ARCHIVED)
 
 
 class View(Protocol):
@@ -98,7 +97,7 @@ def _watch(options: Options, store: Store, name: str, view: View) -> None:
         project = crew.project(store, name)
         rows = tasks.of_project(store, name)
         view.show(project, rows)
-        if project.state in _ENDED:
+        if not project.state.is_live:
             return
         now = time.monotonic()
         states = [(row.id, row.state) for row in rows]

@@ -23,8 +23,7 @@ CONNECT_TIMEOUT_S = 0.3
 
 def known(store: Store) -> list[str] | None:
     """The URLs that the latest supervisor was configured with; None if none was ever started."""
-    fact = facts.get(store, "model_hosts")
-    return [str(host) for host in fact] if isinstance(fact, list) else None
+    return facts.get(store, facts.MODEL_HOSTS)
 
 
 def without_crew(urls: Sequence[str]) -> list[dict[str, Any]]:
@@ -34,8 +33,7 @@ def without_crew(urls: Sequence[str]) -> list[dict[str, Any]]:
 
 def of_running_crew(urls: Sequence[str], home: Home, store: Store) -> list[dict[str, Any]]:
     """Each host of a running crew with its slots, the agents that use or wait for one, and its breaker."""
-    configured = facts.get(store, "model_slots")
-    slots = configured if isinstance(configured, int) else 0
+    slots = facts.get(store, facts.MODEL_SLOTS) or 0
     return [
         {"url": url, "state": state, "slots": _slots(store, folder, slots), "breaker": _breaker(folder)}
         for url, state in _states(urls)

@@ -26,8 +26,8 @@ def observe_sandbox(store: Store, config: Config, home: Home) -> None:
 
     unsafe = config.sandbox.mode == "off"
     with store.write() as tx:
-        facts.put(tx, "model_hosts", list(config.model.hosts), now=time.time())
-        facts.put(tx, "model_slots", config.model.slots, now=time.time())
+        facts.put(tx, facts.MODEL_HOSTS, list(config.model.hosts), now=time.time())
+        facts.put(tx, facts.MODEL_SLOTS, config.model.slots, now=time.time())
     try:
         report = self_test(
             choose(policy_of(config, home.path), unsafe=unsafe), tmux_socket=home.run / "tmux.sock"
@@ -45,7 +45,7 @@ def observe_sandbox(store: Store, config: Config, home: Home) -> None:
 
 def _keep(store: Store, fact: dict[str, Any]) -> None:
     with store.write() as tx:
-        facts.put(tx, "sandbox", fact, now=time.time())
+        facts.put(tx, facts.SANDBOX, fact, now=time.time())
 
 
 def check_model(config: Config) -> tuple[str, ...]:

@@ -102,8 +102,8 @@ def of_crew(store: Store, found: Holder | None, hosts: list[dict[str, Any]]) -> 
     return {
         "supervisor": None if found is None else _with_condition(store, found),
         "model": {"hosts": hosts},
-        "sandbox": facts.get(store, "sandbox") if found is not None else None,
-        "disk_short": facts.get(store, "disk_short") if found is not None else None,
+        "sandbox": facts.get(store, facts.SANDBOX) if found is not None else None,
+        "disk_short": facts.get(store, facts.DISK_SHORT) if found is not None else None,
         "projects": [of_project(store, row) for row in crew.all_projects(store)],
         "agents": [of_agent(row, found) for row in crew.all_agents(store)],
     }
@@ -134,7 +134,7 @@ def _with_condition(store: Store, found: Holder) -> dict[str, Any]:
     """The supervisor, whether it responds, and whether it keeps the machine awake."""
     why = not_responding(found, store)
     unknown = {"sleep_inhibited": False, "sleep_reason": "not known yet"}
-    sleep = facts.get(store, "sleep") or unknown
+    sleep = facts.get(store, facts.SLEEP) or unknown
     return of_supervisor(found) | {"stuck": None if why is None else asdict(why)} | sleep
 
 

@@ -13,7 +13,7 @@ from actors.work import assignment
 from store import crew, incidents
 from store.engine import Store
 from store.rows import Agent
-from store.states import Activity, AgentState
+from store.states import Activity, AgentState, IncidentKind
 
 
 def next_incarnation(store: Store, name: str, crashed: str | None) -> int:
@@ -37,7 +37,9 @@ def next_incarnation(store: Store, name: str, crashed: str | None) -> int:
             activity=Activity.IDLE,
         )
         if crashed is not None:
-            incidents.record(tx, "agent_restarted", now=now, agent=name, project=row.project, reason=crashed)
+            incidents.record(
+                tx, IncidentKind.AGENT_RESTARTED, now=now, agent=name, project=row.project, reason=crashed
+            )
     return generation
 
 
@@ -78,7 +80,7 @@ def unresponsive(store: Store, row: Agent, reason: str) -> None:
         crew.change_agent(tx, row.name, deadline_at=None)
         incidents.record(
             tx,
-            "agent_hung",
+            IncidentKind.AGENT_HUNG,
             now=time.time(),
             agent=row.name,
             project=row.project,

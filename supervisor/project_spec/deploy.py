@@ -26,11 +26,10 @@ from store.engine import Store, Transaction
 from store.errors import NightcrewError
 from store.rows import Project, ProjectSpec
 from store.shared import ref_names
-from store.states import ProjectState, Role
+from store.states import Role
 from supervisor.project_spec.slug import MAX_LENGTH
 from supervisor.project_spec.spec import Spec
 
-_LIVE = (ProjectState.ACTIVE, ProjectState.PAUSED)
 _MOST_NUMBERS = 10_000
 MANAGER_NOTE = (
     "Regular check-in: look at the tasks, answer what waits, and plan what no task is about yet. "
@@ -154,7 +153,7 @@ def _add(tx: Transaction, config: Config, values: NewProject, *, now: float) -> 
     _check_in(tx, manager, MANAGER_NOTE, config.check_ins.manager_minutes, now)
     _check_in(tx, ORCHESTRATOR, ORCHESTRATOR_NOTE, config.check_ins.orchestrator_minutes, now)
     mailbox.post(tx, HUMAN, manager, ProjectBriefed(project=name), now=now, key=f"brief:{name}")
-    assignment.tell_supervisor(tx, name, now=now)
+    assignment.notify_supervisor(tx, name, now=now)
 
 
 def _add_member(tx: Transaction, name: str, role: Role, project: str, now: float) -> None:
@@ -177,7 +176,7 @@ def _check_in(tx: Transaction, agent: str, note: str, minutes: float, now: float
 def _same_project(rows: list[Project], spec: Spec, site: Site) -> Project | None:
     """The live project among `rows` that has this spec and repository, or None. Raises `ProjectNameTaken`."""
     for row in rows:
-        if row.state not in _LIVE or not _is_numbered(row.name, spec.slug):
+        if not row.state.is_live or not _is_numbered(row.name, spec.slug):
             continue
         here = row.repository == str(site.repository.root)
         if here and row.spec.raw == spec.raw:

@@ -24,10 +24,12 @@ from actors.settings import Config, RetentionSettings
 from store import crew, facts, incidents
 from store.engine import Store
 from store.errors import StoreError
+from store.facts import Fact
+from store.states import IncidentKind
 from store.upkeep import backup, retention
 
 NAME = "housekeeping"
-FACT = "housekeeping"
+FACT = Fact[dict[str, Any]]("housekeeping")  # what the latest run did
 DAY_S = 86_400.0
 BATCH_PAUSE_S = 0.01
 STDERR_TAIL_BYTES = 65_536
@@ -47,7 +49,9 @@ def run(home: Home, config: RetentionSettings, *, now: float) -> dict[str, Any]:
         with store.write() as tx:
             facts.put(tx, FACT, done, now=now)
             for failure in done["failures"]:
-                incidents.record(tx, "housekeeping_failed", now=now, needs_human=True, reason=failure)
+                incidents.record(
+                    tx, IncidentKind.HOUSEKEEPING_FAILED, now=now, needs_human=True, reason=failure
+                )
     finally:
         store.close()
     log.info("housekeeping_done", **{key: value for key, value in done.items() if key != "at"})

@@ -11,6 +11,8 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from store.facts import SleepInhibition
+
 WHY = "a crew of agents works"
 PROOF_S = 1.0  # a child that was refused has ended by then
 RETRY_AFTER_S = 600.0  # a machine without a session bus rarely gets one within minutes
@@ -23,7 +25,7 @@ class Inhibition:
     sleep_inhibited: bool
     reason: str
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> SleepInhibition:
         return {"sleep_inhibited": self.sleep_inhibited, "sleep_reason": self.reason}
 
 

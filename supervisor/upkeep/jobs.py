@@ -17,12 +17,12 @@ from actors.settings import Config
 from actors.work.timer import next_cron
 from store import crew, facts
 from store.engine import Store
+from store.facts import Fact
 from supervisor.upkeep.inhibit import Inhibition, Inhibitor
 
 NIGHTLY = "30 4 * * *"  # local time: late, so that the backup has most of the night's work
 CHECK_INTERVAL_S = 5.0
-SLEEP_FACT = "sleep"
-LAST_START_FACT = "housekeeping_started"
+LAST_START_FACT = Fact[float]("housekeeping_started")
 
 
 class Jobs:
@@ -60,7 +60,7 @@ class Jobs:
         level = log.info if found.sleep_inhibited or self._inhibition is None else log.warning
         level("sleep_inhibition", inhibited=found.sleep_inhibited, reason=found.reason)
         with self.store.write() as tx:
-            facts.put(tx, SLEEP_FACT, found.as_json(), now=time.time())
+            facts.put(tx, facts.SLEEP, found.as_json(), now=time.time())
         self._inhibition = found
 
 

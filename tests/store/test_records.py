@@ -11,7 +11,7 @@ from store.engine import Fence, Store
 from store.entries import Call, NoteBody, ReplyBody, ReplyCost
 from store.errors import NotFound, StoreError
 from store.rows import Intent
-from store.states import AgentState, IntentState
+from store.states import AgentState, IncidentKind, IntentState
 from tests.support.stores import NOW, add_agent, add_project, instructions, new_incarnation
 
 FENCE = Fence("engineer", 1)
@@ -192,9 +192,9 @@ def test_any_text_is_a_valid_insight(store: Store, words: str) -> None:
 
 def test_incidents_are_listed_newest_first_and_counted_by_kind(store: Store) -> None:
     with store.write() as tx:
-        incidents.record(tx, "agent_restarted", now=NOW, agent="a", reason="exit:1")
-        incidents.record(tx, "agent_restarted", now=NOW, project="shop", needs_human=True)
-        incidents.record(tx, "task_parked", now=NOW)
+        incidents.record(tx, IncidentKind.AGENT_RESTARTED, now=NOW, agent="a", reason="exit:1")
+        incidents.record(tx, IncidentKind.AGENT_RESTARTED, now=NOW, project="shop", needs_human=True)
+        incidents.record(tx, IncidentKind.TASK_PARKED, now=NOW)
     assert [row.kind for row in incidents.listed(store)] == [
         "task_parked",
         "agent_restarted",
@@ -206,11 +206,11 @@ def test_incidents_are_listed_newest_first_and_counted_by_kind(store: Store) -> 
 
 
 def test_a_fact_replaces_the_older_one(store: Store) -> None:
-    assert facts.get(store, "sandbox") is None
+    assert facts.get(store, facts.SANDBOX) is None
     for value in ({"ok": False}, {"ok": True}):
         with store.write() as tx:
-            facts.put(tx, "sandbox", value, now=NOW)
-    assert facts.get(store, "sandbox") == {"ok": True}
+            facts.put(tx, facts.SANDBOX, value, now=NOW)
+    assert facts.get(store, facts.SANDBOX) == {"ok": True}
 
 
 # -- the crew ------------------------------------------------------------------------------------

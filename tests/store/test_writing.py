@@ -20,6 +20,7 @@ from store import crew, facts, inbox
 from store.engine import Fence, Store
 from store.engine.writers_lock import holding
 from store.errors import MailboxFull, StaleGeneration, StoreError, StoreUnwritable
+from store.facts import Fact
 from store.upkeep import migrate
 from tests.support.stores import NOW, add_agent, make_file, new_incarnation, open_store, put
 from tests.support.waiting import eventually
@@ -28,7 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def _facts(store: Store) -> dict[str, object]:
-    return {name: facts.get(store, name) for name in ("a", "b") if facts.get(store, name) is not None}
+    found = {name: facts.get(store, Fact[object](name)) for name in ("a", "b")}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 # -- all or nothing ------------------------------------------------------------------------------
@@ -36,7 +38,7 @@ def _facts(store: Store) -> dict[str, object]:
 
 def _write_and_fail(store: Store, sql: str = "") -> None:
     with store.write() as tx:
-        facts.put(tx, "a", 1, now=NOW)
+        facts.put(tx, Fact[int]("a"), 1, now=NOW)
         if sql:
             tx.connection.exec_driver_sql(sql)
         raise RuntimeError
@@ -47,7 +49,7 @@ def test_an_error_inside_a_write_rolls_all_of_it_back(store: Store) -> None:
         _write_and_fail(store)
     assert _facts(store) == {}
     with store.write() as tx:
-        facts.put(tx, "b", 2, now=NOW)
+        facts.put(tx, Fact[int]("b"), 2, now=NOW)
     assert _facts(store) == {"b": 2}
 
 
@@ -55,7 +57,7 @@ def test_a_write_that_failed_in_the_database_leaves_the_store_usable(store: Stor
     with pytest.raises(StoreError, match="nowhere"):
         _write_and_fail(store, "INSERT INTO nowhere VALUES (1)")
     with store.write() as tx:
-        facts.put(tx, "b", 2, now=NOW)
+        facts.put(tx, Fact[int]("b"), 2, now=NOW)
     assert _facts(store) == {"b": 2}
 
 
@@ -93,7 +95,7 @@ def _synchronous(store: Store) -> int:
 def test_a_write_that_need_not_survive_a_power_cut_does_not_wait_for_the_disk(store: Store) -> None:
     with store.write(durable=False) as tx:
         assert tx.driver.execute("PRAGMA synchronous").fetchone() == (1,)
-        facts.put(tx, "a", 1, now=NOW)
+        facts.put(tx, Fact[int]("a"), 1, now=NOW)
     assert _synchronous(store) == 2
     assert _facts(store) == {"a": 1}
 
@@ -122,7 +124,7 @@ def test_a_write_whose_way_to_sync_cannot_be_set_holds_no_lock_and_the_next_one_
 
 def _fail_lightly(store: Store) -> None:
     with store.write(durable=False) as tx:
-        facts.put(tx, "a", 1, now=NOW)
+        facts.put(tx, Fact[int]("a"), 1, now=NOW)
         raise RuntimeError
 
 
@@ -137,14 +139,14 @@ def test_a_write_with_nothing_to_notify_wakes_nobody(path: Path) -> None:
     woken: list[frozenset[str]] = []
     store = open_store(path, notify=woken.append)
     with store.write() as tx:
-        facts.put(tx, "a", 1, now=NOW)
+        facts.put(tx, Fact[int]("a"), 1, now=NOW)
     assert woken == []
     store.close()
 
 
 def test_a_read_sees_what_is_committed_and_not_what_its_own_thread_is_writing(store: Store) -> None:
     with store.write() as tx:
-        facts.put(tx, "a", 1, now=NOW)
+        facts.put(tx, Fact[int]("a"), 1, now=NOW)
         assert _facts(store) == {}
     assert _facts(store) == {"a": 1}
 
@@ -152,7 +154,7 @@ def test_a_read_sees_what_is_committed_and_not_what_its_own_thread_is_writing(st
 def test_a_read_does_not_wait_for_another_threads_write(store: Store) -> None:
     found: list[dict[str, object]] = []
     with store.write() as tx:
-        facts.put(tx, "a", 1, now=NOW)
+        facts.put(tx, Fact[int]("a"), 1, now=NOW)
         reader = threading.Thread(target=lambda: found.append(_facts(store)))
         reader.start()
         reader.join(timeout=5)
@@ -197,12 +199,12 @@ def test_an_old_generation_can_write_nothing(store: Store) -> None:
     add_agent(store, "engineer")
     old = new_incarnation(store, "engineer")
     with store.write(old) as tx:
-        facts.put(tx, "a", 1, now=NOW)
+        facts.put(tx, Fact[int]("a"), 1, now=NOW)
     new = new_incarnation(store, "engineer")
     with pytest.raises(StaleGeneration, match=r"generation 1 was replaced by 2"), store.write(old) as tx:
-        facts.put(tx, "b", 2, now=NOW)
+        facts.put(tx, Fact[int]("b"), 2, now=NOW)
     with store.write(new) as tx:
-        facts.put(tx, "a", 3, now=NOW)
+        facts.put(tx, Fact[int]("a"), 3, now=NOW)
     assert _facts(store) == {"a": 3}
 
 
@@ -210,7 +212,7 @@ def test_an_old_generation_can_write_nothing(store: Store) -> None:
 def test_a_generation_that_was_never_given_can_write_nothing(store: Store, fence: Fence) -> None:
     add_agent(store, "engineer")
     with pytest.raises(StaleGeneration), store.write(fence) as tx:
-        facts.put(tx, "a", 1, now=NOW)
+        facts.put(tx, Fact[int]("a"), 1, now=NOW)
     assert _facts(store) == {}
 
 
@@ -221,7 +223,7 @@ def test_the_fence_of_one_agent_does_not_touch_another(store: Store) -> None:
     new_incarnation(store, "two")
     new_incarnation(store, "two")
     with store.write(one) as tx:
-        facts.put(tx, "a", 1, now=NOW)
+        facts.put(tx, Fact[int]("a"), 1, now=NOW)
 
 
 # -- killed and starved --------------------------------------------------------------------------

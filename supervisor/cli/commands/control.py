@@ -10,16 +10,12 @@ import click
 
 from store import crew
 from store.rows import Agent, Project
-from store.states import ProjectState
 from supervisor.cli import names, output
 from supervisor.cli.options import Options, pass_options, shared
 from supervisor.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from actors.runtime.messages import AnyMessage
     from store.engine import Transaction
-
-LIVE = ("active", "paused")
 
 
 def _intervene(options: Options, name: str, act: Callable[[Transaction, Agent | Project], str]) -> None:
@@ -39,26 +35,6 @@ def _intervene(options: Options, name: str, act: Callable[[Transaction, Agent | 
         output.note("no supervisor runs: it takes effect with `nightcrew up`")
 
 
-def _tell(tx: Transaction, agent: str, message: AnyMessage) -> None:
-    from actors.runtime import mailbox
-    from actors.runtime.addresses import HUMAN, Priority
-
-    mailbox.post(tx, HUMAN, agent, message, now=time.time(), priority=Priority.CONTROL)
-
-
-def _tell_team(tx: Transaction, project: str, message: AnyMessage) -> None:
-    """Tell the project's agents that take control messages: those with a role that are to run."""
-    for row in crew.all_agents(tx, project=project):
-        if row.role and row.wanted:
-            _tell(tx, row.name, message)
-
-
-def _want_team(tx: Transaction, project: str, *, wanted: bool) -> None:
-    """Whether the project's processes are to run, the gate's too; the supervisor acts on it once it is told."""
-    for row in crew.all_agents(tx, project=project):
-        crew.change_agent(tx, row.name, wanted=wanted)
-
-
 def _thinking(agent: Agent) -> str:
     if agent.role is None:
         raise UsageProblem(
@@ -68,12 +44,6 @@ def _thinking(agent: Agent) -> str:
     return agent.name
 
 
-def live(project: Project, *states: str) -> str:
-    if project.state not in (states or LIVE):
-        raise UsageProblem(f"the project {project.name} is {project.state}")
-    return project.name
-
-
 @click.command("pause", short_help="Interrupt an agent or a project, until resume.")
 @click.argument("name", shell_complete=names.complete_either)
 @shared
@@ -81,13 +51,13 @@ def live(project: Project, *states: str) -> str:
 def pause_command(options: Options, name: str) -> None:
     """Pause NAME, an agent or a whole project, at once, also in the middle of a model call or a command."""
     from actors.runtime.messages import Pause
+    from actors.work import lifecycle
 
     def act(tx: Transaction, target: Agent | Project) -> str:
         if isinstance(target, Agent):
-            _tell(tx, _thinking(target), Pause())
+            lifecycle.control(tx, _thinking(target), Pause(), now=time.time())
             return f"{target.name} is told to pause; `nightcrew resume {target.name}` lets it go on"
-        crew.change_project(tx, live(target), state=ProjectState.PAUSED)
-        _tell_team(tx, target.name, Pause())
+        lifecycle.pause(tx, target.name, now=time.time())
         return f"the project {target.name} is paused; `nightcrew resume {target.name}` lets it go on"
 
     _intervene(options, name, act)
@@ -100,17 +70,13 @@ def pause_command(options: Options, name: str) -> None:
 def resume_command(options: Options, name: str) -> None:
     """Resume NAME, an agent or a whole project."""
     from actors.runtime.messages import Resume
-    from actors.work import assignment
+    from actors.work import lifecycle
 
     def act(tx: Transaction, target: Agent | Project) -> str:
         if isinstance(target, Agent):
-            _tell(tx, _thinking(target), Resume())
+            lifecycle.control(tx, _thinking(target), Resume(), now=time.time())
             return f"{target.name} is told to go on"
-        crew.change_project(tx, live(target), state=ProjectState.ACTIVE)
-        _want_team(tx, target.name, wanted=True)
-        _tell_team(tx, target.name, Resume())
-        assignment.assign_waiting(tx, crew.project(tx, target.name), now=time.time())
-        assignment.tell_supervisor(tx, target.name, now=time.time())
+        lifecycle.resume(tx, target.name, now=time.time())
         return f"the project {target.name} goes on"
 
     _intervene(options, name, act)
@@ -126,17 +92,13 @@ def resume_command(options: Options, name: str) -> None:
 def cancel_command(options: Options, name: str, reason: str) -> None:
     """Drop the turn of an agent, or end a project: its branches and worktrees stay, its agents go."""
     from actors.runtime.messages import CancelTurn
-    from actors.work import assignment
+    from actors.work import lifecycle
 
     def act(tx: Transaction, target: Agent | Project) -> str:
         if isinstance(target, Agent):
-            _tell(tx, _thinking(target), CancelTurn(reason=reason))
+            lifecycle.control(tx, _thinking(target), CancelTurn(reason=reason), now=time.time())
             return f"{target.name} is told to drop its turn"
-        _tell_team(tx, live(target), CancelTurn(reason=reason))
-        crew.change_project(
-            tx, target.name, state=ProjectState.CANCELLED, finished_at=time.time(), summary=reason
-        )
-        assignment.send_home(tx, target.name, now=time.time())
+        lifecycle.cancel(tx, target.name, reason=reason, now=time.time())
         return f"the project {target.name} is cancelled; what was merged is on {target.branch}"
 
     _intervene(options, name, act)
@@ -148,16 +110,14 @@ def cancel_command(options: Options, name: str, reason: str) -> None:
 @pass_options
 def stop_command(options: Options, name: str) -> None:
     """End the process of NAME, an agent or a whole project. `restart` brings it back where it was."""
-    from actors.work import assignment
+    from actors.work import assignment, lifecycle
 
     def act(tx: Transaction, target: Agent | Project) -> str:
         if isinstance(target, Agent):
             crew.change_agent(tx, target.name, wanted=False)
-            assignment.tell_supervisor(tx, target.project, now=time.time())
+            assignment.notify_supervisor(tx, target.project, now=time.time())
         else:
-            crew.change_project(tx, live(target), state=ProjectState.PAUSED)
-            _want_team(tx, target.name, wanted=False)
-            assignment.tell_supervisor(tx, target.name, now=time.time())
+            lifecycle.stop(tx, target.name, now=time.time())
         return f"{target.name} is to stop; `nightcrew restart {target.name}` brings it back"
 
     _intervene(options, name, act)
@@ -169,24 +129,13 @@ def stop_command(options: Options, name: str) -> None:
 @pass_options
 def restart_command(options: Options, name: str) -> None:
     """End and start the process of NAME, an agent or a whole project. It resumes at the step it was at."""
-    from actors.runtime.addresses import SUPERVISOR
-    from actors.runtime.messages import RestartAgent
+    from actors.work import lifecycle
 
     def act(tx: Transaction, target: Agent | Project) -> str:
         if isinstance(target, Agent):
-            _refuse_of_ended_project(tx, target)
-            agents = [target.name]
+            lifecycle.restart_agent(tx, target.name, now=time.time())
         else:
-            crew.change_project(tx, live(target), state=ProjectState.ACTIVE)
-            agents = [row.name for row in crew.all_agents(tx, project=target.name)]
-        for agent in agents:
-            crew.change_agent(tx, agent, wanted=True, paused=False)
-            _tell(tx, SUPERVISOR, RestartAgent(agent=agent))
+            lifecycle.restart(tx, target.name, now=time.time())
         return f"{target.name} is to start anew"
 
     _intervene(options, name, act)
-
-
-def _refuse_of_ended_project(tx: Transaction, agent: Agent) -> None:
-    if agent.project is not None:
-        live(crew.project(tx, agent.project))

@@ -131,5 +131,5 @@ def _is_unsafe(options: Options) -> bool:
     from store import facts
 
     with options.store() as store:
-        fact = facts.get(store, "sandbox")
+        fact = facts.get(store, facts.SANDBOX)
     return isinstance(fact, dict) and fact.get("mode") == "unsafe"

@@ -13,7 +13,6 @@ from store.errors import NightcrewError
 from store.rows import Project
 from store.states import ProjectState, Role
 from supervisor.cli import names, output
-from supervisor.cli.commands import control
 from supervisor.cli.options import Options, pass_options, shared
 from supervisor.errors import UsageProblem
 
@@ -45,14 +44,14 @@ def create_command(options: Options, agent: str, role: str, project: str) -> Non
     nightcrew create reviewer-1 --role reviewer --project shop
     """
     from actors.roles import role_named
-    from actors.work import assignment
+    from actors.work import assignment, lifecycle
     from store import crew
     from supervisor.health import status
 
     kind = role_named(role)
     with options.store() as store:
         row = names.project(store, project)
-        control.live(row)
+        lifecycle.require_live(row)
         name = _new_name(agent, kind, row.name)
         known = crew.find_agent(store, name)
         if known is not None and known.role != kind:
@@ -60,7 +59,7 @@ def create_command(options: Options, agent: str, role: str, project: str) -> Non
         with store.write() as tx:
             added = crew.add_agent(tx, name=name, kind="agent", role=kind, project=row.name, now=time.time())
             assignment.assign_waiting(tx, row, now=time.time())
-            assignment.tell_supervisor(tx, row.name, now=time.time())
+            assignment.notify_supervisor(tx, row.name, now=time.time())
     alive = status.holder(options.home) is not None
     if options.as_json:
         output.print_json({"name": name, "role": kind, "project": row.name, "created": added})
@@ -99,13 +98,13 @@ def archive_command(options: Options, projects: tuple[str, ...]) -> None:
         if projects:
             rows = [names.project(store, text) for text in projects]
         else:
-            rows = [row for row in crew.all_projects(store) if row.state in ("finished", "cancelled")]
+            rows = [row for row in crew.all_projects(store) if not row.state.is_live]
         for row in rows:
-            if row.state in control.LIVE:
+            if row.state.is_live:
                 raise UsageProblem(
                     f"the project {row.name} is {row.state}; `nightcrew cancel {row.name}` ends it first"
                 )
-        done = [_archive(options.home, store, row) for row in rows if row.state != "archived"]
+        done = [_archive(options.home, store, row) for row in rows if row.state is not ProjectState.ARCHIVED]
     if options.as_json:
         output.print_json({"archived": done})
     else:
@@ -114,12 +113,11 @@ def archive_command(options: Options, projects: tuple[str, ...]) -> None:
 
 def _archive(home: Home, store: Store, project: Project) -> str:
     """Refuse while processes of it live; then the worktrees, then the rows."""
-    from store import crew, facts
-    from store.states import AgentState
-    from store.upkeep import retention
+    from actors.work import lifecycle
+    from store import crew
     from supervisor.health import status
 
-    name = str(project.name)
+    name = project.name
     found = status.holder(home)
     alive = [
         row.name
@@ -130,10 +128,7 @@ def _archive(home: Home, store: Store, project: Project) -> str:
         raise StillRunning(f"{', '.join(alive)} still run; try again in a moment, see `nightcrew status`")
     _remove_worktrees(home, project)
     with store.write() as tx:
-        for row in crew.all_agents(tx, project=name):
-            crew.change_agent(tx, row.name, wanted=False, state=AgentState.ARCHIVED)
-        crew.change_project(tx, name, state=ProjectState.ARCHIVED)
-        facts.put(tx, retention.archived_fact(name), time.time(), now=time.time())
+        lifecycle.archive(tx, name, now=time.time())
     return name
 
 

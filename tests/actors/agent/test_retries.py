@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from actors.runtime.retries import PAUSES, RETRIES, Retry, next_retry
 from actors.sandbox.errors import SandboxFailed
 from actors.tools.registry import CREW_TOOLS
 from store import crew, facts, inbox, incidents
+from store.facts import Fact
 from store.states import Activity, MessageState, TaskState
 from tests.actors.runtime import shop as stage
 from tests.actors.runtime.shop import FIRST, GATE, GOOD, NAME, Shop, wake
@@ -37,6 +39,10 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     ]
     with stage.opened(tmp_path, scenes=scenes) as made:
         yield made
+
+
+def _retries(shop: Shop, actor: str) -> dict[str, Any] | None:
+    return facts.get(shop.store, Fact[dict[str, Any]](f"retries:{actor}"))
 
 
 def unplug(shop: Shop) -> None:
@@ -139,7 +145,7 @@ def test_a_task_whose_step_fails_for_want_of_git_is_parked_after_ten_minutes_and
     assert kinds(shop)[:2] == ["infrastructure_failed", "task_parked"]
     assert str(shop.user.path) in what_failed(shop)
     assert incidents.counts(shop.store)["dead_letter"] == 1
-    assert str(message) not in facts.get(shop.store, f"retries:{FIRST}")
+    assert str(message) not in (_retries(shop, FIRST) or {})
 
 
 def test_a_step_goes_on_where_it_was_once_git_is_back(shop: Shop) -> None:
@@ -153,7 +159,7 @@ def test_a_step_goes_on_where_it_was_once_git_is_back(shop: Shop) -> None:
     assert shop.task(1).state == TaskState.SUBMITTED
     assert [ok for _, ok, _ in shop.results(FIRST)] == [True, True]
     assert kinds(shop) == ["infrastructure_failed"]
-    assert facts.get(shop.store, f"retries:{FIRST}") is None
+    assert _retries(shop, FIRST) is None
 
 
 def test_a_restart_begins_no_new_count_and_waits_out_the_pause(shop: Shop) -> None:
@@ -221,7 +227,7 @@ def test_a_task_that_cannot_be_begun_for_want_of_git_waits_in_the_mailbox(shop: 
     while failures(agent, message):
         sleep(shop, agent)
     assert shop.task(1).state == TaskState.SUBMITTED
-    assert facts.get(shop.store, f"retries:{FIRST}") is None
+    assert _retries(shop, FIRST) is None
 
 
 def test_others_are_heard_while_a_task_waits_to_be_begun(shop: Shop) -> None:
@@ -271,4 +277,4 @@ def test_the_gate_merges_once_git_is_back_also_after_a_restart(shop: Shop) -> No
     while failures(restarted, letter.id):
         sleep(shop, restarted)
     assert (shop.task(task).state, shop.merges()) == (TaskState.MERGED, 1)
-    assert facts.get(shop.store, f"retries:{GATE}") is None
+    assert _retries(shop, GATE) is None

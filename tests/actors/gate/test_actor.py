@@ -42,7 +42,7 @@ def tested(tmp_path: Path) -> Iterator[Shop]:
 
 def in_state(shop: Shop, state: ProjectState) -> None:
     with shop.store.write() as tx:
-        crew.change_project(tx, NAME, state=state)
+        crew.set_project_state(tx, NAME, state)
 
 
 def give_to_another(shop: Shop, task: int) -> None:

@@ -138,7 +138,7 @@ def test_a_task_waits_rather_than_go_to_somebody_who_does_not_work(shop: Store, 
 def test_nothing_is_assigned_while_the_project_is_paused(shop: Store) -> None:
     hired(shop)
     with shop.write() as tx:
-        crew.change_project(tx, "shop", state=ProjectState.PAUSED)
+        crew.set_project_state(tx, "shop", ProjectState.PAUSED)
     assert plan(shop, "Login endpoint").state == TaskState.PLANNED
 
 

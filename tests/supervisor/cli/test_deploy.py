@@ -69,7 +69,7 @@ def test_after_its_end_the_next_project_of_that_name_is_numbered(
 ) -> None:
     deploy(store, home, Config(), _spec(), repository.path)
     with store.write() as tx:
-        crew.change_project(tx, "shop", state=ProjectState.FINISHED)
+        crew.set_project_state(tx, "shop", ProjectState.FINISHED)
     second = deploy(store, home, Config(), _spec(), repository.path)
     assert (second.name, second.branch) == ("shop-2", "nightcrew/shop-2/integration")
     assert deploy(store, home, Config(), _spec(), repository.path) == second

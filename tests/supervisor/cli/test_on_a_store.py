@@ -22,7 +22,7 @@ from actors.runtime import messages
 from actors.runtime.messages import Text
 from store import crew, facts, inbox, incidents, tasks, timers
 from store.engine import Store
-from store.states import AgentState, GateVerdict, MessageState, Role, TaskState
+from store.states import AgentState, GateVerdict, IncidentKind, MessageState, Role, TaskState
 from supervisor.cli import output
 from tests.actors.git.user_repository import UserRepository
 from tests.supervisor.cli.conftest import ROOT, Cli, InProcess
@@ -168,8 +168,8 @@ def test_status_shows_a_hosts_slots_who_waits_and_its_breaker(
 ) -> None:
     url, other = "http://127.0.0.1:1", "http://127.0.0.1:2"
     with store.write() as tx:
-        facts.put(tx, "model_hosts", [url, other], now=NOW)
-        facts.put(tx, "model_slots", 2, now=NOW)
+        facts.put(tx, facts.MODEL_HOSTS, [url, other], now=NOW)
+        facts.put(tx, facts.MODEL_SLOTS, 2, now=NOW)
     folder = model_folder(home.run, url)
     breaker = Breaker(folder)
     breaker.record_failure("it hung up", unreachable=True, started_at=time.time())
@@ -198,7 +198,7 @@ def test_status_shows_a_hosts_slots_who_waits_and_its_breaker(
 def test_a_hosts_open_breaker_is_shown_until_when(quick: InProcess, home: Home, store: Store) -> None:
     url = "http://127.0.0.1:1"
     with store.write() as tx:
-        facts.put(tx, "model_hosts", [url], now=NOW)
+        facts.put(tx, facts.MODEL_HOSTS, [url], now=NOW)
     folder = model_folder(home.run, url)
     folder.mkdir(parents=True)
     retry_at = time.time() + 25
@@ -355,7 +355,9 @@ def test_the_report_has_the_checks_own_word_for_each_task(quick: InProcess, stor
 
 def test_incidents_are_listed_with_those_that_need_a_person_marked(quick: InProcess, store: Store) -> None:
     with store.write() as tx:
-        incidents.record(tx, "task_parked", now=NOW, project="shop", needs_human=True, reason="no idea")
+        incidents.record(
+            tx, IncidentKind.TASK_PARKED, now=NOW, project="shop", needs_human=True, reason="no idea"
+        )
     assert "! " in quick("incidents").out
     (found,) = quick("incidents", "--project", "shop", "--json").json()
     assert found["detail"] == {"reason": "no idea"}
@@ -408,7 +410,7 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(cli: Cli) -> None:
 @pytest.mark.parametrize("command", ["send", "status"])
 def test_the_quick_commands_import_nothing_heavy(command: str, home: Home, store: Store) -> None:
     with store.write() as tx:
-        facts.put(tx, "model_hosts", ["http://127.0.0.1:1"], now=NOW)
+        facts.put(tx, facts.MODEL_HOSTS, ["http://127.0.0.1:1"], now=NOW)
     heavy = {"rich", "ollama", "httpx", "libtmux", "alembic", "loguru", "prompt_toolkit", "psutil", "pykka"}
     heavy |= {"pydantic"}
     words = ["send", "pm", "hi"] if command == "send" else ["status"]

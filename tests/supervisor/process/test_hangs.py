@@ -226,7 +226,7 @@ def test_nothing_is_looked_for_in_a_paused_project(shop: Store) -> None:
     _task(shop, TaskState.PLANNED)
     with shop.write() as tx:
         put(tx, "engineer-1.shop")
-        rows.change_project(tx, "shop", state=ProjectState.PAUSED)
+        rows.set_project_state(tx, "shop", ProjectState.PAUSED)
     assert _kinds(shop) == []
 
 

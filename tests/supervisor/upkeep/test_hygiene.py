@@ -23,7 +23,7 @@ from store import crew, errors, facts, history, inbox, incidents, journal, tasks
 from store.engine import Fence, Store
 from store.entries import ReplyBody
 from store.rows import Usage
-from store.states import Activity, GateVerdict, IntentState, ProjectState, Role, TaskState
+from store.states import Activity, GateVerdict, IncidentKind, IntentState, ProjectState, Role, TaskState
 from store.upkeep import backup, checkup, retention
 from supervisor.upkeep import housekeeping
 from supervisor.upkeep.inhibit import PROOF_S, Inhibitor
@@ -89,8 +89,8 @@ def _fill(store: Store, project: str, *, turns: int = 30) -> None:
             ended_at=2,
         )
         timers.add(tx, recipient=name, note="", due_at=NOW, created_by="crew", now=NOW)
-        incidents.record(tx, "task_parked", now=NOW, project=project)
-        facts.put(tx, f"base:{project}", {}, now=NOW)
+        incidents.record(tx, IncidentKind.TASK_PARKED, now=NOW, project=project)
+        facts.put(tx, facts.base_checks(project), {}, now=NOW)
         for _ in range(turns):
             message = put(tx, name)
             inbox.claim(tx, message, generation=1, now=NOW)
@@ -103,9 +103,9 @@ def _fill(store: Store, project: str, *, turns: int = 30) -> None:
 
 def _archive(store: Store, project: str, at: float | None) -> None:
     with store.write() as tx:
-        crew.change_project(tx, project, state=ProjectState.ARCHIVED)
+        crew.set_project_state(tx, project, ProjectState.ARCHIVED)
         if at is not None:
-            facts.put(tx, retention.archived_fact(project), at, now=at)
+            facts.put(tx, facts.archived_at(project), at, now=at)
 
 
 def _sizes(store: Store) -> dict[str, int]:
@@ -254,7 +254,7 @@ def test_housekeeping_backs_up_deletes_old_rows_and_files_and_records_what_it_di
     assert sorted(path.name for path in home.logs.glob("*.log*")) == ["crew.log", "engineer-1.kept.log"]
     assert stderr.read_bytes().endswith(b"the end")
     assert stderr.stat().st_size < 100_000
-    assert facts.get(store, housekeeping.FACT)["rows"] == done["rows"] > 90
+    assert (facts.get(store, housekeeping.FACT) or {})["rows"] == done["rows"] > 90
 
 
 def _outputs(home: Home, agent: str, now: float) -> tuple[Path, Path]:
@@ -296,7 +296,7 @@ def test_the_supervisor_starts_housekeeping_once_a_night_and_makes_up_for_one_it
         return not jobs.pids
 
     eventually(is_over, "housekeeping has ended", within_s=30)
-    assert facts.get(store, housekeeping.FACT)["failures"] == []
+    assert (facts.get(store, housekeeping.FACT) or {})["failures"] == []
     assert len(backup.listed(home.backups)) == 1
     jobs.stop()
 
@@ -335,7 +335,7 @@ def _hot_paths(store: Store, fence: Fence) -> None:
     tasks.events(store, 1)
     timers.due(store, NOW)
     timers.next_due_at(store)
-    facts.get(store, "sandbox")
+    facts.get(store, facts.SANDBOX)
 
 
 def test_no_statement_of_a_step_reads_a_table_that_grows_from_end_to_end(store: Store) -> None:
@@ -438,13 +438,13 @@ def test_a_crew_waits_while_the_disk_is_nearly_full_says_so_and_goes_on_by_itsel
                 "the manager waits",
                 within_s=20,
             )
-            eventually(lambda: facts.get(night.store, "disk_short"), "it is said")
+            eventually(lambda: facts.get(night.store, facts.DISK_SHORT), "it is said")
             assert [row.needs_human for row in incidents.listed(night.store) if row.kind == "disk_short"]
             assert tasks.of_project(night.store, PROJECT) == []
             ballast.unlink()
             night.play()
             assert {row.state for row in tasks.of_project(night.store, PROJECT)} == {TaskState.MERGED}
-            eventually(lambda: facts.get(night.store, "disk_short") is None, "it is over", within_s=20)
+            eventually(lambda: facts.get(night.store, facts.DISK_SHORT) is None, "it is over", within_s=20)
             assert night.stop() == 0
         finally:
             night.close()
