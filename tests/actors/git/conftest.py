@@ -1,4 +1,4 @@
-"""A user's repository at an awkward path, as the code under test sees it, and a folder for locks."""
+"""A user's repository at a path with special characters, and a folder for locks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.actors.git.user_repository import UserRepository
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A home without a git configuration, so that the machine's own has no say."""
+    """A home without a git configuration, so that this machine's own has no influence."""
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))

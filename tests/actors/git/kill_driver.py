@@ -1,4 +1,4 @@
-"""Runs one scenario again and again, each time killed at another git command, then repeated to its end.
+"""Run one scenario many times, each time killed at another git command and then repeated to its end.
 
 A stand-in named `git`, first on PATH, counts the commands. At the chosen one it kills its parent with
 SIGKILL, after the command (which is: before the next) or while it goes on running as an orphan.
@@ -42,7 +42,7 @@ exec "$REAL_GIT" "$@"
 
 
 class World:
-    """A user's repository with an integration branch, and where a task is to work."""
+    """A user's repository with an integration branch, and the path of a task's worktree."""
 
     def __init__(self, folder: Path) -> None:
         self.user = UserRepository(folder / "rëpo", files={"a.txt": "1\n2\n3\n4\n5\n", "b.txt": "b\n"})
@@ -54,7 +54,7 @@ class World:
 
 
 def work_and_commit(world: World) -> None:
-    """Make the worktree, change files, commit; files are written once, whatever is repeated."""
+    """Create the worktree, change files, commit. A repeat does not write the files again."""
     start = head_of(world.repository, INTEGRATION)
     worktree = ensure_worktree(world.repository, world.path, BRANCH, start, locks=world.locks)
     write(world.path, {"neu ü.txt": "x\n", "a.txt": "1\n2\n3\n4\nmine\n"})
@@ -63,7 +63,7 @@ def work_and_commit(world: World) -> None:
 
 
 def prepare_sync(world: World) -> None:
-    """A task with work of its own, while the integration branch has moved on."""
+    """A task with changes, and an integration branch that has moved since."""
     work_and_commit(world)
     start = world.repository.head_commit
     other = world.path.with_name("other")
@@ -73,7 +73,7 @@ def prepare_sync(world: World) -> None:
 
 
 def sync(world: World) -> None:
-    """What an agent's process does after a restart: find its worktree, then go on."""
+    """What an agent does after a restart: find its worktree, then continue."""
     start = head_of(world.repository, INTEGRATION)
     worktree = ensure_worktree(world.repository, world.path, BRANCH, start, locks=world.locks)
     commit_all(worktree, "Whatever a kill left", locks=world.locks)
@@ -81,7 +81,7 @@ def sync(world: World) -> None:
 
 
 def gate(world: World) -> None:
-    """Judge and land the task's branch."""
+    """Check and merge the task's branch."""
     result = evaluate(
         world.repository,
         integration=INTEGRATION,
@@ -99,14 +99,14 @@ def gate(world: World) -> None:
 
 
 def remove(world: World) -> None:
-    """Take the worktree away."""
+    """Remove the worktree."""
     head_of(world.repository, BRANCH)
     remove_worktree(world.repository, world.path, locks=world.locks)
     head_of(world.repository, BRANCH)
 
 
 def nothing(world: World) -> None:
-    """A scenario that starts from the bare world."""
+    """A scenario without preparation."""
 
 
 SCENARIOS: dict[str, tuple[Callable[[World], None], Callable[[World], None]]] = {
@@ -118,7 +118,7 @@ SCENARIOS: dict[str, tuple[Callable[[World], None], Callable[[World], None]]] = 
 
 
 def end_state(world: World) -> dict[str, object]:
-    """What must be equal however often the scenario was killed on its way."""
+    """The state that must be the same, however often the scenario was killed."""
     git = world.user.git
     files = {
         path.relative_to(world.path).as_posix(): path.read_text()
@@ -140,7 +140,7 @@ def end_state(world: World) -> dict[str, object]:
 
 
 def run_killed(world: World, scenario: Callable[[World], None]) -> bool:
-    """Run the scenario in a forked child; True if it was killed on the way."""
+    """Run the scenario in a forked child; returns whether it was killed."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -156,7 +156,7 @@ def run_killed(world: World, scenario: Callable[[World], None]) -> bool:
 
 
 def main(name: str, mode: str, folder: Path) -> None:
-    """Kill at the first git command, the second, and so on, until a run gets through."""
+    """Kill at the first git command, the second, and so on, until a run completes."""
     prepare, scenario = SCENARIOS[name]
     stand_ins = folder / "bin"
     stand_ins.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Git never waits for a person, never runs a hook, and says what failed where."""
+"""git never waits for a person, never runs a hook, and reports errors with command and folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from actors.git.errors import GitError, GitMissingError, GitTimeoutError
 from tests.actors.git.user_repository import UserRepository
 
 
-def test_failed_command_says_what_where_and_what_git_answered(user: UserRepository) -> None:
+def test_failed_command_is_reported_with_its_folder_and_gits_message(user: UserRepository) -> None:
     with pytest.raises(
         GitError, match=r"git rev-parse .*mein Repo äöü.*exit code 128: fatal: .*nowhere"
     ) as caught:
@@ -21,19 +21,19 @@ def test_failed_command_says_what_where_and_what_git_answered(user: UserReposito
     assert "nowhere" in caught.value.stderr
 
 
-def test_missing_git_is_said_in_words(user: UserRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_git_is_reported(user: UserRepository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(user.path))
     with pytest.raises(GitMissingError, match="not on PATH"):
         Git(user.path).run("status")
 
 
-def test_missing_folder_is_not_taken_for_missing_git(user: UserRepository) -> None:
+def test_missing_folder_is_not_reported_as_missing_git(user: UserRepository) -> None:
     with pytest.raises(GitError, match="no such folder") as caught:
         Git(user.path / "nowhere").run("status")
     assert not isinstance(caught.value, GitMissingError)
 
 
-def test_git_that_hangs_is_killed_at_its_limit_with_what_it_started(user: UserRepository) -> None:
+def test_hanging_git_is_killed_at_its_limit_with_all_its_children(user: UserRepository) -> None:
     user.git("config", "alias.hang", "!sleep 60")
     started = time.monotonic()
     with pytest.raises(GitTimeoutError, match=r"longer than 0\.3 s"):
@@ -75,7 +75,7 @@ def test_input_and_extra_environment_reach_git(user: UserRepository) -> None:
     assert "1700000000 +0100" in git.run("var", "GIT_COMMITTER_IDENT", environment=date)
 
 
-def test_every_filter_and_merge_driver_of_the_configuration_is_switched_off(user: UserRepository) -> None:
+def test_every_filter_and_merge_driver_of_the_configuration_is_disabled(user: UserRepository) -> None:
     user.git("config", "filter.note book.clean", "evil")
     user.git("config", "filter.a=b.required", "true")
     user.git("config", "merge.odd.driver", "evil %A")

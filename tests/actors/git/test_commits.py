@@ -1,4 +1,4 @@
-"""Commits by code hold everything an agent made, and nothing an agent made is run."""
+"""A commit contains everything that an agent made, and runs nothing that an agent made."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_commit_holds_new_changed_and_deleted_files_under_any_name(
     assert user.git("status", "--porcelain", cwd=worktree.path) == ""
 
 
-def test_files_and_folders_may_take_each_others_place(
+def test_file_can_replace_a_folder_and_a_folder_a_file(
     worktree: Worktree, locks: Path, user: UserRepository
 ) -> None:
     (worktree.path / "lib" / "b.txt").unlink()
@@ -170,7 +170,7 @@ def test_nothing_of_the_user_s_changes_byte_for_byte(
     assert user.belongings() == before
 
 
-def test_many_worktrees_are_made_and_committed_to_at_once(
+def test_many_worktrees_are_created_and_committed_to_concurrently(
     user: UserRepository, repository: Repository, tmp_path: Path, locks: Path
 ) -> None:
     def work(task: str) -> None:

@@ -1,4 +1,4 @@
-"""Every kind of path a person may give gets a repository or a message that helps."""
+"""Every path that a user may give yields a repository or an error with a remedy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from store.shared.ref_names import task_branch
 from tests.actors.git.user_repository import UserRepository
 
 
-def test_clean_repository_at_a_path_with_spaces_and_umlauts_is_understood(user: UserRepository) -> None:
+def test_clean_repository_at_a_path_with_spaces_and_umlauts_is_described(user: UserRepository) -> None:
     found = open_repository(user.path)
     assert (found.root, found.git_dir) == (user.path, user.path / ".git")
     assert (found.head_branch, found.head_commit) == ("main", user.git("rev-parse", "HEAD"))
@@ -68,7 +68,7 @@ def test_old_git_is_refused_with_both_versions(user: UserRepository, monkeypatch
         open_repository(user.path)
 
 
-def test_detached_head_is_taken_as_the_base_and_said(user: UserRepository) -> None:
+def test_detached_head_is_the_base_and_gives_a_warning(user: UserRepository) -> None:
     user.git("checkout", "--quiet", "--detach")
     found = open_repository(user.path)
     assert found.head_branch is None
@@ -76,7 +76,7 @@ def test_detached_head_is_taken_as_the_base_and_said(user: UserRepository) -> No
     assert "detached" in found.warnings[0]
 
 
-def test_uncommitted_changes_are_said_and_left_alone(user: UserRepository) -> None:
+def test_uncommitted_changes_give_a_warning_and_stay(user: UserRepository) -> None:
     user.write({"a.txt": "changed\n", "neu ü.txt": "x"})
     before = user.belongings()
     found = open_repository(user.path)
@@ -85,7 +85,7 @@ def test_uncommitted_changes_are_said_and_left_alone(user: UserRepository) -> No
     assert user.belongings() == before
 
 
-def test_subfolder_resolves_to_the_root_and_says_so(user: UserRepository) -> None:
+def test_subfolder_resolves_to_the_root_with_a_warning(user: UserRepository) -> None:
     found = open_repository(user.path / "lib")
     assert found.root == user.path
     assert "the whole repository" in found.warnings[0]
@@ -97,7 +97,7 @@ def test_linked_worktree_of_the_user_shares_the_git_folder(tmp_path: Path, user:
     assert (found.root, found.git_dir, found.head_branch) == (tmp_path / "side", user.path / ".git", "side")
 
 
-def test_submodules_lfs_and_our_own_branch_checked_out_are_warned_of(user: UserRepository) -> None:
+def test_submodules_lfs_and_a_branch_of_the_crew_checked_out_give_warnings(user: UserRepository) -> None:
     user.git("checkout", "--quiet", "-b", "nightcrew/demo/integration")
     user.commit("odd", {".gitattributes": "*.png filter=lfs\n", ".gitmodules": ""})
     text = "\n".join(open_repository(user.path).warnings)
@@ -116,7 +116,7 @@ def test_creating_a_branch_twice_keeps_the_work_on_it(
     assert create_branch(repository, branch, repository.head_commit, locks=locks) == newer
 
 
-def test_branch_of_the_user_in_the_way_is_named_with_the_command_to_rename_it(
+def test_conflicting_branch_of_the_user_is_named_with_the_command_to_rename_it(
     user: UserRepository, repository: Repository, locks: Path
 ) -> None:
     user.git("branch", "nightcrew")

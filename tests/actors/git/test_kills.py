@@ -1,4 +1,4 @@
-"""SIGKILL at every git command of every operation: a repeat ends where an undisturbed run does."""
+"""SIGKILL at every git command of every operation: a repeat has the result of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-# The commands that must have been among the instants, so that a rewrite can't silently kill nothing.
+# The commands at which a kill must have happened, so that the test cannot pass without any kill.
 EXPECTED = {
     "commit": {"update-ref", "worktree", "update-index", "write-tree", "commit-tree"},
     "sync": {"merge-tree", "commit-tree", "read-tree", "update-ref"},
@@ -21,9 +21,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("mode", ["after", "during"])
 @pytest.mark.parametrize("scenario", ["commit", "sync", "gate", "remove"])
-def test_kill_at_any_git_command_is_followed_by_a_repeat_that_ends_right(
-    scenario: str, mode: str, tmp_path: Path
-) -> None:
+def test_repeat_after_a_kill_at_any_git_command_succeeds(scenario: str, mode: str, tmp_path: Path) -> None:
     root = Path(__file__).parents[3]
     done = subprocess.run(
         [sys.executable, "-m", "tests.actors.git.kill_driver", scenario, mode, str(tmp_path / "kills")],

@@ -1,4 +1,4 @@
-"""One holder at a time, between processes, freed by death, and kept by a git that outlives its parent."""
+"""A lock has one holder at a time. It ends with its holder, but not before a git that its holder started."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HOLDER = (
 
 
 def holder(locks: Path, mode: str) -> tuple[subprocess.Popen[str], int]:
-    """A process that holds the lock and has started a command; it has the lock once this returns."""
+    """Start a process that takes the lock and starts a command; it holds the lock when this returns."""
     command = [sys.executable, "-c", _HOLDER, str(locks), mode]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -38,7 +38,7 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def test_second_holder_waits_and_is_told_what_it_waited_for(locks: Path) -> None:
+def test_second_holder_waits_and_its_timeout_names_the_lock(locks: Path) -> None:
     process, child = holder(locks, "keep")
     with (
         pytest.raises(LockTimeoutError, match=r"lock of the worktree x for more than 0\.2 s"),

@@ -1,4 +1,4 @@
-"""Accepted work comes into a task's worktree cleanly, or with markers that an agent resolves by editing."""
+"""The integration branch is merged into a task's worktree, or leaves conflict markers for the agent."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_clean_merge_brings_files_in_and_commits_dirty_work_first(
     assert sync_worktree(worktree, integration, locks=locks).state == "up_to_date"
 
 
-def test_conflict_leaves_markers_and_the_edit_of_the_agent_concludes_the_merge(
+def test_conflict_leaves_markers_and_the_edit_of_the_agent_completes_the_merge(
     worktree: Worktree, other: Worktree, integration: str, locks: Path, user: UserRepository
 ) -> None:
     theirs = accept(other, {"a.txt": "1\ntheirs\n3\n", "lib/b.txt": "better\n"}, locks)
@@ -71,7 +71,7 @@ def test_conflict_leaves_markers_and_the_edit_of_the_agent_concludes_the_merge(
     assert sync_worktree(worktree, integration, locks=locks).state == "up_to_date"
 
 
-def test_commit_while_markers_are_left_saves_work_without_concluding_the_merge(
+def test_commit_while_markers_are_left_saves_work_without_completing_the_merge(
     worktree: Worktree, other: Worktree, integration: str, locks: Path, user: UserRepository
 ) -> None:
     theirs = accept(other, {"a.txt": "1\ntheirs\n3\n"}, locks)
@@ -86,7 +86,7 @@ def test_commit_while_markers_are_left_saves_work_without_concluding_the_merge(
     assert theirs in user.git("log", "--format=%H", BRANCH)
 
 
-def test_conflict_without_markers_keeps_the_changed_file_and_is_told(
+def test_conflict_without_markers_keeps_the_changed_file_and_is_reported(
     worktree: Worktree, other: Worktree, integration: str, locks: Path
 ) -> None:
     (other.path / "a.txt").unlink()

@@ -1,4 +1,4 @@
-"""A worktree is made once, found again, and repaired after whatever happened to it."""
+"""A worktree is created once, found again, and repaired after any damage."""
 
 from __future__ import annotations
 

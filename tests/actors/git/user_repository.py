@@ -1,4 +1,4 @@
-"""A repository as a user has it, made with plain git, and what must not change in it."""
+"""A user's repository, made with plain git, and a record of what must not change in it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENVIRONMENT = {
 
 
 class UserRepository:
-    """Plain git in one folder; nothing of it goes through the code under test."""
+    """Plain git in one folder, without the code under test."""
 
     def __init__(self, path: Path, *, files: dict[str, str] | None = None) -> None:
         self.path = path
@@ -48,7 +48,7 @@ class UserRepository:
         return self.git("show", f"{commit}:{path}")
 
     def belongings(self) -> dict[str, str]:
-        """Hashes of everything that is the user's: work tree, index, HEAD, config, stash, own references."""
+        """Hashes of everything that belongs to the user: files, index, HEAD, config, stash, references."""
         found = {}
         for path in sorted(self.path.rglob("*")):
             relative = path.relative_to(self.path).as_posix()
@@ -63,7 +63,7 @@ class UserRepository:
 
 
 def write(folder: Path, files: dict[str, str]) -> None:
-    """Write text files below `folder`, making folders as needed."""
+    """Write text files below `folder`, creating missing folders."""
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 
 def run_in_shell(command: str, cwd: Path, timeout_s: float) -> CheckRun:
-    """A runner without a sandbox."""
+    """Runs checks without a sandbox."""
     try:
         done = subprocess.run(
             ["bash", "-c", command],

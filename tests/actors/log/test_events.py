@@ -121,7 +121,7 @@ def test_many_processes_write_and_rotate_without_losing_or_mixing_a_line(tmp_pat
     assert len(files) > 2  # how many depends on how long a rotation takes, while which others write on
 
 
-def test_only_so_many_old_files_are_kept(tmp_path: Path) -> None:
+def test_number_of_old_files_is_limited(tmp_path: Path) -> None:
     file = AppendFile(tmp_path / "a.log", max_bytes=100, kept=5)
     for number in range(100):
         file.write(f"{number:030}\n".encode())
@@ -181,7 +181,7 @@ def test_follow_of_several_logs_is_ordered_by_time_and_needs_no_file(tmp_path: P
     assert [json.loads(line)["time"][-3:-1] for line in seen] == ["02", "03"]
 
 
-def test_line_for_a_person_holds_no_terminal_tricks_and_bad_lines_pass_through() -> None:
+def test_line_for_a_person_has_no_control_codes_and_bad_lines_pass_through() -> None:
     row = {"time": "2025-01-01T00:00:01Z", "level": "INFO", "source": "a", "event": "e", "t": "x\x1b[2Jy z\n"}
     assert format_line(json.dumps(row)).endswith(' INFO    a e t="xy z"')
     assert format_line('{"torn\x1b[2J') == '{"torn'

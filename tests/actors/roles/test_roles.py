@@ -54,7 +54,7 @@ def test_names_that_people_use_find_their_role() -> None:
     assert {name: load_role(name).role for name in names} == names
 
 
-def test_unknown_role_offers_the_nearest() -> None:
+def test_unknown_role_suggests_a_similar_one() -> None:
     with pytest.raises(RoleError, match="no role 'enginer'; did you mean 'engineer'"):
         load_role("enginer")
 
@@ -76,7 +76,7 @@ def test_prompt_begins_with_role_and_agent_says_what_is_data_and_is_byte_stable(
     assert "project:" not in system_prompt(load_role("orchestrator"), "orchestrator", None)
 
 
-def test_own_file_replaces_what_it_says_and_keeps_the_rest(tmp_path: Path) -> None:
+def test_own_file_overrides_what_it_contains_and_keeps_the_rest(tmp_path: Path) -> None:
     (tmp_path / "engineer.md").write_text("\ufeffYou write Größe.\r\n", encoding="utf-8")
     (tmp_path / "qa.md").write_text('+++\ntools = ["shell"]\n+++\n')
     engineer, qa = load_role("engineer", tmp_path), load_role("qa", tmp_path)

@@ -20,14 +20,14 @@ from actors.tools.base import ToolContext
 
 
 def git(folder: Path, *words: str) -> str:
-    """Run git with an identity and none of the user's settings; gives its output."""
+    """Run git with an identity and none of the user's settings; returns its output."""
     identity = ["-c", "user.name=Test", "-c", "user.email=test@localhost", "-c", "core.hooksPath=/dev/null"]
     command = ["git", *identity, "-C", str(folder), *words]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def processes_with(text: str) -> list[str]:
-    """Command lines on the host that hold `text`, zombies and this process left out."""
+    """Command lines of the host's processes that contain `text`, without zombies and this process."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""Every hole that was demonstrated in a sandbox, tried again in ours."""
+"""Every way out of a sandbox that has been demonstrated elsewhere is blocked in ours."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_command_sees_its_worktree_and_runs_python_and_pytest(run: Run, worktree
 def test_tmux_server_of_the_host_is_out_of_reach(run: Run, worktree: Path) -> None:
     if shutil.which("tmux") is None:
         pytest.skip("tmux is not installed")
-    # In the worktree itself, where the allow-list root does not hide it: the seccomp filter must hold.
+    # In the worktree itself, where the socket is visible: here only the seccomp filter blocks it.
     server = worktree / "t.sock"
     tmux = ["tmux", "-f", "/dev/null", "-S", str(server)]
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
@@ -126,7 +126,7 @@ def test_home_and_the_crews_own_store_and_sockets_are_hidden(run: Run, tmp_path:
 
 
 def test_crew_home_below_a_visible_root_is_covered() -> None:
-    # /usr/share stands for a service user's home below /opt: visible, unless hidden by name.
+    # /usr/share represents a service user's home below /opt: visible unless it is hidden explicitly.
     target = Path("/usr/share/doc")
     if not target.is_dir():
         pytest.skip("no folder to hide")
@@ -226,7 +226,7 @@ def test_sandbox_holds_for_an_ordinary_user(tmp_path: Path) -> None:
         pytest.skip("every test here already runs as an ordinary user")
     if shutil.which("setpriv") is None or not Path("/usr/bin/python3").exists():
         pytest.skip("needs setpriv and the system's Python")
-    copy = Path("/tmp") / f"nightcrew-user-{os.getpid()}"  # pytest's own folder is closed to others
+    copy = Path("/tmp") / f"nightcrew-user-{os.getpid()}"  # other users cannot read pytest's own folder
     try:
         import psutil
 

@@ -1,4 +1,4 @@
-"""Landlock where bubblewrap can't run: chosen, refused, and every demonstrated hole tried again."""
+"""Landlock: when it is chosen or refused, and that every demonstrated way out is blocked."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LANDLOCK = SandboxPolicy(mode="landlock")
 
 @pytest.fixture(scope="module")
 def sandbox() -> Sandbox:
-    """Takes the place of the bubblewrap one for everything in this file."""
+    """Replaces the bubblewrap sandbox for all tests in this file."""
     try:
         return choose(_LANDLOCK)
     except SandboxUnavailable as unavailable:
@@ -45,7 +45,7 @@ def worktree(worktree: Path) -> Path:
     return worktree
 
 
-def test_self_test_holds_and_says_what_stays_visible(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_self_test_holds_and_lists_what_stays_visible(sandbox: Sandbox, tmp_path: Path) -> None:
     report = self_test(sandbox, home=tmp_path)
     assert report.error is None
     assert report.holds, report.summary
@@ -75,7 +75,7 @@ def test_command_cannot_write_to_a_read_only_view(run: Run, worktree: Path) -> N
     assert run("cat hello.py", writable=False).ok
 
 
-def test_top_folder_takes_nothing_new_so_that_git_stays_as_it_is(
+def test_nothing_can_be_created_in_the_top_folder_so_that_git_stays_unchanged(
     run: Run, worktree: Path, repository: Path
 ) -> None:
     before = (worktree / ".git").read_bytes()
@@ -154,7 +154,7 @@ def test_other_processes_keep_their_environment_and_memory(run: Run, sandbox: Sa
         assert not run("kill -0 $PPID").ok, "its own launcher"
 
 
-def test_kernel_settings_and_password_hashes_are_closed_even_for_root(run: Run) -> None:
+def test_kernel_settings_and_password_hashes_are_inaccessible_even_for_root(run: Run) -> None:
     assert not run(": >> /proc/sys/kernel/core_pattern").ok
     assert not run("cat /etc/shadow").ok
     assert run("cat /etc/passwd").ok
@@ -169,7 +169,7 @@ def test_daemon_that_leaves_group_tree_and_environment_ends_with_the_command(run
     assert not processes_with("sleep 4712.5")
 
 
-def test_timeout_cancel_and_signals_are_told_apart(run: Run) -> None:
+def test_timeout_cancel_and_signals_are_distinguished(run: Run) -> None:
     late = run("echo half; sleep 4713.5 & sleep 4713.5", timeout_s=0.5)
     assert (late.killed_for, late.output.strip()) == ("timeout", "half")
     cancelled = threading.Event()
@@ -179,7 +179,7 @@ def test_timeout_cancel_and_signals_are_told_apart(run: Run) -> None:
     assert not processes_with("sleep 4713.5")
 
 
-def test_launcher_that_is_killed_before_the_command_may_begin_is_the_sandboxs_failure(
+def test_launcher_killed_before_the_command_starts_is_a_failure_of_the_sandbox(
     sandbox: Sandbox, worktree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await_ready = launch_module._await_ready
@@ -187,7 +187,7 @@ def test_launcher_that_is_killed_before_the_command_may_begin_is_the_sandboxs_fa
     def then_killed(info_fd: int, output_fd: int) -> None:
         await_ready(info_fd, output_fd)
         launchers = [child for child in psutil.Process().children() if "confine" in str(child.cmdline())]
-        # The launcher first: at its child's end it would end by itself, with that one's code.
+        # The launcher first: when its child ends, it exits with the child's exit code.
         family = [process for found in launchers for process in (found, *found.children())]
         for process in family:
             process.kill()
@@ -207,7 +207,7 @@ def _runs(process: psutil.Process) -> bool:
 
 def test_many_processes_are_ended_at_the_limit(sandbox: Sandbox, worktree: Path) -> None:
     small = replace(sandbox, policy=replace(sandbox.policy, max_processes=20))
-    # A bounded stand-in for a fork bomb: past the limit, but never a danger to the machine.
+    # Instead of a fork bomb: more processes than the limit, but no danger to the machine.
     result = run_command(
         small, "for i in $(seq 60); do sleep 4714.5 & done; wait", worktree=worktree, timeout_s=20
     )
@@ -215,12 +215,12 @@ def test_many_processes_are_ended_at_the_limit(sandbox: Sandbox, worktree: Path)
     assert not processes_with("sleep 4714.5")
 
 
-def test_private_folder_is_gone_afterwards_whatever_was_done_to_it(run: Run) -> None:
+def test_private_folder_is_deleted_whatever_the_command_did_to_it(run: Run) -> None:
     result = run('mkdir -p "$TMPDIR/a/b"; chmod 0 "$TMPDIR/a"; echo "$TMPDIR"')
     assert not Path(result.output.strip()).exists()
 
 
-def test_killed_agent_takes_its_command_along_and_the_outcome_is_unknown(context: ToolContext) -> None:
+def test_command_ends_with_its_killed_agent_and_the_outcome_is_unknown(context: ToolContext) -> None:
     arguments = {"command": "echo half; touch src/up; setsid sleep 4715.5 & sleep 4715.5"}
     (context.worktree / "src").mkdir(exist_ok=True)
     intent = Shell().intend(arguments, context)
@@ -242,7 +242,9 @@ def test_launcher_itself_records_the_exit_code(sandbox: Sandbox, worktree: Path,
     assert "started" in facts
 
 
-def test_missing_program_and_broken_set_up_are_told_apart(run: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_missing_program_and_broken_set_up_are_distinguished(
+    run: Run, sandbox: Sandbox, tmp_path: Path
+) -> None:
     missing = run(["no-such-program"])
     assert missing.exit_code == 127
     assert "no-such-program" in missing.output
@@ -262,7 +264,7 @@ def test_auto_falls_back_to_landlock_where_bubblewrap_fails(sandbox: Sandbox, tm
 
 
 @pytest.mark.parametrize("version", [0, 1, LEAST_VERSION - 1])
-def test_kernel_without_enough_landlock_is_refused_with_both_fixes(
+def test_kernel_with_too_old_landlock_is_refused_with_both_remedies(
     version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(landlock_module, "version", lambda: version)
@@ -278,7 +280,7 @@ def test_unix_sockets_can_not_be_allowed_under_landlock(sandbox: Sandbox) -> Non
         choose(replace(_LANDLOCK, unix_sockets=True))
 
 
-def test_rule_set_asks_only_for_what_the_version_knows() -> None:
+def test_rule_set_uses_only_what_the_version_supports() -> None:
     assert ruleset(3, network=False) == {"fs": 0x7FFF, "net": 0, "scoped": 0, "bytes": 8}
     assert ruleset(4, network=False) == {"fs": 0x7FFF, "net": 3, "scoped": 0, "bytes": 16}
     assert ruleset(7, network=True) == {"fs": 0xFFFF, "net": 0, "scoped": 3, "bytes": 24}
@@ -313,7 +315,7 @@ def test_macos_profile_denies_git_after_it_allows_the_worktree(worktree: Path) -
     assert "network" not in text
 
 
-def test_the_model_is_told_why_a_command_may_make_nothing_in_the_top_folder(
+def test_result_says_why_a_command_cannot_create_files_in_the_top_folder(
     sandbox: Sandbox, worktree: Path, tmp_path: Path
 ) -> None:
     context = ToolContext(worktree, sandbox, tmp_path / "spill", "1-0")

@@ -1,4 +1,4 @@
-"""One command: its result, its limits, its end, and what it cost nobody else."""
+"""One command: its result, its limits, its end, and no descriptor left open."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_exit_code_and_signal_are_those_of_the_command(
     assert (result.exit_code, result.signal, result.killed_for) == (code, signal, None)
 
 
-def test_output_is_head_and_tail_and_the_whole_is_spilled(run: Run, tmp_path: Path) -> None:
+def test_result_has_head_and_tail_of_the_output_and_a_file_has_all_of_it(run: Run, tmp_path: Path) -> None:
     result = run("seq 100000", spill_dir=tmp_path / "spill", call_id="a/b", shown_chars=1000)
     assert result.output.startswith("1\n2\n")
     assert result.output.endswith("99999\n100000\n")
@@ -51,7 +51,7 @@ def test_output_is_head_and_tail_and_the_whole_is_spilled(run: Run, tmp_path: Pa
     assert not run(f"rm '{result.spill_path}'", spill_dir=tmp_path / "spill").ok
 
 
-def test_200_megabytes_of_output_are_swallowed_without_keeping_them(run: Run, tmp_path: Path) -> None:
+def test_200_megabytes_of_output_are_read_without_being_kept(run: Run, tmp_path: Path) -> None:
     shown: list[str] = []
     result = run("yes | head -c 200000000", spill_dir=tmp_path / "spill", call_id="x", on_output=shown.append)
     assert result.ok
@@ -70,7 +70,7 @@ def test_timeout_ends_children_that_ignore_term_and_left_the_session(
     mode: str, worktree: Path, request: pytest.FixtureRequest
 ) -> None:
     chosen: Sandbox = request.getfixturevalue(mode)
-    # Another number in each mode: the two may run at the same time, and all processes are looked at.
+    # A different number in each mode: both may run at the same time, and all processes are searched.
     nap = {"sandbox": "sleep 98765", "unconfined": "sleep 98764"}[mode]
     command = f"trap '' TERM; setsid sh -c \"trap '' TERM HUP; touch up; {nap}\" & echo on; {nap}"
     result = run_command(chosen, command, worktree=worktree, timeout_s=0.6)
@@ -95,7 +95,7 @@ def test_cancel_acts_within_200_ms(mode: str, worktree: Path, request: pytest.Fi
         chosen, "trap '' TERM; echo go; sleep 60", worktree=worktree, cancelled=cancelled, on_output=cancel
     )
     assert result.cancelled
-    # The promise is 0.2 s; a busy machine may be late itself.
+    # The limit is 0.2 s; a busy machine needs some more.
     assert time.monotonic() - set_at[0] < 0.5
 
 
@@ -142,7 +142,9 @@ def test_commands_run_side_by_side_from_threads(run: Run) -> None:
     assert outputs == {number: f"{number}\n" for number in range(8)}
 
 
-def test_missing_worktree_is_the_sandboxs_failure_not_the_commands(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_missing_worktree_is_a_failure_of_the_sandbox_not_of_the_command(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
     with pytest.raises(SandboxFailed, match="gone"):
         run_command(sandbox, "true", worktree=tmp_path / "gone")
 
@@ -161,7 +163,7 @@ def test_self_test_finds_every_way_out_blocked_in_under_a_second(sandbox: Sandbo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_self_test_tells_which_ways_the_policy_itself_opens(tmp_path: Path) -> None:
+def test_self_test_lists_which_ways_the_policy_opens(tmp_path: Path) -> None:
     report = self_test(choose(SandboxPolicy(network=True), probe=False), home=tmp_path)
     assert report.holds
     assert [probe.name for probe in report.probes if not probe.blocked] == ["localhost_tcp"]
@@ -181,7 +183,7 @@ def test_self_test_reports_an_unconfined_crew_as_open(unconfined: Sandbox, tmp_p
 
 @pytest.fixture
 def broken(sandbox: Sandbox) -> Sandbox:
-    """Its first process is started, and ends with a complaint while it sets up the sandbox."""
+    """A sandbox whose first process starts and fails during the set-up."""
     return replace(sandbox, arguments=(*sandbox.arguments, "--ro-bind", "/nonexistent", "/x"))
 
 
@@ -220,7 +222,7 @@ def _gone_before_its_go(monkeypatch: pytest.MonkeyPatch) -> None:
     def late(pid: int, _: Sandbox) -> None:
         _gone(pid)
 
-    # Without limits: set by number, they would race with the end again.
+    # Set no limits: setting them by process id would be a race with the end.
     monkeypatch.setattr(launch_module, "_set_limits", late)
 
 
@@ -249,7 +251,7 @@ def test_sandbox_that_is_killed_before_its_limits_are_set_fails_with_its_exit_co
     limit = launch_module._set_limits
 
     def killed(pid: int, sandbox: Sandbox) -> None:
-        # This one is sound and waits for its go, so it is surely alive until now.
+        # This sandbox works and waits for the start byte, so its process is alive until now.
         os.kill(pid, signal.SIGKILL)
         _gone(pid)
         limit(pid, sandbox)
@@ -269,7 +271,7 @@ def test_missing_bubblewrap_is_refused_with_the_command_that_installs_it(
         choose(SandboxPolicy(mode="bubblewrap"))
 
 
-def test_bubblewrap_that_fails_is_refused_with_what_it_said(tmp_path: Path) -> None:
+def test_bubblewrap_that_fails_is_refused_with_its_own_message(tmp_path: Path) -> None:
     (tmp_path / "bwrap").write_text(
         "#!/bin/sh\n[ $1 = --version ] && echo bubblewrap 0.8.0 && exit\necho no userns >&2; exit 1\n"
     )
@@ -279,7 +281,7 @@ def test_bubblewrap_that_fails_is_refused_with_what_it_said(tmp_path: Path) -> N
         choose(SandboxPolicy(mode="bubblewrap"), environ=host)
 
 
-def test_unsafe_needs_more_than_the_configuration() -> None:
+def test_unsafe_mode_needs_the_option_too() -> None:
     with pytest.raises(SandboxUnavailable, match="--unsafe"):
         choose(SandboxPolicy(mode="unsafe"))
     assert not choose(SandboxPolicy(mode="unsafe"), unsafe=True).confines

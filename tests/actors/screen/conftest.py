@@ -1,4 +1,4 @@
-"""A tmux server of each test's own; nothing of it is left behind."""
+"""A tmux server for each test, which ends with the test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.actors.screen.tmux_screen import Screen
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
-    """A folder whose socket path is longer than a unix socket's 107 bytes, with what paths may hold."""
+    """A folder with special characters, whose socket path exceeds a Unix socket's 107 bytes."""
     deep = tmp_path / ("ein langes Zuhause 'mit' Ümlaut; #{x} $(y) " * 3) / "run"
     deep.mkdir(parents=True)
     assert len(os.fsencode(deep)) > 107
@@ -24,7 +24,7 @@ def run_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Path:
-    """A stand-in for the prompt command: it writes its arguments and one line of its input to `recorded`."""
+    """Replaces the prompt command: writes its arguments and one line of its input to `recorded`."""
     script = tmp_path / 'it\'s a "prompt" #1 $(touch pwned) Ü' / "prompt.py"
     script.parent.mkdir()
     script.write_text(
@@ -42,11 +42,11 @@ def recorder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def windows(run_dir: Path, recorder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Windows]:
-    monkeypatch.setenv("LC_ALL", "C")  # what enter_run_dir must mend
+    monkeypatch.setenv("LC_ALL", "C")  # enter_run_dir must change it
     monkeypatch.setenv("TMUX", "/nonexistent/socket,1,0")
     monkeypatch.chdir(run_dir)
     enter_run_dir(run_dir)
-    # As lead-in some awkward arguments: each must arrive as it is.
+    # Begins with arguments that need quoting: each must arrive unchanged.
     crew = Windows(
         run_dir, [sys.executable, str(recorder), "a b", "it's", '"$HOME"', "#{pane_id}", "ä;", "~"]
     )

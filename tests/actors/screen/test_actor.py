@@ -1,4 +1,4 @@
-"""The tmux actor's own window on the crew: what streams, and what is taken back."""
+"""The tmux actor: live text is shown, and removed if its call is cancelled."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ AGENT = "orchestrator"
 
 @dataclass
 class Shown:
-    """A running tmux actor and the file of the one agent's window."""
+    """A running tmux actor, and the window file of its only agent."""
 
     actor: pykka.ActorRef[TmuxActor]
     file: Path
 
     def receives(self, **live: Any) -> str:
-        """What the window shows once a datagram was taken in."""
+        """The text of the window after a datagram was received."""
         self.actor.ask(LivePiece(AGENT, **live))
         return self.file.read_text()
 
@@ -60,7 +60,7 @@ def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shown]:
     waker.close()
 
 
-def test_cancelled_reply_is_taken_back_and_the_next_one_is_shown(shown: Shown) -> None:
+def test_cancelled_reply_is_removed_and_the_next_one_is_shown(shown: Shown) -> None:
     assert shown.receives(stream=1, offset=0, text="I begin to").endswith("I begin to")
     assert "I begin to" not in shown.receives(stream=1, offset=10, text="", is_over=True)
     assert "I begin to" not in shown.receives(stream=1, offset=10, text=" late")

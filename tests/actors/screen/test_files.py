@@ -42,7 +42,7 @@ def row(row_id: int, body: Body) -> Entry:
 
 
 def says(file: WindowFile, *rows: Entry) -> bool:
-    """The file is what a rebuild from these rows would make it."""
+    """Whether the file is equal to a rebuild from these rows."""
     return file.path.read_bytes() == CLEAR + "".join(map(render_entry, rows)).encode()
 
 
@@ -66,7 +66,7 @@ def test_live_text_in_pieces_of_any_size_is_not_shown_twice(file: WindowFile, si
     stream(file, TEXT, size=size)
     file.commit(reply(2, stream=7))
     file.append_entry(note(3))
-    # A model that ended in blank space may leave that in the window until the next rebuild.
+    # White space at the end of a reply may stay in the window until the next rebuild.
     assert file.path.read_text().replace("\n\n", "\n") == (
         (CLEAR.decode() + "".join(map(render_entry, [note(1), reply(2), note(3)]))).replace("\n\n", "\n")
     )
@@ -80,7 +80,7 @@ def test_only_the_missing_end_is_appended_if_the_last_tokens_were_lost(file: Win
     assert file.path.stat().st_ino == inode
 
 
-def test_lost_doubled_and_overlapping_tokens_leave_the_committed_row(file: WindowFile) -> None:
+def test_lost_repeated_and_overlapping_tokens_leave_the_committed_row(file: WindowFile) -> None:
     for offset, end in [(0, 5), (0, 5), (3, 9), (12, 20), (9, 12), (18, 30)]:
         file.append_live(7, offset, TEXT[offset:end], AT)
     assert "[…]" in file.path.read_text()
@@ -219,7 +219,7 @@ def test_deleted_file_asks_for_a_rebuild(file: WindowFile) -> None:
     assert says(file, note(1), note(2))
 
 
-def test_unwritable_folder_is_told_once_and_recovers(tmp_path: Path) -> None:
+def test_unwritable_folder_is_reported_once_and_recovers(tmp_path: Path) -> None:
     (tmp_path / "screens").write_text("in the way")
     file = WindowFile(tmp_path / "screens" / "eng-1.ansi", "eng-1")
     with pytest.raises(ScreenUnwritable, match="cannot write the window file"):

@@ -1,4 +1,4 @@
-"""Rows as text: readable, whole, and harmless whatever agents write."""
+"""Rows as text: readable, complete, and harmless whatever agents write."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_ordinary_text_of_any_script_is_kept(text: str) -> None:
         ("👩\u200d🔬 stays", "👩\u200d🔬 stays"),
     ],
 )
-def test_terminal_tricks_become_plain_text(text: str, stripped: str) -> None:
+def test_control_codes_become_plain_text(text: str, stripped: str) -> None:
     assert strip_controls(text) == stripped
 
 

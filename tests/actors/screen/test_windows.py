@@ -141,7 +141,7 @@ def test_ctrl_c_and_typing_do_not_disturb_a_window(windows: Windows, screen: Scr
     assert not windows.reconcile(wanted)
 
 
-def test_dead_tail_is_revived_and_no_line_stands_twice(
+def test_ended_tail_is_restarted_and_no_line_appears_twice(
     windows: Windows, screen: Screen, run_dir: Path
 ) -> None:
     wanted = [spec(run_dir, "pm", lines="".join(f"line {number}.\n" for number in range(300)))]
@@ -155,7 +155,7 @@ def test_dead_tail_is_revived_and_no_line_stands_twice(
     assert not windows.reconcile(wanted)
 
 
-def test_windows_no_longer_wanted_go_and_a_persons_own_stay(
+def test_unwanted_windows_are_closed_and_those_of_people_stay(
     windows: Windows, screen: Screen, run_dir: Path
 ) -> None:
     pm, eng = spec(run_dir, "pm"), spec(run_dir, "eng-1")
@@ -323,7 +323,7 @@ def test_without_tmux_the_error_says_how_to_install_it(
         find_target(run_dir, "shop:pm")
 
 
-def test_process_outside_the_run_dir_is_told_so(
+def test_process_outside_the_run_dir_is_refused(
     run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""The tools run in the sandbox of its own tests."""
+"""The tools use the fixtures of the sandbox's tests."""
 
 from tests.actors.sandbox.conftest import context, repository, run, sandbox, worktree
 

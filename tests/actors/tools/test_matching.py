@@ -1,4 +1,4 @@
-"""Tolerant matching: what is forgiven, what is refused, and that the rest of the file stays as it was."""
+"""Tolerant matching: which differences are ignored, what is refused, and that the rest stays unchanged."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def _apply(text: str, old: str, new: str, newline: str = "\n") -> str:
         pytest.param("a\n  b\nc\n", "b \n", "", "a\nc\n", id="lines taken out"),
     ],
 )  # fmt: skip
-def test_unique_match_is_found_and_fitted(text: str, old: str, new: str, expected: str) -> None:
+def test_unique_match_is_found_and_indented_like_the_file(
+    text: str, old: str, new: str, expected: str
+) -> None:
     assert _apply(text, old, new) == expected
 
 
@@ -45,7 +47,7 @@ def test_line_ends_of_the_file_win() -> None:
     assert _apply("a\r\nb\r\nc\r\n", "a\nb", "x\ny", "\r\n") == "x\r\ny\r\nc\r\n"
 
 
-def test_two_places_are_refused_at_every_tolerance() -> None:
+def test_two_matching_places_are_refused_at_every_tolerance() -> None:
     assert find_edit("x\ny\nx\n", "x", "z", "\n") == Ambiguous((1, 3))
     assert find_edit("  x\ny\n    x\n", "\tx", "z", "\n") == Ambiguous((1, 3))
     assert isinstance(find_edit("aaa", "aa", "b", "\n"), Ambiguous), "overlapping places are two"
@@ -66,7 +68,7 @@ _LINES = st.lists(
 
 
 @given(before=_LINES, passage=_LINES, after=_LINES, old=_LINES, new=_LINES, crlf=st.booleans())
-def test_no_text_breaks_matching_and_what_lies_outside_is_untouched(
+def test_any_text_can_be_matched_and_the_rest_is_untouched(
     before: list[str], passage: list[str], after: list[str], old: list[str], new: list[str], crlf: bool
 ) -> None:
     newline = "\r\n" if crlf else "\n"

@@ -1,4 +1,4 @@
-"""Agents killed by SIGKILL around a tool: evidence settles what happened, and nothing runs twice blindly."""
+"""Agents killed around a tool call: the stored evidence shows what happened, and nothing blindly runs twice."""
 
 from __future__ import annotations
 
@@ -124,7 +124,9 @@ def test_torn_record_counts_as_unknown(context: ToolContext) -> None:
 
 
 @pytest.mark.parametrize("tool", [EditFile(), WriteFile()])
-def test_change_is_settled_by_what_the_file_holds(tool: EditFile | WriteFile, context: ToolContext) -> None:
+def test_change_is_settled_by_the_content_of_the_file(
+    tool: EditFile | WriteFile, context: ToolContext
+) -> None:
     arguments = {"path": "hello.py", "old_text": "hello", "new_text": "bye", "content": "print('bye')\n"}
     target = context.worktree / "hello.py"
     intent = tool.intend(arguments, context)

@@ -44,7 +44,7 @@ def test_tools_have_the_signatures_that_the_roles_promise() -> None:
         worktree_tools(["shell", "teleport"])
 
 
-def test_shell_tells_output_and_exit_code(context: ToolContext) -> None:
+def test_shell_returns_output_and_exit_code(context: ToolContext) -> None:
     good = Shell().run({"command": "echo hi"}, context)
     assert (good.ok, good.text) == (True, "hi\n[exit code 0]")
     bad = Shell().run({"command": "echo no >&2; exit 2", "timeout_s": "30"}, context)
@@ -56,12 +56,14 @@ def test_shell_tells_output_and_exit_code(context: ToolContext) -> None:
 @pytest.mark.parametrize(
     "arguments", [{}, {"command": None}, {"command": ""}, {"command": "a\0b"}, {"command": "x" * 200_000}]
 )
-def test_shell_answers_bad_input_instead_of_raising(arguments: dict[str, Any], context: ToolContext) -> None:
+def test_bad_input_of_shell_gives_a_result_and_no_exception(
+    arguments: dict[str, Any], context: ToolContext
+) -> None:
     assert not Shell().run(arguments, context).ok
     assert "boot_id" in Shell().intend(arguments, context)
 
 
-def test_spilled_output_of_a_command_is_read_by_pages(context: ToolContext) -> None:
+def test_stored_output_of_a_command_is_read_in_pages(context: ToolContext) -> None:
     told = Shell().run({"command": "seq 20000"}, context)
     path = str(RecordFiles.of(context.spill_dir, context.call_id).output)
     assert path in told.text
@@ -81,7 +83,7 @@ def test_read_shows_numbered_pages_and_what_comes_next(context: ToolContext) -> 
     assert "hello.py" in _read(context, ".").text
 
 
-def test_read_refuses_what_is_no_text_and_offers_near_names(context: ToolContext) -> None:
+def test_read_refuses_files_that_are_not_text_and_suggests_similar_names(context: ToolContext) -> None:
     (context.worktree / "a.bin").write_bytes(b"\x7fELF\0\0")
     os.mkfifo(context.worktree / "pipe")
     (context.worktree / "zero").symlink_to("/dev/zero")
@@ -175,7 +177,7 @@ def test_edit_changes_only_its_bytes(context: ToolContext) -> None:
     assert [p.name for p in context.worktree.iterdir() if "nightcrew" in p.name] == []
 
 
-def test_edit_tells_ambiguous_absent_and_failing_for_good(context: ToolContext) -> None:
+def test_edit_reports_ambiguous_absent_and_repeatedly_failing_passages(context: ToolContext) -> None:
     (context.worktree / "m.py").write_text(
         "x = 1\ny = 2\nx = 1\ndef compute_total(items):\n    return sum(items)\n"
     )
@@ -205,7 +207,7 @@ def test_edit_tells_ambiguous_absent_and_failing_for_good(context: ToolContext) 
         ("a.toml", 'a = "x"\n', '"x"', '"x', "syntax error"),
     ],
 )
-def test_syntax_error_that_an_edit_brings_in_is_told_at_once(
+def test_syntax_error_that_an_edit_introduces_is_reported(
     name: str, before: str, old: str, new: str, complaint: str, context: ToolContext
 ) -> None:
     (context.worktree / name).write_text(before)
@@ -222,12 +224,12 @@ def test_warnings_in_a_files_code_are_not_errors(context: ToolContext) -> None:
     assert "WARNING" not in _write(context, "w.py", "x = '\\d'\nassert (1, 'x')\n").text
 
 
-def test_text_that_the_server_has_rewritten_is_pointed_out(context: ToolContext) -> None:
+def test_text_that_the_server_has_changed_gives_a_note(context: ToolContext) -> None:
     assert "<T name=" in _write(context, "a.ts", 'class Box<T name="string"> {}\n').text
     assert "Note" not in _write(context, "a.html", '<input name="x">\n').text
 
 
-def test_full_disk_is_told_and_leaves_the_old_file(
+def test_full_disk_is_reported_and_leaves_the_old_file(
     context: ToolContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: int) -> None:
