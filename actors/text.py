@@ -1,4 +1,4 @@
-"""Text for people: made harmless for a terminal, shortened, and names matched. Pure functions."""
+"""Text for people: made harmless for a terminal, coloured, shortened, and names matched. Pure functions."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ _HARMFUL = re.compile(
     r"|[\ud800-\udfff]"  # lone surrogates cannot be written as UTF-8
 )
 _PLAIN = re.compile(r"[\n\t -~]*")
+
+# 256-colour indices of middling brightness: contrast at least 3 on white and on black (a test computes it).
+COLOURS = {"grey": 244, "blue": 33, "green": 29, "magenta": 133, "orange": 130, "red": 160, "teal": 31}
 
 _COMPARED = 50
 _COMPARED_CHARS = 64
@@ -51,6 +54,11 @@ def _name(match: re.Match[str]) -> str:
     if code < 0x20:
         return chr(0x2400 + code)  # the control pictures, one column each
     return "␡" if code == 0x7F else f"<U+{code:04X}>"
+
+
+def paint(colour: str, text: str, *, bold: bool = False) -> str:
+    """Our own colour around one line of text that is already harmless."""
+    return f"\x1b[{'1;' if bold else ''}38;5;{COLOURS[colour]}m{text}\x1b[0m"
 
 
 def similar(name: str, known: Iterable[str], *, most: int = 2, cutoff: float = 0.6) -> list[str]:

@@ -9,29 +9,17 @@ from pathlib import Path
 
 from actors import log
 from actors.environment.project import Environment, kept_environment, project_sandbox
+from actors.git.checkouts import checkout_scratch, ensure_worktree, open_worktree, remove_worktree
 from actors.git.commits import commit_all, uncommitted_files
 from actors.git.refs import head_of
 from actors.git.repository import Repository, open_repository
-from actors.git.worktree import Worktree, checkout_scratch, ensure_worktree, open_worktree, remove_worktree
+from actors.git.worktree import Worktree
 from actors.runtime.context import Runtime
-from actors.sandbox.policy import MIB, Sandbox, SandboxPolicy
-from actors.settings import Config
+from actors.sandbox.from_config import policy_of
+from actors.sandbox.policy import Sandbox
 from actors.tools.base import ToolContext, ToolLimits
 from store.rows import Project, Task
 from store.shared.ref_names import task_label
-
-
-def policy_of(config: Config, home: Path) -> SandboxPolicy:
-    """The sandbox that the configuration wishes; the crew's own home is always hidden."""
-    wishes = config.sandbox
-    return SandboxPolicy(
-        network=wishes.network,
-        read_only_paths=tuple(Path(path).expanduser() for path in wishes.read_only_paths),
-        hidden_paths=(home,),
-        memory_bytes=wishes.memory_mb * MIB,
-        max_processes=wishes.max_processes,
-        max_output_bytes=wishes.max_output_mb * MIB,
-    )
 
 
 @dataclass(slots=True)

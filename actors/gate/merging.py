@@ -26,11 +26,11 @@ from actors.gate.checks import DEFAULT_CHECK_TIMEOUT_S, CheckReport, CheckRunner
 from actors.gate.report import conflict_text, failed_text, passed_text
 from actors.gate.tampering import find_test_changes
 from actors.gate.verdict import Verdict, compare
+from actors.git.checkouts import checkout_scratch, remove_worktree
 from actors.git.errors import WorkspaceError
 from actors.git.merge import merge_trees
 from actors.git.refs import NO_COMMIT, commit_at, head_of, is_ancestor, move_ref
 from actors.git.repository import Repository
-from actors.git.worktree import checkout_scratch, remove_worktree
 from store.failpoints import failpoint
 from store.shared import ref_names
 from store.states import GateVerdict

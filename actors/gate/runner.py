@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from actors.agent.workspace import policy_of
 from actors.environment.project import Environment, project_sandbox
 from actors.gate.checks import CheckRun, Ending
+from actors.sandbox.from_config import policy_of
 from actors.sandbox.policy import Sandbox
 from actors.sandbox.run import run_command
 from actors.settings import Config

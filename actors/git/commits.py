@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Literal
 
 from actors.git import pending_merge
+from actors.git.checkouts import repair
 from actors.git.command import Git
 from actors.git.errors import WorkspaceError
 from actors.git.locks import hold
 from actors.git.refs import head_of, move_ref
 from actors.git.repository import Repository
-from actors.git.worktree import Worktree, repair
+from actors.git.worktree import Worktree
 from store.failpoints import failpoint
 
 MAX_FILE_BYTES = 50 * 1024 * 1024

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from actors.git import pending_merge
+from actors.git.checkouts import repair
 from actors.git.command import Git, GitOutcome
 from actors.git.commits import commit_locked
 from actors.git.errors import WorkspaceError
 from actors.git.locks import hold
 from actors.git.refs import commit_at, head_of, is_ancestor
-from actors.git.worktree import Worktree, repair
+from actors.git.worktree import Worktree
 
 
 @dataclass(frozen=True, slots=True)

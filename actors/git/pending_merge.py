@@ -14,14 +14,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from actors.git.errors import GitError, WorkspaceError
 from actors.git.refs import head_of, move_ref
+from actors.git.worktree import Worktree
 from store.shared.replace import replace_file
-
-if TYPE_CHECKING:
-    from actors.git.worktree import Worktree  # which calls `finish_interrupted` when it repairs
 
 _MARKERS = (b"<<<<<<< ", b">>>>>>> ")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.log.files import AppendFile
-from actors.log.view import format_line
+from actors.log.format import format_line
 
 if TYPE_CHECKING:
     from loguru import Message

@@ -16,7 +16,8 @@ from datetime import datetime
 from pathlib import Path
 
 from actors.screen.errors import ScreenUnwritable
-from actors.screen.render import paint, render_entry, render_live, reply_header, reply_parts
+from actors.screen.render import render_entry, render_live, reply_header, reply_parts
+from actors.text import paint
 from store.entries import Entry, ReplyBody
 from store.shared.replace import replace_file
 

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from actors.text import one_line, strip_controls
+from actors.text import one_line, paint, strip_controls
 from store.entries import (
     Body,
     Call,
@@ -28,8 +28,6 @@ from store.states import EntryKind
 
 __all__ = ["ReplyParts", "render_entry", "render_live", "reply_parts", "strip_controls"]
 
-# 256-colour indices of middling brightness: contrast at least 3 on white and on black (a test computes it).
-COLOURS = {"grey": 244, "blue": 33, "green": 29, "magenta": 133, "orange": 130, "red": 160, "teal": 31}
 
 MAX_LINES = {
     EntryKind.SYSTEM: 12,
@@ -76,11 +74,6 @@ def reply_parts(entry: Entry, reply: ReplyBody) -> ReplyParts:
     text = render_live(reply.text).strip()
     tail = "".join(_call(call, entry.agent) for call in reply.calls) + _cost(reply.cost)
     return ReplyParts(reply_header(entry.agent, _written_at(entry)), text + "\n" if text else "", tail)
-
-
-def paint(colour: str, text: str, *, bold: bool = False) -> str:
-    """Our own colour around one line of text that is already harmless."""
-    return f"\x1b[{'1;' if bold else ''}38;5;{COLOURS[colour]}m{text}\x1b[0m"
 
 
 def _written_at(entry: Entry) -> datetime:

@@ -173,9 +173,9 @@ def _backups(copies: Sequence[Backup]) -> Finding:
 
 
 def _sandbox(home: Home, config: Config) -> Finding:
-    from actors.agent.workspace import policy_of
     from actors.sandbox.choose import choose
     from actors.sandbox.errors import SandboxUnavailable
+    from actors.sandbox.from_config import policy_of
     from actors.sandbox.selftest import self_test
 
     if config.sandbox.mode == "off":

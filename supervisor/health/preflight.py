@@ -19,9 +19,9 @@ def observe_sandbox(store: Store, config: Config, home: Home) -> None:
 
     Raises `NotReady` if commands cannot be confined, unless the sandbox is switched off (`--unsafe`).
     """
-    from actors.agent.workspace import policy_of
     from actors.sandbox.choose import choose
     from actors.sandbox.errors import SandboxUnavailable
+    from actors.sandbox.from_config import policy_of
     from actors.sandbox.selftest import self_test
 
     unsafe = config.sandbox.mode == "off"

@@ -24,9 +24,9 @@ from typing import TypeVar
 
 import psutil
 
+from actors.git.checkouts import checkout_scratch, remove_worktree
 from actors.git.refs import head_of
 from actors.git.repository import open_repository
-from actors.git.worktree import checkout_scratch, remove_worktree
 from actors.home import Home
 from store import crew, incidents, journal, tasks
 from store.engine import Store

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from actors.agent.workspace import policy_of
 from actors.sandbox.choose import choose
+from actors.sandbox.from_config import policy_of
 from actors.sandbox.run import run_command
 from actors.settings import Config
 from tests.benchmarks.rows import Beside, Row, at_most, median, percentile

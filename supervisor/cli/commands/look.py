@@ -41,7 +41,8 @@ def log_command(options: Options, agent: str | None, follow: bool, lines: int) -
     nightcrew log engineer-1 -n 200
     """
     from actors import log
-    from actors.log import view
+    from actors.log.format import format_line
+    from supervisor.cli import log_view
 
     home = options.home
     if agent is not None and agent != "supervisor":
@@ -53,8 +54,8 @@ def log_command(options: Options, agent: str | None, follow: bool, lines: int) -
         return
     colour = output.is_terminal()
     with contextlib.suppress(KeyboardInterrupt):
-        for line in view.follow([path], lines=lines, wait=follow):
-            click.echo(line if options.as_json else view.format_line(line, colour=colour))
+        for line in log_view.follow([path], lines=lines, wait=follow):
+            click.echo(line if options.as_json else format_line(line, colour=colour))
 
 
 @click.command("attach", short_help="Enter the tmux windows; C-b d leaves them.")

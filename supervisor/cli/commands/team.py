@@ -136,9 +136,9 @@ def _remove_worktrees(home: Home, project: Project) -> None:
     """Work that was not committed is, on the task's branch; then the folders go."""
     import shutil
 
+    from actors.git.checkouts import open_worktree, remove_worktree
     from actors.git.commits import commit_all
     from actors.git.repository import open_repository
-    from actors.git.worktree import open_worktree, remove_worktree
 
     shutil.rmtree(home.environment(project.name), ignore_errors=True)
     folder = home.path / "work" / project.name

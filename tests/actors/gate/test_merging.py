@@ -23,11 +23,11 @@ from actors.gate.merging import (
     merge_candidate,
     tag_stable,
 )
+from actors.git.checkouts import ensure_worktree
 from actors.git.commits import commit_all
 from actors.git.errors import WorkspaceError
 from actors.git.refs import create_branch, head_of
 from actors.git.repository import Repository, open_repository
-from actors.git.worktree import ensure_worktree
 from tests.actors.git.user_repository import UserRepository, run_in_shell, write
 
 CASE = "import unittest\n\nclass Case(unittest.TestCase):\n"

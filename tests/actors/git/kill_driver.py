@@ -17,11 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from actors.gate.merging import evaluate, land
+from actors.git.checkouts import ensure_worktree, remove_worktree
 from actors.git.commits import commit_all
 from actors.git.merge import sync_worktree
 from actors.git.refs import create_branch, head_of
 from actors.git.repository import open_repository
-from actors.git.worktree import ensure_worktree, remove_worktree
 from tests.actors.git.user_repository import UserRepository, run_in_shell, write
 
 INTEGRATION = "nightcrew/demo/integration"

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from actors.git import commits
+from actors.git.checkouts import ensure_worktree
 from actors.git.commits import FileChange, changes_since, commit_all, diff_text, uncommitted_files
 from actors.git.repository import Repository, open_repository
-from actors.git.worktree import Worktree, ensure_worktree
+from actors.git.worktree import Worktree
 from tests.actors.git.user_repository import UserRepository, write
 
 BRANCH = "nightcrew/demo/t1"

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from actors.git.checkouts import ensure_worktree
 from actors.git.commits import commit_all
 from actors.git.errors import WorkspaceError
 from actors.git.merge import merge_trees, sync_worktree
 from actors.git.pending_merge import unresolved_files
 from actors.git.repository import Repository, open_repository
-from actors.git.worktree import Worktree, ensure_worktree
+from actors.git.worktree import Worktree
 from tests.actors.git.user_repository import UserRepository, write
 
 BRANCH = "nightcrew/demo/t1"

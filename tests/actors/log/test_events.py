@@ -6,17 +6,14 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from queue import Queue
 
 import pytest
 
 from actors import log
-from actors.log import view
 from actors.log.files import AppendFile
-from actors.log.view import follow, format_line
+from actors.log.format import format_line
 
 
 @pytest.fixture(autouse=True)
@@ -145,49 +142,8 @@ def test_forked_child_logs_under_its_own_name(tmp_path: Path) -> None:
     assert [row["event"] for row in rows(tmp_path / "zygote.log")] == ["preloaded", "child_gone"]
 
 
-def test_follow_gives_the_last_lines_then_each_new_one_across_rotations(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(view, "POLL_S", 0.005)
-    path = tmp_path / "a.log"
-    file = AppendFile(path, max_bytes=200)
-    for number in range(8):
-        file.write(b"%030d\n" % number)
-    seen: Queue[str] = Queue()
-    stop = threading.Event()
-
-    def read() -> None:
-        for line in follow([path], lines=7, wait=True, stop=stop):
-            seen.put(line)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        assert [int(seen.get(timeout=10)) for _ in range(7)] == list(range(1, 8))
-        for number in range(8, 60):
-            file.write(b"%030d\n" % number)
-            assert int(seen.get(timeout=10)) == number
-    finally:
-        stop.set()
-        reader.join(10)
-        file.close()
-
-
-def test_follow_of_several_logs_is_ordered_by_time_and_needs_no_file(tmp_path: Path) -> None:
-    first, second = tmp_path / "a.log", tmp_path / "b.log"
-    first.write_text('{"time":"2025-01-01T00:00:02Z"}\n')
-    second.write_text('{"time":"2025-01-01T00:00:01Z"}\n{"time":"2025-01-01T00:00:03Z"}\n{"torn')
-    seen = list(follow([first, second, tmp_path / "none.log"], lines=2))
-    assert [json.loads(line)["time"][-3:-1] for line in seen] == ["02", "03"]
-
-
 def test_line_for_a_person_has_no_control_codes_and_bad_lines_pass_through() -> None:
     row = {"time": "2025-01-01T00:00:01Z", "level": "INFO", "source": "a", "event": "e", "t": "x\x1b[2Jy z\n"}
     assert format_line(json.dumps(row)).endswith(' INFO    a e t="xy z"')
     assert format_line('{"torn\x1b[2J') == '{"torn'
     assert format_line("[1]") == "[1]"
-
-
-def test_reading_logs_does_not_load_the_logging_library() -> None:
-    check = "import sys, actors.log.view; sys.exit('loguru' in sys.modules or 'libtmux' in sys.modules)"
-    subprocess.run([sys.executable, "-c", check], check=True, timeout=60)

@@ -15,10 +15,10 @@ from typing import TypeVar
 
 from actors.agent.agent import Agent
 from actors.gate.actor import MergeGate
+from actors.git.checkouts import ensure_worktree
 from actors.git.commits import commit_all
 from actors.git.refs import create_branch, head_of
 from actors.git.repository import open_repository
-from actors.git.worktree import ensure_worktree
 from actors.home import Home
 from actors.rehearsal.script import parse_script
 from actors.rehearsal.server import RehearsalServer

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.screen.render import COLOURS, render_entry, render_live, strip_controls
+from actors.screen.render import render_entry, render_live, strip_controls
+from actors.text import COLOURS
 from store.entries import (
     Body,
     Call,

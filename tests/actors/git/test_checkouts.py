@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from actors.git.checkouts import checkout_scratch, ensure_worktree, open_worktree, remove_worktree
 from actors.git.commits import commit_all
 from actors.git.errors import OccupiedPathError, WorkspaceError
 from actors.git.refs import head_of
 from actors.git.repository import Repository, open_repository
-from actors.git.worktree import Worktree, checkout_scratch, ensure_worktree, open_worktree, remove_worktree
+from actors.git.worktree import Worktree
 from tests.actors.git.user_repository import ENVIRONMENT, UserRepository, write
 
 BRANCH = "nightcrew/demo/t1"
