@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.screen.errors import NoSuchWindow, TmuxFailed, TmuxMissing
-from actors.screen.plan import ROW_FORMAT, Row, parse_rows, tmux_name
+from actors.screen.plan import PANE_FORMAT, Pane, parse_panes, tmux_name
 from actors.screen.tmux_config import SOCKET_NAME
 
 QUERY_TIMEOUT_S = 5.0
@@ -34,10 +34,10 @@ def find_target(run_dir: Path, target: str) -> str | None:
     session, _, window = target.partition(":")
     if not window:
         return None
-    for row in _rows(run_dir):
-        in_session = bool(row.agent) and row.session_name == tmux_name(session)
-        if in_session and (row.window_index == window or row.window_name == tmux_name(window)):
-            return row.agent
+    for pane in _panes(run_dir):
+        in_session = bool(pane.agent) and pane.session_name == tmux_name(session)
+        if in_session and (pane.window_index == window or pane.window_name == tmux_name(window)):
+            return pane.agent
     return None
 
 
@@ -46,17 +46,17 @@ def attach_argv(run_dir: Path, agent: str | None, environ: Mapping[str, str] = o
 
     Also works inside another tmux, whose variables it removes. Raises `NoSuchWindow`.
     """
-    rows = _rows(run_dir)
-    if not rows:
+    panes = _panes(run_dir)
+    if not panes:
         raise NoSuchWindow(
             "there are no windows: the crew is not running, or it runs without tmux. See `nightcrew status`"
         )
     select: list[str] = []
     if agent is not None:
-        row = next((row for row in rows if row.mark and row.agent == agent), None)
-        if row is None:
+        pane = next((pane for pane in panes if pane.mark and pane.agent == agent), None)
+        if pane is None:
             raise NoSuchWindow(f"{agent} has no window. `nightcrew status` lists the agents")
-        select = ["select-window", "-t", row.window_id, ";", "attach-session", "-t", row.session_id]
+        select = ["select-window", "-t", pane.window_id, ";", "attach-session", "-t", pane.session_id]
     # -u: the windows contain UTF-8, whatever the locale of this shell is.
     argv = ["tmux", "-u", "-S", SOCKET_NAME, *(select or ["attach-session"])]
     return Attach(argv, run_dir, _environment(environ))
@@ -74,9 +74,9 @@ def kill_server(run_dir: Path) -> None:
     (run_dir / SOCKET_NAME).unlink(missing_ok=True)
 
 
-def _rows(run_dir: Path) -> list[Row]:
+def _panes(run_dir: Path) -> list[Pane]:
     """The panes of the crew's tmux server; empty if there is no server."""
-    return parse_rows(_tmux(run_dir, "list-panes", "-a", "-F", ROW_FORMAT).splitlines())
+    return parse_panes(_tmux(run_dir, "list-panes", "-a", "-F", PANE_FORMAT).splitlines())
 
 
 def _tmux(run_dir: Path, *arguments: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 # `@nightcrew` marks the pane that shows a file. A pane that a person splits off inherits only `@agent`.
 # Names that people choose come last, so that a `|` in them cannot shift the other fields.
-ROW_FORMAT = "|".join(
+PANE_FORMAT = "|".join(
     f"#{{{field}}}"
     for field in (
         "@nightcrew",
@@ -40,20 +40,20 @@ class WindowSpec:
     def __post_init__(self) -> None:
         if not self.agent or _UNSAFE_AGENT.search(self.agent):
             raise ValueError(
-                f"agent name {self.agent!r} cannot be used in tmux: it must not be empty or hold quotes, "
+                f"agent name {self.agent!r} cannot be used in tmux: it must not be empty or contain quotes, "
                 "backslashes, braces, control characters or any of # | ; %"
             )
 
     @property
     def mark(self) -> str:
-        """What tells this window from any other, and from a person's own."""
+        """Identifies this window among all others, including those that people opened."""
         key = "\0".join((self.session, self.window, self.agent, str(self.file)))
         return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One pane of the running server. `mark` is empty for a pane that is not ours."""
+class Pane:
+    """One pane of the tmux server. `mark` is empty for a pane that a person opened."""
 
     mark: str
     session_id: str
@@ -90,31 +90,31 @@ def tmux_name(name: str) -> str:
     return re.sub(r"[^\w\- ]", "_", name).strip() or "_"
 
 
-def parse_rows(lines: Iterable[str]) -> list[Row]:
-    """Parse the output of `list-panes -a -F ROW_FORMAT`."""
-    rows = []
+def parse_panes(lines: Iterable[str]) -> list[Pane]:
+    """Parse the output of `list-panes -a -F PANE_FORMAT`."""
+    panes = []
     for line in lines:
         fields = line.split("|", 8)
         if len(fields) == 9:
             mark, session_id, window_id, pane_id, dead, *rest = fields
-            rows.append(Row(mark, session_id, window_id, pane_id, dead == "1", *rest))
-    return rows
+            panes.append(Pane(mark, session_id, window_id, pane_id, dead == "1", *rest))
+    return panes
 
 
-def plan(wanted: Sequence[WindowSpec], rows: Sequence[Row]) -> Plan:
+def plan(wanted: Sequence[WindowSpec], panes: Sequence[Pane]) -> Plan:
     """The changes after which each wanted window exists once. Windows that people opened stay."""
     specs = {spec.mark: spec for spec in wanted}
     seen: set[str] = set()
     revive, kill = [], []
-    for row in rows:
-        if not row.mark:
+    for pane in panes:
+        if not pane.mark:
             continue
-        spec = specs.get(row.mark)
-        if spec is None or row.mark in seen:
-            kill.append((row.window_id, row.agent))
+        spec = specs.get(pane.mark)
+        if spec is None or pane.mark in seen:
+            kill.append((pane.window_id, pane.agent))
             continue
-        seen.add(row.mark)
-        if row.dead:
-            revive.append((row.pane_id, spec))
+        seen.add(pane.mark)
+        if pane.dead:
+            revive.append((pane.pane_id, spec))
     create = tuple(spec for mark, spec in specs.items() if mark not in seen)
-    return Plan(create, tuple(revive), tuple(kill), frozenset(row.session_name for row in rows))
+    return Plan(create, tuple(revive), tuple(kill), frozenset(pane.session_name for pane in panes))

@@ -1,4 +1,4 @@
-"""Rows of an agent's history as ANSI text. Pure: the tmux actor and `nightcrew history` call it.
+"""Rows of an agent's history as ANSI text, for the tmux actor and `nightcrew history`. Pure functions.
 
 One logical line is written as one line, never wrapped here, so that a resized window reflows.
 """
@@ -42,7 +42,7 @@ MAX_LINE_CHARS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class ReplyParts:
-    """A reply's block in three: `header + text + tail` is the whole; `text` is what streams live."""
+    """The three parts of a reply's text, in order. `text` is the part that streams live."""
 
     header: str
     text: str
@@ -50,7 +50,7 @@ class ReplyParts:
 
 
 def render_entry(entry: Entry) -> str:
-    """The row as one block of lines, ending in a newline; starts with the local time of day."""
+    """The row as lines, the last one ending in a newline. The first starts with the local time of day."""
     body = entry.body
     if isinstance(body, ReplyBody):
         parts = reply_parts(entry, body)
@@ -60,17 +60,17 @@ def render_entry(entry: Entry) -> str:
 
 
 def render_live(fragment: str) -> str:
-    """A piece of streaming text, made harmless; no newline is added."""
+    """A piece of streaming text without control characters. No newline is added."""
     return strip_controls(fragment)
 
 
 def reply_header(agent: str, at: datetime) -> str:
-    """The line above a reply, also written when its first token arrives."""
+    """The first line of a reply, written when its first token arrives."""
     return _header(at, "blue", f"● {one_line(agent)}")
 
 
 def reply_parts(entry: Entry, reply: ReplyBody) -> ReplyParts:
-    """A reply's header, its text (not shortened, without surrounding blank space), its calls and cost."""
+    """The header, the complete text (stripped of white space at both ends), and calls and cost."""
     text = render_live(reply.text).strip()
     tail = "".join(_call(call, entry.agent) for call in reply.calls) + _cost(reply.cost)
     return ReplyParts(reply_header(entry.agent, _written_at(entry)), text + "\n" if text else "", tail)
@@ -85,7 +85,7 @@ def _header(at: datetime, colour: str, title: str) -> str:
 
 
 def _title(body: Body) -> tuple[str, str]:
-    """Colour and heading of a row that is no reply."""
+    """The colour and the heading of a row other than a reply."""
     match body:
         case MessageBody(sender=sender, kind=kind):
             return "teal", f"✉ from {one_line(sender)}" + (f" · {one_line(kind)}" if kind else "")
@@ -94,13 +94,13 @@ def _title(body: Body) -> tuple[str, str]:
         case NudgeBody():
             return "orange", "! nudge"
         case SummaryBody() | MaskBody():
-            return "magenta", "≡ summary of what went before"
+            return "magenta", "≡ summary of the earlier conversation"
         case NoteBody():
             return "grey", "· note"
         case SystemBody():
             return "grey", "· instructions"
         case ReplyBody():
-            raise ValueError("a reply has a heading of its own")
+            raise ValueError("a reply has no title: see reply_header")
 
 
 def _json(value: object) -> str:
@@ -108,12 +108,12 @@ def _json(value: object) -> str:
 
 
 def _shortened(text: str, max_lines: int, agent: str) -> str:
-    """Head and tail of the text with a note between that says what is hidden and how to see it."""
+    """The text, or its first and last lines and a note on how to see those in between."""
     lines = strip_controls(text).strip("\n").split("\n")
     if lines == [""]:
         return ""
     hidden = len(lines) - max_lines
-    if hidden > 1:  # hiding one line behind a line of its own gains nothing
+    if hidden > 1:  # hiding a single line would save nothing, because the note takes one
         head = max_lines // 2
         note = paint("grey", f"… {hidden} lines hidden; all of it: nightcrew history {one_line(agent)}")
         shown = [*map(_clip, lines[:head]), note, *map(_clip, lines[len(lines) - (max_lines - head) :])]
@@ -129,7 +129,7 @@ def _clip(line: str) -> str:
 
 
 def _call(call: Call, agent: str) -> str:
-    """`→ tool(short arguments)`, long ones below it, shortened."""
+    """`→ tool(short arguments)`, then the long arguments, shortened."""
     short, long = [], []
     for name, value in call.arguments.items():
         shown = value if isinstance(value, str) else _json(value)
@@ -146,7 +146,7 @@ def _call(call: Call, agent: str) -> str:
 
 
 def _cost(cost: ReplyCost) -> str:
-    """One grey line of what the server reported; nothing where it reported nothing."""
+    """One grey line with what the server reported; empty if it reported nothing."""
     parts = []
     if cost.prompt_tokens is not None:
         cached = f" ({cost.cached_tokens} cached)" if cost.cached_tokens is not None else ""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from actors.screen.attach import kill_server
 from actors.screen.errors import TmuxFailed, TmuxMissing
-from actors.screen.plan import ROW_FORMAT, Plan, Row, WindowSpec, parse_rows, plan, tmux_name
+from actors.screen.plan import PANE_FORMAT, Pane, Plan, WindowSpec, parse_panes, plan, tmux_name
 from actors.screen.tmux_config import CONFIG_NAME, SOCKET_NAME, config_text, literal
 
 if TYPE_CHECKING:
@@ -74,14 +74,14 @@ class Windows:
         Runs one tmux process if nothing has to change. Raises `TmuxMissing`, or `TmuxFailed` after trying all
         windows if some could not be created.
         """
-        first = plan(wanted, self._rows())
+        first = plan(wanted, self._panes())
         if not first:
             return Changes()
         if not first.session_names:
             self._start()
         if _run_all(self, _batches(_commands(first))):
             # A failed command stops its batch: plan again, and try each window separately.
-            failures = _run_all(self, _commands(plan(wanted, self._rows())))
+            failures = _run_all(self, _commands(plan(wanted, self._panes())))
             if failures:
                 raise TmuxFailed(f"tmux could not show all windows: {'; '.join(failures)}")
         return Changes(
@@ -94,10 +94,10 @@ class Windows:
         """End the tmux server with all its windows, and wait for its end; harmless if there is none."""
         kill_server(self._run_dir)
 
-    def _rows(self) -> list[Row]:
+    def _panes(self) -> list[Pane]:
         """The panes of the running server; empty if there is no server."""
-        _, lines = self._run(["list-panes", "-a", "-F", ROW_FORMAT])
-        return parse_rows(lines)
+        _, lines = self._run(["list-panes", "-a", "-F", PANE_FORMAT])
+        return parse_panes(lines)
 
     def _start(self) -> None:
         """Start the server by a separate command, because `ps` shows the command that started it."""
