@@ -8,4 +8,6 @@
 
 Imports only `store/shared`, the store's failpoints and the leaves of `actors/`. The one thing to know: every function
 can be repeated after a crash at any instant. Most take `locks`, the crew's folder of lock files.
+
+    errors         the errors of git and of repositories
 """

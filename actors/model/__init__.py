@@ -14,4 +14,10 @@ its text) and `truncation` (whether the server read the whole prompt).
 May import `store`, `actors.log` and the leaves directly in `actors/`; nothing of the agent or the runtime.
 The one thing to know: every failure leaves this package as one of the errors in `errors.py`, and each of
 them stands for one reaction of the agent.
+
+    protocol       the values that go in and out: messages, tools, options, limits, replies
+    connection     the event loop and the HTTP client, kept between the requests of a turn
+    watchdog       time limits and cancellation of a request
+    address        host addresses: normalised, and whether they are local
+    preload        loads the model when a crew starts
 """

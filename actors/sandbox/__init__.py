@@ -10,4 +10,9 @@
 
 Imports only the standard library, psutil, `store/shared`, `store.failpoints` and `actors/settings.py`. The one thing
 to know: when `run_command` returns, every process that the command started has ended.
+
+    environment    the environment variables of a command
+    git_paths      the paths through which git works in a worktree
+    usage          memory and processes that a command uses
+    errors         what a sandbox can refuse
 """

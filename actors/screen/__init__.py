@@ -7,4 +7,6 @@
 
 Only `actor.py` imports other folders than store, log and the leaves. The one thing to know: tmux only displays.
 It carries no message, and everything here can be deleted and is rebuilt from the store.
+
+    errors         what tmux and the window files can refuse
 """

@@ -9,4 +9,6 @@
 Imports the sandbox, git, work and runtime, nothing of the agent. The one thing to know: a call must never happen
 twice. A crew tool commits together with its result. A worktree tool stores evidence before it runs, and finds
 out from that evidence after a crash what happened.
+
+    dependencies   what a worktree's dependency folders allow
 """

@@ -3,6 +3,14 @@
 What only SQLite can do stays in this package and in `store/insights.py`. Only modules of `store` build
 statements; everybody else passes the `Store` or the `Transaction` to their functions. Imports `store.errors`,
 `store.schema` and `store.failpoints`.
+
+    store          the open store of one process
+    transaction    a write in progress, and the fence
+    connection     one SQLite connection
+    prepared       statements that are compiled once
+    writers_lock   the queue of writers
+    header         is a file a store of this version?
+    translate      the driver's errors as ours
 """
 
 from store.engine.store import Store

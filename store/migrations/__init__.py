@@ -1,0 +1,1 @@
+"""Alembic's environment (`env`) and the schema's versions (`versions/`). Imported only by `store.upkeep.migrate`."""

@@ -2,6 +2,8 @@
 
 `tables.py` imports `rows.py` and `states.py`. The migrations in `store/migrations` make the same tables; a test
 compares the two.
+
+    columns        the column types: enums and JSON
 """
 
 from store.schema.tables import (

@@ -1,15 +1,17 @@
-"""`nightcrew`: thin commands over the store and the supervisor. One file per group of commands.
+"""`nightcrew`: thin commands over the store and the supervisor.
 
-`app.py` is what they share (options, output, errors), `lazy.py` imports a command when it is called,
-`names.py` finds the agent or project that is meant. A command reads or writes the store and says what
-truly happened; nothing here decides anything about the crew.
+    app            the command group, and errors as one line with an exit code
+    lazy           imports a command when it is called
+    options        options that every command has
+    names          finds the agent or project that is meant
+    output         JSON, lines and tables
+    wording        readable texts for stored codes
+    waiting, live  `run --wait`, and its table on a terminal
+    report, report_page    the report as text and as a page
+    log_view       reads log files
+    commands/      one module per group of commands
 
-    app.py      options, the way out, errors into one line    start.py    up, down, and starting a crew
-    work.py     run, deploy, tasks                            talk.py     send, prompt, inbox, letters
-    crew.py     status, info, history, incidents              control.py  pause, resume, cancel, stop, restart
-    team.py     create, archive
-    clock.py    schedule                                      look.py     log, attach, completion
-    proof.py    doctor, report, rehearse, drill
+A command reads or writes the store and reports what happened. Nothing here decides anything about the crew.
 """
 
 from __future__ import annotations
@@ -19,13 +21,12 @@ import sys
 
 
 def main() -> None:
-    """The console script's entry; ends the process with the exit status that is true."""
-    # Imports make no garbage worth collecting: a `status` makes 80,000 objects, and looking through them all
-    # the time costs it a tenth.
+    """The entry point of the console script. Ends the process with the command's exit code."""
+    # Imports create 80,000 objects and no garbage; collecting all the same takes a tenth of the time of `status`.
     gc.set_threshold(100_000)
     from supervisor.cli.app import run
 
     code = run(sys.argv[1:])
-    # At its exit Python collects twice, and would take SQLAlchemy apart piece by piece: a fifth of a `status`.
+    # At exit Python collects twice and takes SQLAlchemy apart, which costs a fifth of `status`.
     gc.freeze()
     sys.exit(code)

@@ -2,4 +2,10 @@
 
 `parse.py` knows no files and no store, and takes time linear in the length of the text. `deploy.py` creates
 the project's branch and rows.
+
+    spec           a spec as data
+    file           reads it from a file
+    markdown, sections, items    lines, sections and list items of its text
+    problems       what is wrong with it
+    slug           project names that git and tmux accept
 """

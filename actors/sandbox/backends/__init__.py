@@ -2,4 +2,6 @@
 
 `bubblewrap.py` and `landlock.py` for Linux, `seatbelt.py` for macOS, `seccomp.py` the system-call filters of
 the first two. Imports only `environment`, `git_paths` and `policy` of the sandbox.
+
+    workplace      the mounts that show a worktree at the checkout's path
 """
