@@ -1,11 +1,13 @@
 """Runs checks, the shell commands that decide whether a commit is good, and judges each result.
 
-A check passes only on evidence that it passed. `judge` as a table; the first matching row applies:
+A check passes only on evidence that it passed. The evidence is the result files of its test runners, for others
+what they printed, else the exit code. `judge` as a table; the first matching row applies:
 
-| how it ended                   | what its output says                              | outcome     |
+| how it ended                   | what its result files or output say               | outcome     |
 |--------------------------------|---------------------------------------------------|-------------|
 | not started, timed out, killed | anything                                          | did_not_run |
 | exit 126, 127 or above 128     | anything                                          | did_not_run |
+| any exit                       | a result file that its runner did not finish      | did_not_run |
 | exit not 0                     | the test runner itself is missing                 | did_not_run |
 | any exit                       | no test ran: zero, all skipped, or stated in words| did_not_run |
 | any exit                       | no counts, from a runner that always prints them  | did_not_run |
@@ -24,7 +26,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from actors.gate.counts import TestCounts, failing_names, parse_counts, reason_for_none
+from actors.gate.counts.result import total_of
 from actors.gate.find_checks import FoundChecks, find_checks
+from actors.gate.results.folder import ResultFolder
+from actors.gate.results.outcomes import TestOutcomes
+from actors.gate.results.prepare import could_not_load, prepared, runs_node_tests, unprepared
 
 __all__ = [
     "CheckReport",
@@ -45,6 +51,7 @@ KEPT_OUTPUT_CHARACTERS = 12_000
 
 Ending = Literal["exited", "timed_out", "killed", "not_started"]
 Outcome = Literal["passed", "failed", "did_not_run"]
+Evidence = Literal["result file", "output", "exit code"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,10 @@ CheckRunner = Callable[[str, Path, float], CheckRun]
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One judged check: the `reason` in words, the `failing` tests that were named, the end of the `output`."""
+    """One judged check: the `reason` in words, the `failing` tests that were named, the end of the `output`.
+
+    `recorded` are the outcomes of all tests, if the runner left a complete result file.
+    """
 
     command: str
     outcome: Outcome
@@ -78,6 +88,14 @@ class CheckResult:
     counts: TestCounts | None
     failing: tuple[str, ...]
     output: str
+    recorded: TestOutcomes | None = None
+
+    @property
+    def evidence(self) -> Evidence:
+        """What the outcome was read from."""
+        if self.recorded is not None:
+            return "result file"
+        return "exit code" if self.counts is None else "output"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +125,21 @@ def run_checks(
     timeout_s: float = DEFAULT_CHECK_TIMEOUT_S,
 ) -> CheckReport:
     """Run all commands in the worktree, one after the other. A failure does not stop the others."""
-    results = [judge(command, run(_prepared(command), worktree, timeout_s)) for command in commands]
+    results = [_run_one(worktree, command, run, timeout_s) for command in commands]
     return CheckReport(commit, tuple(results))
 
 
-def judge(command: str, run: CheckRun) -> CheckResult:
-    """Apply the table above. `command` is the check as configured, before `run_checks` adds options."""
-    counts = parse_counts(run.output, command)
-    outcome, reason = _outcome(command, run, counts)
+def judge(command: str, run: CheckRun, recorded: TestOutcomes | None = None) -> CheckResult:
+    """Apply the table above. `command` is the check as configured, before `run_checks` adds variables."""
+    recorded = recorded if recorded is not None and (recorded.runners or recorded.unfinished) else None
+    families = {_FAMILY_OF.get(runner, "") for runner in recorded.runners} if recorded is not None else set()
+    counts = parse_counts(run.output, command, families)
+    if recorded is not None and recorded.runners:
+        counts = total_of([recorded.counts, *([counts] if counts is not None else [])])
+    outcome, reason = _outcome(command, run, counts, recorded)
+    failing = failing_names(run.output, families) if outcome != "passed" else ()
+    if recorded is not None:
+        failing = tuple(sorted({*failing, *recorded.having("failed", "error")}))
     return CheckResult(
         command=command,
         outcome=outcome,
@@ -122,8 +147,9 @@ def judge(command: str, run: CheckRun) -> CheckResult:
         exit_code=run.exit_code,
         duration_s=round(run.duration_s, 3),
         counts=counts,
-        failing=failing_names(run.output) if outcome != "passed" else (),
+        failing=failing,
         output=_tail(run.output, KEPT_OUTPUT_CHARACTERS),
+        recorded=recorded,
     )
 
 
@@ -132,7 +158,9 @@ def report_from_json(value: Mapping[str, Any]) -> CheckReport:
     results = []
     for item in value["results"]:
         counts = None if item["counts"] is None else TestCounts(**item["counts"])
-        results.append(CheckResult(**{**item, "counts": counts, "failing": tuple(item["failing"])}))
+        recorded = None if item.get("recorded") is None else _outcomes_from_json(item["recorded"])
+        failing = tuple(item["failing"])
+        results.append(CheckResult(**{**item, "counts": counts, "failing": failing, "recorded": recorded}))
     return CheckReport(value["commit"], tuple(results))
 
 
@@ -147,10 +175,42 @@ _ALWAYS_COUNTS = re.compile(
 )
 
 
-def _outcome(command: str, run: CheckRun, counts: TestCounts | None) -> tuple[Outcome, str]:
+# Which module of `counts` reads what these runners print. Their result files are read instead.
+_FAMILY_OF = {
+    "pytest": "python", "unittest": "python", "jest": "javascript", "vitest": "javascript", "mocha": "javascript",
+    "node": "tap", "maven": "jvm", "gradle": "jvm", "meson": "native", "dotnet": "dotnet",
+}  # fmt: skip
+
+
+def _run_one(worktree: Path, command: str, run: CheckRunner, timeout_s: float) -> CheckResult:
+    folder = ResultFolder(worktree)
+    folder.make()
+    try:
+        with_node = runs_node_tests(command, worktree)
+        done = run(
+            prepared(command, folder.name, folder.key, reads_node_tests=with_node), worktree, timeout_s
+        )
+        if done.exit_code != 0 and could_not_load(done.output):
+            done = run(unprepared(command), worktree, timeout_s)
+        return judge(command, done, folder.read())
+    finally:
+        folder.remove()
+
+
+def _outcomes_from_json(value: Mapping[str, Any]) -> TestOutcomes:
+    lists = {name: tuple(found) for name, found in value.items() if name != "tests"}
+    return TestOutcomes(tests=dict(value["tests"]), **lists)
+
+
+def _outcome(
+    command: str, run: CheckRun, counts: TestCounts | None, recorded: TestOutcomes | None
+) -> tuple[Outcome, str]:
     not_ended = _not_ended(run)
     if not_ended is not None:
         return "did_not_run", not_ended
+    if recorded is not None and recorded.unfinished:
+        names = " and ".join(recorded.unfinished)
+        return "did_not_run", f"{names} began but did not finish: its result file has no end"
     missing = _RUNNER_MISSING.search(run.output) if run.exit_code != 0 and counts is None else None
     if missing is not None:
         return "did_not_run", f"its runner is missing where the checks run ({missing[0].strip()})"
@@ -181,18 +241,6 @@ def _not_ended(run: CheckRun) -> str | None:
     if run.exit_code > 128 or run.exit_code < 0:
         return f"killed by signal {abs(run.exit_code) % 128} (exit code {run.exit_code})"
     return None
-
-
-# The tests of a deliverable that is not written yet often cannot be imported. pytest would then run no test at
-# all, and other deliverables could not be judged. With these options it continues and lists the failures.
-_PYTEST_OPTIONS = "--continue-on-collection-errors --maxfail=0 -rfE"
-_MAY_RUN_PYTEST = re.compile(r"pytest|py\.test|\b(?:make|tox|nox|just|hatch|poetry|uv|pdm)\b")
-
-
-def _prepared(command: str) -> str:
-    if not _MAY_RUN_PYTEST.search(command):
-        return command
-    return f'export PYTEST_ADDOPTS="${{PYTEST_ADDOPTS:-}} {_PYTEST_OPTIONS}"\n{command}'
 
 
 def _tail(text: str, limit: int) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from actors.environment.project import Environment, project_sandbox
 from actors.gate.checks import CheckRun, Ending
+from actors.gate.results.prepare import RECORDERS
 from actors.sandbox.from_config import policy_of
 from actors.sandbox.policy import Sandbox
 from actors.sandbox.run import run_command
@@ -43,6 +44,7 @@ class SandboxedChecks:
             timeout_s=timeout_s,
             cancelled=self.cancelled,
             shown_chars=SHOWN_CHARACTERS,
+            read_only=(RECORDERS,),
         )
         if result.exit_code is not None:
             return CheckRun(command, result.exit_code, result.output, result.duration_s)

@@ -149,8 +149,8 @@ def _covers(old: str, name: str) -> bool:
     if old == name or name.startswith(f"{old}::"):
         return True
     if "_FailedTest" in old:  # unittest's name for a module that could not be imported
-        module = old.split(" ", 1)[0]
-        return f"({module}." in name or f".{module}." in name
+        module = old.split(" ", 1)[0].rpartition("_FailedTest.")[2]
+        return name.startswith(f"{module}.") or f"({module}." in name or f".{module}." in name
     return False
 
 
