@@ -49,13 +49,16 @@ class ReplyParts:
     tail: str
 
 
-def render_entry(entry: Entry) -> str:
-    """The row as lines, the last one ending in a newline. The first starts with the local time of day."""
+def render_entry(entry: Entry, *, full: bool = False) -> str:
+    """The row as lines, the last one ending in a newline. The first starts with the local time of day.
+
+    Long texts are shortened unless `full` is set.
+    """
     body = entry.body
     if isinstance(body, ReplyBody):
-        parts = reply_parts(entry, body)
+        parts = reply_parts(entry, body, full=full)
         return parts.header + parts.text + parts.tail
-    limit = MAX_LINES.get(entry.kind, DEFAULT_MAX_LINES)
+    limit = None if full else MAX_LINES.get(entry.kind, DEFAULT_MAX_LINES)
     return _header(_written_at(entry), *_title(body)) + _shortened(body.text, limit, entry.agent)
 
 
@@ -69,10 +72,10 @@ def reply_header(agent: str, at: datetime) -> str:
     return _header(at, "blue", f"● {one_line(agent)}")
 
 
-def reply_parts(entry: Entry, reply: ReplyBody) -> ReplyParts:
+def reply_parts(entry: Entry, reply: ReplyBody, *, full: bool = False) -> ReplyParts:
     """The header, the complete text (stripped of white space at both ends), and calls and cost."""
     text = render_live(reply.text).strip()
-    tail = "".join(_call(call, entry.agent) for call in reply.calls) + _cost(reply.cost)
+    tail = "".join(_call(call, entry.agent, full=full) for call in reply.calls) + _cost(reply.cost)
     return ReplyParts(reply_header(entry.agent, _written_at(entry)), text + "\n" if text else "", tail)
 
 
@@ -107,15 +110,19 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _shortened(text: str, max_lines: int, agent: str) -> str:
-    """The text, or its first and last lines and a note on how to see those in between."""
+def _shortened(text: str, max_lines: int | None, agent: str) -> str:
+    """The text, or its first and last lines and a note on how to see those in between. None: all of it."""
     lines = strip_controls(text).strip("\n").split("\n")
     if lines == [""]:
         return ""
+    if max_lines is None:
+        return "\n".join(lines) + "\n"
     hidden = len(lines) - max_lines
     if hidden > 1:  # hiding a single line would save nothing, because the note takes one
         head = max_lines // 2
-        note = paint("grey", f"… {hidden} lines hidden; all of it: nightcrew history {one_line(agent)}")
+        note = paint(
+            "grey", f"… {hidden} lines hidden; all of it: nightcrew history {one_line(agent)} --full"
+        )
         shown = [*map(_clip, lines[:head]), note, *map(_clip, lines[len(lines) - (max_lines - head) :])]
     else:
         shown = [_clip(line) for line in lines]
@@ -128,7 +135,7 @@ def _clip(line: str) -> str:
     return line[:MAX_LINE_CHARS] + paint("grey", f" … {len(line) - MAX_LINE_CHARS} characters hidden")
 
 
-def _call(call: Call, agent: str) -> str:
+def _call(call: Call, agent: str, *, full: bool) -> str:
     """`→ tool(short arguments)`, then the long arguments, shortened."""
     short, long = [], []
     for name, value in call.arguments.items():
@@ -139,7 +146,7 @@ def _call(call: Call, agent: str) -> str:
             short.append(f"{one_line(name)}={one_line(_json(value), 200)}")
     title = f"→ {one_line(call.name)}({', '.join([*short, *(f'{name}=…' for name, _ in long)])})"
     below = "".join(
-        paint("grey", f"  {name}:") + "\n" + _shortened(text, ARGUMENT_MAX_LINES, agent)
+        paint("grey", f"  {name}:") + "\n" + _shortened(text, None if full else ARGUMENT_MAX_LINES, agent)
         for name, text in long
     )
     return paint("magenta", title) + "\n" + below

@@ -120,10 +120,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
 
 def _print_entries(entries: list[Entry], *, full: bool) -> None:
     from actors.screen import render
-    from store.entries import ReplyBody
 
     for entry in entries:
-        text = render.render_entry(entry)
-        if full and not isinstance(entry.body, ReplyBody):
-            text = text.partition("\n")[0] + "\n" + output.plain(entry.body.text) + "\n"
-        click.echo(text, nl=False)  # click removes the colours where the output is no terminal
+        # click removes the colours if the output is not a terminal.
+        click.echo(render.render_entry(entry, full=full), nl=False)

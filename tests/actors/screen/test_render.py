@@ -135,7 +135,8 @@ def test_reply_shows_its_calls_and_what_it_cost() -> None:
         Call("write_file", {"path": "a.py", "content": "one\ntwo\n" * 20}),
     )
     cost = ReplyCost(prompt_tokens=900, cached_tokens=800, generated_tokens=41, total_ms=1234.5)
-    lines = plain(render_entry(entry(ReplyBody(" \nRunning.\n", calls, cost=cost)))).splitlines()
+    reply = entry(ReplyBody(" \nRunning.\n", calls, cost=cost))
+    lines = plain(render_entry(reply)).splitlines()
     assert lines[1:4] == [
         "Running.",
         '→ shell(command="pytest -q", timeout_s=60)',
@@ -144,6 +145,7 @@ def test_reply_shows_its_calls_and_what_it_cost() -> None:
     assert lines[4:7] == ["  content:", "one", "two"]
     assert any("lines hidden" in line for line in lines)
     assert lines[-1] == "  900 prompt tokens (800 cached) · 41 generated · 1.2 s"
+    assert plain(render_entry(reply, full=True)).count("one\ntwo\n") == 20
 
 
 def test_long_tool_output_keeps_head_and_tail_and_says_how_to_see_the_rest() -> None:
@@ -151,7 +153,11 @@ def test_long_tool_output_keeps_head_and_tail_and_says_how_to_see_the_rest() -> 
     lines = plain(render_entry(entry(ToolResultBody(1, 0, "shell", text, ok=True)))).splitlines()[1:]
     assert len(lines) == 41
     assert (lines[0], lines[-1]) == ("line 0", "line 999")
-    assert lines[20] == "… 960 lines hidden; all of it: nightcrew history eng-1"
+    assert lines[20] == "… 960 lines hidden; all of it: nightcrew history eng-1 --full"
+    whole = plain(render_entry(entry(ToolResultBody(1, 0, "shell", text, ok=True)), full=True)).splitlines()[
+        1:
+    ]
+    assert "\n".join(whole) == text
 
 
 def test_one_logical_line_stays_one_line_and_an_endless_one_is_cut() -> None:
