@@ -1,6 +1,6 @@
-"""The group `nightcrew`, and the one place where errors become a line on stderr and an exit status.
+"""The group `nightcrew`, and the only place that turns errors into a message and an exit code.
 
-| what went wrong                     | exit status                       |
+| error                               | exit code                         |
 |-------------------------------------|-----------------------------------|
 | invalid arguments                   | 2                                 |
 | a `NightcrewError`                  | its own `exit_code`               |
@@ -27,7 +27,7 @@ PROGRAM = "nightcrew"
 COMPLETE_VARIABLE = "_NIGHTCREW_COMPLETE"
 EXIT_UNWRITABLE = 73
 EXIT_INTERRUPTED = 130
-# Any write can meet a full or read-only disk. A person must fix that; it is no fault of the program.
+# Any write can fail because the disk is full or read-only. The user must fix that, so no traceback is shown.
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 
 
@@ -42,26 +42,26 @@ def _version(context: click.Context, _parameter: click.Parameter, wanted: bool) 
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="A name may be short where only one fits: `engineer-1` for engineer-1.shop, `pm`, or tmux's "
-    "`shop:engineer-1`. `nightcrew COMMAND --help` has examples.",
+    epilog="Names may be shortened if only one fits: `engineer-1` for engineer-1.shop, or `pm`. "
+    "See `nightcrew COMMAND --help` for examples.",
 )
 @click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show it."
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."
 )
 @shared
 def nightcrew() -> None:
-    """Runs a crew of local coding agents overnight: a spec in the evening, a tested branch in the morning.
+    """Run a crew of local coding agents overnight: a spec in the evening, a tested branch in the morning.
 
     \b
-    nightcrew doctor                 is everything there?
-    nightcrew run spec.md --wait     start a crew on the repository in this folder
-    nightcrew status                 who does what
-    nightcrew report                 what the night has brought
+    nightcrew doctor                 check your setup and list what is missing
+    nightcrew run spec.md --wait     have a crew work on the repository in this directory
+    nightcrew status                 show projects, agents and what they are doing
+    nightcrew report                 show the results by project and task
     """
 
 
 def run(arguments: Sequence[str]) -> int:
-    """One command, from its words to its exit status; never a traceback for what people can mend."""
+    """Run one command; returns its exit code. Errors that users can fix are printed without a traceback."""
     options = Options(as_json="--json" in arguments)
     try:
         if instruction := os.environ.get(COMPLETE_VARIABLE):
@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
         click.echo("interrupted", err=True)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone (`| head`): quiet, also when Python flushes at the end.
+        # The reader has ended (`| head`). Discard the rest, also what Python flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except NightcrewError as error:
@@ -88,7 +88,7 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
-        message = f"{error.filename or 'the disk'}: {error.strerror}; make room there, or make it writable"
+        message = f"{error.filename or 'disk'}: {error.strerror}; free some space or make it writable"
         _print_error(options, type(error).__name__, message)
         return EXIT_UNWRITABLE
 
@@ -99,7 +99,7 @@ def _refuse_usage(options: Options, error: click.ClickException) -> int:
     elif isinstance(error, click.UsageError) and error.ctx is not None:
         click.echo(f"error: {error.format_message()}", err=True)
         click.echo(error.ctx.get_usage(), err=True)
-        click.echo(f"`{error.ctx.command_path} --help` has examples.", err=True)
+        click.echo(f"See `{error.ctx.command_path} --help` for examples.", err=True)
     else:
         click.echo(f"error: {error.format_message()}", err=True)
     return error.exit_code

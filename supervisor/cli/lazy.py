@@ -1,4 +1,4 @@
-"""A group whose commands are imported when they are called: `nightcrew send` must not pay for `doctor`."""
+"""Imports a command's module when the command is called, so that `send` does not load what `doctor` needs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from actors.text import did_you_mean
 
-# Section -> command -> module; the command's function has its name, with `_command` behind it.
+# Section -> command -> module in `commands`. The function of the command `run` is `run_command`.
 SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Work": {"run": "work", "deploy": "work", "tasks": "work", "report": "report"},
     "Watch": {
@@ -22,9 +22,9 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "Talk": {
         "send": "talk",
-        "inbox": "talk",
-        "letters": "talk",
-        "schedule": "clock",
+        "inbox": "inbox",
+        "letters": "inbox",
+        "schedule": "schedule",
         "prompt": "talk",
     },
     "Intervene": {
@@ -50,7 +50,7 @@ _MODULES = {name: module for commands in SECTIONS.values() for name, module in c
 
 
 class LazyGroup(click.Group):
-    """`nightcrew` itself."""
+    """The group of all commands; its help is divided into sections."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
         return list(_MODULES)
@@ -67,7 +67,7 @@ class LazyGroup(click.Group):
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in _MODULES and not args[0].startswith("-"):
-            context.fail(f"no command {args[0]!r}{did_you_mean(args[0], _MODULES)}")
+            context.fail(f"unknown command {args[0]!r}{did_you_mean(args[0], _MODULES)}")
         return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,4 +1,4 @@
-"""The table of tasks that redraws itself on a terminal. Imports rich; nothing else of the CLI does."""
+"""The live table of tasks on a terminal. The only module of the command line that imports rich."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STYLES = {
 
 
 class LiveTasks:
-    """A `waiting.View`; a context manager that leaves the last table standing."""
+    """A `waiting.View`. A context manager; the last table stays on the screen."""
 
     def __init__(self) -> None:
         self._live = Live(refresh_per_second=4)
@@ -49,9 +49,9 @@ class LiveTasks:
                 Text(row.state.replace("_", " "), style=_STYLES.get(row.state, "")),
                 (row.assignee or "").partition(".")[0],
                 str(row.attempts or ""),
-                # Text, not markup: a title is an agent's.
+                # `Text`, because agents write titles and rich would read markup in a string.
                 Text(output.plain(row.title)),
             )
         if not rows:
-            table.add_row("", "", "", "", Text("the manager reads the spec", style="dim"))
+            table.add_row("", "", "", "", Text("the manager is reading the spec", style="dim"))
         self._live.update(table)

@@ -1,4 +1,4 @@
-"""Which agent or project a person means, and the nearest names where there is none."""
+"""Finds the agent or project that an argument names, and completes names for the shell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHORT_FORMS = {"project_manager": "pm", "manager": "pm", "project-manager": "pm
 
 
 def agent(store: Store, text: str) -> Agent:
-    """The agent's row. Raises `UsageProblem`, with the nearest names."""
+    """The agent that `text` names: its full name, a short one, or `session:window`. Raises `UsageProblem`."""
     rows = crew.all_agents(store)
     by_name = {row.name: row for row in rows}
     wanted = text.strip()
@@ -32,13 +32,13 @@ def agent(store: Store, text: str) -> Agent:
         return fits[0]
     if fits:
         names = ", ".join(row.name for row in fits)
-        raise UsageProblem(f"{text!r} may be any of {names}; write the whole name")
+        raise UsageProblem(f"{text!r} is ambiguous: {names}; use the full name")
     known = [*by_name, *(name.partition(".")[0] for name in by_name)]
     raise UsageProblem(_unknown("agent", text, known))
 
 
 def project(store: Store, text: str) -> Project:
-    """The project's row, archived ones too. Raises `UsageProblem`, with the nearest names."""
+    """The project called `text`, archived or not. Raises `UsageProblem`."""
     found = crew.find_project(store, text.strip())
     if found is None:
         known = [row.name for row in crew.all_projects(store)]
@@ -47,35 +47,33 @@ def project(store: Store, text: str) -> Project:
 
 
 def either(store: Store, text: str) -> Agent | Project:
-    """A project if one has that very name, else an agent. Raises `UsageProblem`."""
+    """The project called `text`, else the agent that it names. Raises `UsageProblem`."""
     found = crew.find_project(store, text.strip())
     if found is not None:
         return found
     try:
         return agent(store, text)
     except UsageProblem as error:
-        if "may be any of" in str(error):
+        if "is ambiguous" in str(error):
             raise
         known = [row.name for row in crew.all_agents(store)] + [row.name for row in crew.all_projects(store)]
         raise UsageProblem(_unknown("agent or project", text, known)) from error
 
 
 def _unknown(what: str, text: str, known: list[str]) -> str:
-    """What there is not, and the nearest that there is."""
-    return f"there is no {what} {text!r}" + (
-        did_you_mean(text, known) or "; `nightcrew status` lists what there is"
-    )
+    """The message for an unknown name, with similar ones."""
+    return f"unknown {what} {text!r}" + (did_you_mean(text, known) or "; `nightcrew status` lists the names")
 
 
 def window_of(row: Agent) -> str:
-    """`session:window` of an agent in the crew's tmux."""
+    """The agent's `session:window` in the crew's tmux."""
     return f"{row.project or row.name}:{row.name.partition('.')[0]}"
 
 
 def _of_window(store: Store, text: str, rows: list[Agent]) -> str:
-    """The agent of tmux's `session:window`: from the rows, for a window need not be open to be meant.
+    """The name of the agent with that `session:window`, else `text`.
 
-    Only a window's number has to be asked of tmux.
+    Taken from the rows, so that the window need not be open. Only for a window's number tmux is asked.
     """
     session, _, window = text.partition(":")
     for row in rows:
@@ -90,7 +88,7 @@ def _of_window(store: Store, text: str, rows: list[Agent]) -> str:
 
 
 def _plain(text: str) -> str:
-    """`project_manager` as `pm`, `developer-1` as `engineer-1`; what is behind a dot stays."""
+    """The short form: `project_manager` as `pm`, `developer-1` as `engineer-1`; the part after a dot stays."""
     short, dot, rest = text.partition(".")
     low = short.strip().lower().replace(" ", "_")
     for word, form in _SHORT_FORMS.items():
@@ -100,7 +98,10 @@ def _plain(text: str) -> str:
 
 
 def _fitting(store: Store, wanted: str, rows: list[Agent]) -> list[Agent]:
-    """Exactly named, else by short name in a live project, else the only one of that role with a number."""
+    """The agents that a name without project fits, those of live projects first.
+
+    `engineer-1` fits exactly that name; `engineer` fits `engineer-1`, `engineer-2` and so on.
+    """
     if "." in wanted:
         return [row for row in rows if row.name == wanted]
     live = {row.name for row in crew.all_projects(store) if row.state.is_live}
@@ -116,28 +117,28 @@ def _fitting(store: Store, wanted: str, rows: list[Agent]) -> list[Agent]:
 def complete_agent(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[click.shell_completion.CompletionItem]:
-    """For a shell's Tab: agents' names."""
+    """Completes names of agents."""
     return completions(context, incomplete, projects=False)
 
 
 def complete_either(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[click.shell_completion.CompletionItem]:
-    """For a shell's Tab: agents' and projects' names."""
+    """Completes names of agents and projects."""
     return completions(context, incomplete, projects=True)
 
 
 def complete_project(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[click.shell_completion.CompletionItem]:
-    """For a shell's Tab: projects' names."""
+    """Completes names of projects."""
     return completions(context, incomplete, projects=True, agents=False)
 
 
 def completions(
     context: click.Context, incomplete: str, *, projects: bool, agents: bool = True
 ) -> list[click.shell_completion.CompletionItem]:
-    """Names that begin so; none where the store cannot be read: a shell's Tab must never print an error."""
+    """The names that begin with `incomplete`. None if the store cannot be read: completion must print no errors."""
     from store.errors import StoreError
     from supervisor.cli import options
 

@@ -1,4 +1,4 @@
-"""What every command takes, before or after its name: `--json`, `--home`, `--config`; and what follows."""
+"""The options of every command, before or after its name: `--json`, `--home`, `--config`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @dataclass(slots=True)
 class Options:
-    """One per process; the callbacks of the shared options fill it while click parses."""
+    """One per process. The callbacks of the shared options fill it while click parses the arguments."""
 
     as_json: bool = False
     home_path: Path | None = None
@@ -29,7 +29,7 @@ class Options:
 
     @property
     def environment(self) -> dict[str, str]:
-        """This process's environment as `--home` and `--config` change it; handed to the supervisor."""
+        """This process's environment, with `--home` and `--config` applied. The supervisor gets it too."""
         changed = dict(os.environ)
         if self.home_path is not None:
             changed["NIGHTCREW_HOME"] = str(self.home_path.absolute())
@@ -45,7 +45,7 @@ class Options:
 
     @contextmanager
     def store(self) -> Iterator[Store]:
-        """The crew's store, whose writes wake their recipients. Raises a `StoreError`."""
+        """The crew's store. Its writes wake the actors that get messages. Raises a `StoreError`."""
         from actors.runtime.wake import Waker
         from store.engine import Store
 
@@ -61,14 +61,14 @@ class Options:
             waker.close()
 
     def load_config(self) -> LoadedConfig:
-        """The configuration in force for this command. Raises `ConfigError`."""
+        """The effective configuration. Raises `ConfigError`."""
         from supervisor import config
 
         return config.load(self.environment)
 
 
 def _home_path(env: dict[str, str]) -> Path:
-    """As `supervisor.config.home_path`, whose import of pydantic would cost `send`; a test compares them."""
+    """Copy of `config.home_path` without importing pydantic, which is slow. A test keeps them equal."""
     if chosen := env.get("NIGHTCREW_HOME", "").strip():
         if chosen.startswith("~/") and env.get("HOME"):
             return Path(env["HOME"]) / chosen[2:]
@@ -83,39 +83,39 @@ def of(context: click.Context) -> Options:
     return context.ensure_object(Options)
 
 
-def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+def _store_value(context: click.Context, parameter: click.Parameter, value: Any) -> None:
     if value:
         setattr(of(context), parameter.name or "", value)
 
 
 def shared(command: Command) -> Command:
-    """Add the options that every command has."""
+    """Add the options of every command to `command`."""
     for option in (
         click.option(
             "--config",
             "config_file",
             type=click.Path(path_type=Path),
             metavar="FILE",
-            help="The configuration, instead of nightcrew.toml in the home.",
+            help="Configuration file; default: nightcrew.toml in the home.",
             expose_value=False,
-            callback=_keep,
+            callback=_store_value,
         ),
         click.option(
             "--home",
             "home_path",
             type=click.Path(path_type=Path),
             metavar="DIR",
-            help="The crew's folder, instead of NIGHTCREW_HOME.",
+            help="The crew's directory; default: NIGHTCREW_HOME.",
             expose_value=False,
-            callback=_keep,
+            callback=_store_value,
         ),
         click.option(
             "--json",
             "as_json",
             is_flag=True,
-            help="Print JSON and nothing else.",
+            help="Print JSON only.",
             expose_value=False,
-            callback=_keep,
+            callback=_store_value,
         ),
     ):
         command = option(command)

@@ -1,4 +1,4 @@
-"""What commands print: JSON for programs, plain lines and tables for people."""
+"""How commands print: JSON for programs, lines and tables for people."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 
 
 def local(at: float | None) -> str:
-    """UTC seconds as a person's clock reads; with the day where that is not today."""
+    """UTC seconds in local time, with the date unless it is today; `-` for None."""
     if at is None:
         return "-"
     then = datetime.fromtimestamp(at).astimezone()
@@ -37,7 +37,7 @@ def local(at: float | None) -> str:
 
 
 def local_iso(text: str) -> str:
-    """The same of a time as `--json` writes it."""
+    """The same for a time as `--json` prints it."""
     return local(datetime.fromisoformat(text).timestamp())
 
 
@@ -59,17 +59,17 @@ def times(count: int) -> str:
 
 
 def print_json(value: Any) -> None:
-    """The one object of a command with `--json`."""
+    """Print the result of a command with `--json`."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def note(text: str) -> None:
-    """A remark beside the result: on stderr, so that what is piped stays clean."""
+    """Print a remark on stderr, which keeps it out of pipes."""
     click.echo(text, err=True)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    """Columns as wide as they need to be; the last one is left as it is."""
+    """The lines of a table with aligned columns."""
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max([_width(row[i]) for row in cells] + [len(heads[i])]) for i in range(len(heads))]
     lines = [[head.upper() for head in heads], *cells]
@@ -80,7 +80,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """Text from agents, made harmless for a terminal."""
+    """Text from agents without control characters, which a terminal would obey."""
     from actors.text import strip_controls
 
     return strip_controls(text)

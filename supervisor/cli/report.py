@@ -1,4 +1,4 @@
-"""What a night has brought, as data and as text: per project and task, with the checks' own word for it."""
+"""Results by project and task, with the results of the checks: as JSON and as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from store import crew, facts, incidents, tasks
 from store.rows import Project, Task
 from store.states import TaskState
-from supervisor.cli import output
+from supervisor.cli import output, wording
 from supervisor.health import status
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _QUIET = frozenset({"project_finished"})
 
 
 def gather(store: Store, only: str | None = None) -> dict[str, Any]:
-    """The report as `report --json` prints it; `only` one project's."""
+    """The report as `report --json` prints it; of one project if `only` names it."""
     projects = [row for row in crew.all_projects(store) if only in (None, row.name)]
     return {
         "made_at": status.iso(time.time()),
@@ -29,7 +29,7 @@ def gather(store: Store, only: str | None = None) -> dict[str, Any]:
 
 
 def _sandbox(store: Store) -> dict[str, Any] | None:
-    """What the last start's self-test has seen; None if there was none."""
+    """The result of the latest self-test; None if there was none."""
     fact = facts.get(store, facts.SANDBOX)
     if not isinstance(fact, dict):
         return None
@@ -86,7 +86,7 @@ def _task(store: Store, row: Task) -> dict[str, Any]:
 
 
 def _checks(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Command, outcome and reason of each check, as far as the gate's report has them."""
+    """Command, outcome and reason of each check in the gate's report."""
     found = report.get("checks")
     results = found.get("results", []) if isinstance(found, dict) else []
     return [
@@ -99,12 +99,12 @@ def _checks(report: dict[str, Any]) -> list[dict[str, Any]]:
 def as_text(found: dict[str, Any]) -> list[str]:
     """The report for a terminal, line by line."""
     if not found["projects"]:
-        return ["no projects yet; `nightcrew run SPEC` starts one"]
+        return ["no projects yet; start one with `nightcrew run SPEC`"]
     lines = []
     for project in found["projects"]:
         lines += [*_project_lines(project), ""]
     sandbox = found["sandbox"]
-    lines.append(f"sandbox: {sandbox['summary']}" if sandbox else "sandbox: never observed")
+    lines.append(f"sandbox: {sandbox['summary']}" if sandbox else "sandbox: not tested yet")
     return lines
 
 
@@ -122,14 +122,12 @@ def _project_lines(project: dict[str, Any]) -> list[str]:
     for task in project["tasks"]:
         lines += _task_lines(task)
     if project["restarts"]:
-        told = ", ".join(f"{name} {count}" for name, count in project["restarts"].items())
-        lines.append(f"  restarts: {told}")
+        counts = ", ".join(f"{name} {count}" for name, count in project["restarts"].items())
+        lines.append(f"  restarts: {counts}")
     for incident in project["incidents"]:
         mark = "!" if incident["needs_human"] else "-"
-        detail = ", ".join(f"{key} {value}" for key, value in incident["detail"].items())
-        lines.append(
-            f"  {mark} {incident['at']} {incident['kind']} {incident['agent'] or ''} {detail}".rstrip()
-        )
+        at, who = output.local_iso(incident["at"]), f"{incident['agent']}: " if incident["agent"] else ""
+        lines.append(f"  {mark} {at} {who}{wording.incident(incident['kind'], incident['detail'])}")
     if project["summary"]:
         lines.append(f"  summary: {' '.join(str(project['summary']).split())}")
     return lines
@@ -137,16 +135,18 @@ def _project_lines(project: dict[str, Any]) -> list[str]:
 
 def _task_lines(task: dict[str, Any]) -> list[str]:
     took = output.for_how_long(task["duration_s"])
-    tries = f", {task['attempts']} returned" if task["attempts"] else ""
+    tries = f", returned {output.times(task['attempts'])}" if task["attempts"] else ""
     lines = [f"  t{task['id']} {task['state']}: {task['title']} ({took}{tries})"]
     if task["merged_commit"]:
         proof = "" if task["verified"] else ", UNVERIFIED: no checks ran"
         lines.append(f"     merged as {task['merged_commit'][:10]}{proof}")
     elif task["state"] == TaskState.PARKED:
-        lines.append(f"     its work stays on {task['branch']}")
+        lines.append(f"     its work is on {task['branch']}")
     for run in task["gate_runs"]:
-        said = "; ".join(
+        checks = "; ".join(
             f"{check['command']}: {check['outcome']} ({check['reason']})" for check in run["checks"]
         )
-        lines.append(f"     gate at {run['commit'][:10]}: {run['verdict']}" + (f" - {said}" if said else ""))
+        lines.append(
+            f"     gate at {run['commit'][:10]}: {run['verdict']}" + (f" - {checks}" if checks else "")
+        )
     return lines

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from supervisor.cli import output
+from supervisor.cli import output, wording
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -27,5 +27,6 @@ def as_html(found: dict[str, Any]) -> str:
         "duration": output.for_how_long,
         "local_time": output.local_iso,
         "times": output.times,
+        "incident": wording.incident,
     }
     return environment.get_template("report.html").render(found)

@@ -1,4 +1,4 @@
-"""`run --wait`: the tasks live until the project has ended, and what came of it."""
+"""`run --wait`: shows the tasks until the project has ended, then the outcome."""
 
 from __future__ import annotations
 
@@ -21,20 +21,23 @@ if TYPE_CHECKING:
     from store.engine import Store
 
 POLL_S = 0.25
-LOST_PATIENCE_S = 3.0  # a supervisor that is being replaced right now is no lost one
-SILENCE_LIMIT_S = 900.0  # all tasks ended, and yet the manager does not say so
+NO_SUPERVISOR_LIMIT_S = 3.0  # a supervisor that is being replaced is missing for a moment
+UNFINISHED_LIMIT_S = 900.0  # how long to wait for the manager after the last task has ended
 EXIT_NOT_ALL_MERGED = 3
 EXIT_INTERRUPTED = 130
 
 
 class View(Protocol):
-    """Where progress is shown."""
+    """Shows progress: a live table on a terminal, else lines."""
 
     def show(self, project: Project, rows: list[Task]) -> None: ...
 
 
 def wait(options: Options, store: Store, name: str) -> None:
-    """Show the tasks until the end, then print the outcome and exit with its status."""
+    """Show the tasks until the project has ended, then print the outcome.
+
+    Always raises `Exit`: with 0 if every deliverable was merged, else with 3.
+    """
     with _view(options) as view:
         _watch(options, store, name, view)
     outcome = outcome_of(store, name)
@@ -43,20 +46,19 @@ def wait(options: Options, store: Store, name: str) -> None:
 
 
 @contextmanager
-def leaving_it_at_work(name: str) -> Iterator[None]:
-    """Ctrl-C ends the watching and not the work, and says so."""
+def stop_watching_on_interrupt(name: str) -> Iterator[None]:
+    """Turn Ctrl-C into an exit with 130, and say that the crew goes on."""
     try:
         yield
     except KeyboardInterrupt:
         output.note(
-            f"\nno longer watching; the crew works on. `nightcrew tasks {name}` shows how far it is, "
-            "`nightcrew down` stops it"
+            f"\nstopped watching; the crew goes on. See `nightcrew tasks {name}`; `nightcrew down` stops the crew"
         )
         raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
 
 
 def outcome_of(store: Store, name: str) -> dict[str, Any]:
-    """What `run --wait --json` ends with; `complete` only if every deliverable has a merged task."""
+    """What `run --wait --json` prints. `complete` is true if every deliverable has a merged task."""
     project = crew.project(store, name)
     rows = tasks.of_project(store, name)
     merged = [row for row in rows if row.state == TaskState.MERGED]
@@ -90,7 +92,7 @@ def _brief(row: Task) -> dict[str, Any]:
 
 
 def _watch(options: Options, store: Store, name: str, view: View) -> None:
-    """Until the project has ended. Raises `NotRunning` if the supervisor is gone for good."""
+    """Return when the project has ended. Raises `NotRunning` if the supervisor has ended."""
     seen_alive_at = changed_at = time.monotonic()
     before: list[tuple[int, TaskState]] = []
     while True:
@@ -104,15 +106,15 @@ def _watch(options: Options, store: Store, name: str, view: View) -> None:
         if states != before:
             before, changed_at = states, now
         ended = bool(rows) and all(row.state in tasks.ENDED for row in rows)
-        if ended and now - changed_at > SILENCE_LIMIT_S:
+        if ended and now - changed_at > UNFINISHED_LIMIT_S:
             output.note("all tasks have ended, but the manager has not closed the project")
             return
         if status.holder(options.home) is not None:
             seen_alive_at = now
-        elif now - seen_alive_at > LOST_PATIENCE_S:
+        elif now - seen_alive_at > NO_SUPERVISOR_LIMIT_S:
             raise NotRunning(
-                f"the supervisor has ended while {name} was being worked on; nothing is lost. `nightcrew up` "
-                f"resumes it, `nightcrew tasks {name}` shows how far it is"
+                f"the supervisor has ended before {name}; no work is lost. `nightcrew up` resumes it, "
+                f"`nightcrew tasks {name}` shows its tasks"
             )
         time.sleep(POLL_S)
 
@@ -130,11 +132,11 @@ def _print_outcome(options: Options, outcome: dict[str, Any]) -> None:
         click.echo(f"  not merged: {output.plain(text)}")
     for row in parked:
         click.echo(f"  parked: t{row['id']} {output.plain(row['title'])} (work on {row['branch']})")
-    click.echo(f"`nightcrew report {outcome['project']}` has the whole story")
+    click.echo(f"details: `nightcrew report {outcome['project']}`")
 
 
 class _Lines:
-    """One line for each change: for pipes, logs and --json (there on stderr)."""
+    """Prints one line per change: for pipes and logs, and with --json on stderr."""
 
     def __init__(self, *, err: bool) -> None:
         self._err = err
@@ -144,15 +146,15 @@ class _Lines:
     def show(self, project: Project, rows: list[Task]) -> None:
         if project.state != self._state:
             if self._state is not None:
-                self._say(f"{project.name} is {project.state}")
+                self._print(f"{project.name} is {project.state}")
             self._state = project.state
         for row in rows:
             if self._seen.get(row.id) != row.state:
                 self._seen[row.id] = row.state
                 who = f" ({row.assignee})" if row.assignee else ""
-                self._say(f"t{row.id} {row.state.replace('_', ' ')}{who}: {output.plain(row.title)}")
+                self._print(f"t{row.id} {row.state.replace('_', ' ')}{who}: {output.plain(row.title)}")
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         click.echo(f"{output.local(time.time())} {text}", err=self._err)
 
 

@@ -1,4 +1,4 @@
-"""Watching: log, attach; and completion for a shell."""
+"""`log`, `attach` and `completion`: watch the crew, and shell completion."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _INSTALL = {
 }
 
 
-@click.command("log", short_help="The crew's log, or one agent's; -f follows it.")
+@click.command("log", short_help="Show the log of the crew or of one agent.")
 @click.argument("agent", required=False, shell_complete=names.complete_agent)
-@click.option("-f", "--follow", is_flag=True, help="Show what comes, until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Show new events until Ctrl-C.")
 @click.option(
     "-n",
     "--count",
@@ -29,12 +29,12 @@ _INSTALL = {
     type=click.IntRange(0, 100_000),
     default=50,
     show_default=True,
-    help="Last lines.",
+    help="Number of lines.",
 )
 @shared
 @pass_options
 def log_command(options: Options, agent: str | None, follow: bool, lines: int) -> None:
-    """Show events: of the whole crew, or of one actor (also `supervisor`). With --json as raw JSON lines.
+    """Show the log of the crew, of an agent, or of the `supervisor`. With --json as JSON lines.
 
     \b
     nightcrew log -f
@@ -50,7 +50,7 @@ def log_command(options: Options, agent: str | None, follow: bool, lines: int) -
             agent = names.agent(store, agent).name
     path = log.log_path(home.logs, agent)
     if not path.exists() and not follow:
-        output.note(f"no log at {path} yet")
+        output.note(f"no log yet at {path}")
         return
     colour = output.is_terminal()
     with contextlib.suppress(KeyboardInterrupt):
@@ -58,12 +58,12 @@ def log_command(options: Options, agent: str | None, follow: bool, lines: int) -
             click.echo(line if options.as_json else format_line(line, colour=colour))
 
 
-@click.command("attach", short_help="Enter the tmux windows; C-b d leaves them.")
+@click.command("attach", short_help="Watch the agents in tmux.")
 @click.argument("agent", required=False, shell_complete=names.complete_agent)
 @shared
 @pass_options
 def attach_command(options: Options, agent: str | None) -> None:
-    """Watch an agent's window, or the session last used. C-b d leaves, F2 writes to the agent.
+    """Open the tmux window of AGENT, or the last used session. C-b d leaves it; F2 writes to the agent.
 
     \b
     nightcrew attach
@@ -85,12 +85,12 @@ def attach_command(options: Options, agent: str | None) -> None:
     os.execvpe(how.argv[0], how.argv, how.environment)
 
 
-@click.command("completion", short_help="Tab completion for bash, zsh or fish.")
+@click.command("completion", short_help="Set up completion for bash, zsh or fish.")
 @click.argument("shell", required=False, metavar="[bash|zsh|fish]")
 @shared
 @pass_options
 def completion_command(options: Options, shell: str | None) -> None:
-    """Print the completion script of a shell; without one, how to install it.
+    """Print the completion script for a shell. Without an argument, print how to install it.
 
     \b
     eval "$(nightcrew completion bash)"
@@ -107,7 +107,7 @@ def completion_command(options: Options, shell: str | None) -> None:
             click.echo(f"{known}:  {command}")
         return
     if shell not in SHELLS:
-        raise UsageProblem(f"no completion for {shell!r}; there is one for {', '.join(SHELLS)}")
+        raise UsageProblem(f"unknown shell {shell!r}; completion is available for {', '.join(SHELLS)}")
     made = get_completion_class(shell)
     assert made is not None
     script = made(app.nightcrew, {}, app.PROGRAM, app.COMPLETE_VARIABLE).source()

@@ -1,4 +1,4 @@
-"""From a spec to a crew at work: run, deploy, tasks."""
+"""`run`, `deploy` and `tasks`: have a crew work on a spec, and list its tasks."""
 
 from __future__ import annotations
 
@@ -22,17 +22,22 @@ if TYPE_CHECKING:
 
 def _project_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.option("--wait", is_flag=True, help="Show the tasks until the project has ended."),
-        click.option("--qa/--no-qa", default=None, help="Have a QA agent test what passed the checks."),
         click.option(
-            "--engineers", type=click.IntRange(1, 100), metavar="N", help="At most so many engineers at once."
+            "--wait", is_flag=True, help="Wait until the project ends; exit 0 only if everything was merged."
+        ),
+        click.option("--qa/--no-qa", default=None, help="Have a QA agent test work that passed the checks."),
+        click.option(
+            "--engineers",
+            type=click.IntRange(1, 100),
+            metavar="N",
+            help="Maximum number of concurrent engineers.",
         ),
         click.option(
             "--repo",
             type=click.Path(path_type=Path),
             default=Path(),
             metavar="DIR",
-            help="The git repository to work on; this folder's if left out.",
+            help="The git repository to work on; default: the repository in the current directory.",
         ),
         click.argument("spec", type=click.Path(path_type=Path)),
     ):
@@ -40,11 +45,9 @@ def _project_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command("run", short_help="Start a crew on a spec; starts the supervisor if need be.")
+@click.command("run", short_help="Have a crew work on a spec; starts the crew if necessary.")
 @_project_options
-@click.option(
-    "--unsafe", is_flag=True, help="Run agents' commands without any sandbox, with all your rights."
-)
+@click.option("--unsafe", is_flag=True, help="Run agents' commands without a sandbox, with all your rights.")
 @shared
 @pass_options
 def run_command(
@@ -56,10 +59,10 @@ def run_command(
     wait: bool,
     unsafe: bool,
 ) -> None:
-    """Have a crew work on SPEC in a git repository. Your own branches are never touched.
+    """Have a crew work on SPEC in a git repository. Your branches, index and files are not changed.
 
-    The same spec again while it is worked on changes nothing. With --wait the exit status is 0 only if
-    every deliverable was merged; Ctrl-C leaves the crew working.
+    Work is merged into branches under `nightcrew/`. If the same spec is already being worked on, nothing changes.
+    With --wait, Ctrl-C stops watching; the crew goes on.
 
     \b
     nightcrew run spec.md
@@ -68,14 +71,14 @@ def run_command(
     _work(options, spec, repo, engineers, qa, wait=wait, unsafe=unsafe, start=True)
 
 
-@click.command("deploy", short_help="Give a running crew another spec.")
+@click.command("deploy", short_help="Add a project to a running crew.")
 @_project_options
 @shared
 @pass_options
 def deploy_command(
     options: Options, spec: Path, repo: Path, engineers: int | None, qa: bool | None, wait: bool
 ) -> None:
-    """Like `run`, on a crew that runs already; an error if none does.
+    """Like `run`, but fails if no crew is running.
 
     \b
     nightcrew deploy other-spec.md --repo ../other
@@ -84,8 +87,8 @@ def deploy_command(
 
     if status.holder(options.home) is None:
         raise NotRunning(
-            f"no supervisor runs for {options.home.path}; `nightcrew up` starts it, "
-            f"`nightcrew run {spec}` starts it and deploys"
+            f"no crew is running in {options.home.path}; start it with `nightcrew up`, or start it "
+            f"and deploy with `nightcrew run {spec}`"
         )
     _work(options, spec, repo, engineers, qa, wait=wait, unsafe=False, start=False)
 
@@ -101,7 +104,7 @@ def _work(
     unsafe: bool,
     start: bool,
 ) -> None:
-    """Spec, repository and model are looked at before anything is made; then supervisor and project."""
+    """Check spec, repository and model first; then start the supervisor and create the project."""
     from supervisor.cli.commands import start as starting
     from supervisor.health import preflight
     from supervisor.project_spec import deploy
@@ -111,7 +114,7 @@ def _work(
     site = deploy.inspect(spec, repository)
     loaded = options.load_config()
     warnings = [*site.warnings, *loaded.warnings, *filter(None, [preflight.screen_warning(loaded.config)])]
-    if not _is_known(options, spec, site):
+    if not _is_running(options, spec, site):
         warnings += preflight.check_model(loaded.config)
     for warning in warnings:
         output.note(f"warning: {warning}")
@@ -123,17 +126,17 @@ def _work(
             store, options.home, loaded.config, spec, repository, engineers, qa, site=site
         )
         name = project.name
-        with waiting.leaving_it_at_work(name):
+        with waiting.stop_watching_on_interrupt(name):
             if not options.as_json or wait:
-                _say(options, project, already=known is not None)
+                _print_started(options, project, already=known is not None)
             if wait:
                 waiting.wait(options, store, name)
             elif options.as_json:
                 output.print_json(_as_json(store, project, already=known is not None))
 
 
-def _is_known(options: Options, spec: Spec, site: Site) -> bool:
-    """Whether this very project is being worked on. Raises `ProjectNameTaken` before anything is started."""
+def _is_running(options: Options, spec: Spec, site: Site) -> bool:
+    """Whether a crew is working on this spec and repository. Raises `ProjectNameTaken`."""
     from store.errors import StoreMissing
     from supervisor.project_spec import deploy
 
@@ -144,13 +147,13 @@ def _is_known(options: Options, spec: Spec, site: Site) -> bool:
         return False
 
 
-def _say(options: Options, project: Project, *, already: bool) -> None:
+def _print_started(options: Options, project: Project, *, already: bool) -> None:
     name = project.name
-    what = "is being worked on already" if already else "is with its crew now"
+    what = "is already being worked on" if already else "has started"
     lines = [f"project {name} {what}: branch {project.branch} of {project.repository}"]
     if not already:
         lines.append(
-            f"watch: `nightcrew attach`, `nightcrew tasks {name}`; in the morning: `nightcrew report {name}`"
+            f"watch it with `nightcrew attach` or `nightcrew tasks {name}`; results: `nightcrew report {name}`"
         )
     for line in lines:
         click.echo(line, err=options.as_json)
@@ -162,12 +165,12 @@ def _as_json(store: Store, project: Project, *, already: bool) -> dict[str, Any]
     return {"project": project.name, "already": already, **status.of_project(store, project)}
 
 
-@click.command("tasks", short_help="The tasks of all projects, or of one.")
+@click.command("tasks", short_help="List the tasks of all projects, or of one.")
 @click.argument("project", required=False, shell_complete=names.complete_project)
 @shared
 @pass_options
 def tasks_command(options: Options, project: str | None) -> None:
-    """List tasks with state, assignee and attempts.
+    """List tasks with state, assignee and number of refused submissions.
 
     \b
     nightcrew tasks
@@ -182,7 +185,7 @@ def tasks_command(options: Options, project: str | None) -> None:
     if options.as_json:
         output.print_json([status.of_task(row) for row in rows])
     elif not rows:
-        click.echo("no tasks yet: a manager plans them from the spec")
+        click.echo("no tasks yet; the manager plans them from the spec")
     else:
         for line in task_lines(rows):
             click.echo(line)

@@ -121,7 +121,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_work(live: Cli, spec: Path, reposi
     waiting.send_signal(signal.SIGINT)
     _, said = waiting.communicate(timeout=30)
     assert waiting.returncode == 130
-    assert "the crew works on" in said
+    assert "the crew goes on" in said
     assert live("send", "pm", "You manage the project: plan it now.", "--priority", "urgent").code == 0
     again = live("run", str(spec), "--repo", str(repository.path), "--wait", "--json")
     assert again.code == 0, again.err
@@ -154,6 +154,6 @@ def _start_and_wait_for_the_project(
 ) -> subprocess.Popen[str]:
     waiting = cli.start("run", str(spec), "--repo", str(repository.path), "--wait")
     assert waiting.stdout is not None
-    while not waiting.stdout.readline().startswith("project shop is with its crew"):
+    while not waiting.stdout.readline().startswith("project shop has started"):
         assert waiting.poll() is None, waiting.communicate()
     return waiting

@@ -225,13 +225,13 @@ def test_check_ins_are_scheduled_listed_and_cancelled(quick: InProcess, store: S
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["abc", "note"], "no number of minutes"),
+        (["abc", "note"], "expected a positive number"),
         (["0", "note"], "more than 0"),
-        (["30"], "minutes and one note"),
+        (["30"], "expected MIN and a quoted NOTE"),
         (["30", " "], "note is empty"),
-        (["note", "--cron", "99 * * * *"], "no cron rule"),
-        (["note", "--cron", "0 0 30 2 *"], "no cron rule"),
-        (["30", "note", "--cron", "0 7 * * *"], "--cron says when"),
+        (["note", "--cron", "99 * * * *"], "cron rule"),
+        (["note", "--cron", "0 0 30 2 *"], "cron rule"),
+        (["30", "note", "--cron", "0 7 * * *"], "with --cron give only the note"),
         (["30", "note", "--agent", "gate.shop"], "takes no check-ins"),
         (["30", "note", "--agent", "orchestrater"], "did you mean 'orchestrator'"),
     ],

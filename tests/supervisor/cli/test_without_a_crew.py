@@ -34,7 +34,7 @@ def test_a_command_that_needs_the_store_says_how_to_start_a_crew(cli: Cli) -> No
 
 def test_a_misspelt_command_offers_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["statsu"]) == 2
-    assert "no command 'statsu'; did you mean 'status'" in capsys.readouterr().err
+    assert "unknown command 'statsu'; did you mean 'status'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["send", "--json"], ["send", "a", "b", "--priority", "mad", "--json"]])

@@ -1,4 +1,4 @@
-"""Check-ins by command: schedule, schedule list, schedule cancel."""
+"""`schedule`: add, list and cancel check-ins."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from supervisor.cli import names, output
 from supervisor.cli.options import Options, pass_options, shared
 from supervisor.errors import UsageProblem
 
-MOST_MINUTES = 366 * 24 * 60
+MAX_MINUTES = 366 * 24 * 60
 
 
 class _MinutesOrCommand(click.Group):
-    """`schedule list` and `schedule cancel` are commands; anything else is a check-in to add."""
+    """Treats `schedule list` and `schedule cancel` as commands, and anything else as a check-in to add."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         words = [word for word in args if not word.startswith("-")]
@@ -29,7 +29,7 @@ class _MinutesOrCommand(click.Group):
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The options of a check-in to add are this command's own to whoever reads its help."""
+        """Show the options of the hidden command `add` as options of `schedule`."""
         every = [*self.commands["add"].get_params(ctx), *self.get_params(ctx)]
         shown = [p for p in every if isinstance(p, click.Option)]
         records = {record[0]: record for p in shown if (record := p.get_help_record(ctx)) is not None}
@@ -43,13 +43,14 @@ class _MinutesOrCommand(click.Group):
     cls=_MinutesOrCommand,
     invoke_without_command=True,
     subcommand_metavar="MIN NOTE | list | cancel ID",
-    short_help="Have an agent check in: in N minutes, every N, or by a cron rule.",
+    short_help="Send an agent a note in N minutes, every N minutes, or by a cron rule.",
 )
 @shared
 @click.pass_context
 def schedule_command(context: click.Context) -> None:
-    """Send NOTE to an agent in MIN minutes, over and over with --every, or by a cron rule. It survives a
-    reboot; one that was missed comes once, late, and says so.
+    """Send NOTE to an agent in MIN minutes, repeatedly with --every, or by a cron rule.
+
+    Check-ins survive a reboot. A missed one is sent once, and says that it is late.
 
     \b
     nightcrew schedule 30 "Is the login page done?"              to the orchestrator
@@ -70,14 +71,14 @@ def schedule_command(context: click.Context) -> None:
     show_default=True,
     metavar="A",
     shell_complete=names.complete_agent,
-    help="Who is to check in.",
+    help="The agent that gets the note.",
 )
-@click.option("--every", is_flag=True, help="Again every MIN minutes.")
+@click.option("--every", is_flag=True, help="Repeat every MIN minutes.")
 @click.option("--cron", metavar="EXPR", help='A cron rule instead of MIN, such as "0 7 * * 1-5".')
 @shared
 @pass_options
 def add_command(options: Options, words: tuple[str, ...], agent: str, every: bool, cron: str | None) -> None:
-    """Schedule a check-in: MIN NOTE, or NOTE --cron EXPR."""
+    """Add a check-in: MIN NOTE, or NOTE --cron EXPR."""
     minutes, text = _minutes_and_note(words, every=every, cron=cron)
     zone = None if cron is None else _local_zone()
     due_at = time.time() + (minutes or 0.0) * 60 if cron is None else _first_due(cron, zone)
@@ -87,7 +88,7 @@ def add_command(options: Options, words: tuple[str, ...], agent: str, every: boo
 
         row = names.agent(store, agent)
         if row.role is None:
-            raise UsageProblem(f"{row.name} runs by code and takes no check-ins; name an agent with a role")
+            raise UsageProblem(f"{row.name} has no model and takes no check-ins; choose an agent with a role")
         with store.write() as tx:
             added = timers.add(
                 tx,
@@ -108,52 +109,50 @@ def add_command(options: Options, words: tuple[str, ...], agent: str, every: boo
 
 
 def _minutes_and_note(words: tuple[str, ...], *, every: bool, cron: str | None) -> tuple[float | None, str]:
-    """Raises `UsageProblem` for words that are no check-in."""
+    """The minutes (None with `cron`) and the note. Raises `UsageProblem`."""
     if cron is not None:
         if every:
-            raise UsageProblem("--cron comes again by itself; leave out --every")
+            raise UsageProblem("--every cannot be used with --cron, which repeats anyway")
         if len(words) != 1:
-            raise UsageProblem(
-                '--cron says when: give the note alone, as in `schedule "note" --cron "0 7 * * *"`'
-            )
+            raise UsageProblem('with --cron give only the note: `schedule "note" --cron "0 7 * * *"`')
         return None, _note(words[0])
     if len(words) != 2:
-        raise UsageProblem('give minutes and one note in quotes, as in `schedule 30 "Is it done?"`')
+        raise UsageProblem('expected MIN and a quoted NOTE: `schedule 30 "Is it done?"`')
     try:
         minutes = float(words[0])
     except ValueError:
+        raise UsageProblem(f"invalid MIN value {words[0]!r}: expected a positive number") from None
+    if not 0 < minutes <= MAX_MINUTES:
         raise UsageProblem(
-            f"{words[0]!r} is no number of minutes; as in `schedule 30 {words[1]!r}`"
-        ) from None
-    if not 0 < minutes <= MOST_MINUTES:
-        raise UsageProblem(f"{words[0]} minutes: give more than 0 and at most {MOST_MINUTES} (a year)")
+            f"invalid MIN value {words[0]!r}: expected more than 0 and at most {MAX_MINUTES} (a year)"
+        )
     return minutes, _note(words[1])
 
 
 def _note(text: str) -> str:
     if not text.strip():
-        raise UsageProblem("the note is empty; say what the agent is to look at")
+        raise UsageProblem("the note is empty")
     return text
 
 
 def _first_due(expression: str, zone: str | None) -> float:
-    """Raises `UsageProblem` for a rule that cannot be read or never comes."""
+    """The first time of a cron rule, in UTC seconds. Raises `UsageProblem`."""
     from cronsim import CronSimError
 
     from actors.work.timer import next_cron
 
-    example = 'minute hour day month weekday, as in "30 6 * * 1-5"'
+    form = 'minute hour day month weekday, for example "30 6 * * 1-5"'
     try:
         found = next_cron(expression, zone, time.time())
     except CronSimError as error:
-        raise UsageProblem(f"{expression!r} is no cron rule: {error}; it is {example}") from error
+        raise UsageProblem(f"invalid cron rule {expression!r}: {error}; expected {form}") from error
     if found is None:
-        raise UsageProblem(f"{expression!r} never comes; a cron rule is {example}")
+        raise UsageProblem(f"the cron rule {expression!r} matches no date; expected {form}")
     return found
 
 
 def _local_zone() -> str | None:
-    """This machine's time zone by name, so that the rule follows its summer time; None if it has no name."""
+    """The name of this machine's time zone, so that rules follow daylight saving time; None if unknown."""
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     name = (
@@ -166,8 +165,8 @@ def _local_zone() -> str | None:
         return None
 
 
-@schedule_command.command("list", short_help="Check-ins to come.")
-@click.option("--all", "everything", is_flag=True, help="Also those that fired or were cancelled.")
+@schedule_command.command("list", short_help="List check-ins.")
+@click.option("--all", "everything", is_flag=True, help="Include past and cancelled ones.")
 @shared
 @pass_options
 def list_command(options: Options, everything: bool) -> None:
@@ -186,14 +185,14 @@ def _list(options: Options, *, everything: bool) -> None:
         click.echo("no check-ins are scheduled")
     else:
         cells = [
-            (row.id, output.local(row.due_at), row.recipient, _again(row), row.state, row.note)
+            (row.id, output.local(row.due_at), row.recipient, _repetition(row), row.state, row.note)
             for row in rows
         ]
-        for line in output.table(("id", "due", "agent", "again", "state", "note"), cells):
+        for line in output.table(("id", "due", "agent", "repeats", "state", "note"), cells):
             click.echo(line)
 
 
-def _again(row: Timer) -> str:
+def _repetition(row: Timer) -> str:
     if row.cron:
         return f"{row.cron} {row.timezone or ''}".strip()
     return f"every {row.every_s / 60:g} min" if row.every_s else ""
@@ -226,7 +225,7 @@ def cancel_command(options: Options, timer_id: int) -> None:
     with options.store() as store, store.write() as tx:
         cancelled = timers.cancel(tx, timer_id)
     if not cancelled:
-        raise UsageProblem(f"no check-in {timer_id} is to come; `nightcrew schedule list` shows them")
+        raise UsageProblem(f"no check-in {timer_id} is scheduled; see `nightcrew schedule list`")
     if options.as_json:
         output.print_json({"id": timer_id, "state": "cancelled"})
     else:
