@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -122,10 +123,14 @@ def test_ctrl_c_ends_the_watching_and_not_the_work(live: Cli, spec: Path, reposi
     _, said = waiting.communicate(timeout=30)
     assert waiting.returncode == 130
     assert "the crew goes on" in said
+    # Watched again before the manager goes on: a project that has ended would be started anew.
+    again = live.start("run", str(spec), "--repo", str(repository.path), "--wait", "--json")
+    assert again.stderr is not None
+    assert again.stderr.readline().startswith("project shop is already being worked on")
     assert live("send", "pm", "You manage the project: plan it now.", "--priority", "urgent").code == 0
-    again = live("run", str(spec), "--repo", str(repository.path), "--wait", "--json")
-    assert again.code == 0, again.err
-    assert again.json()["project"].startswith("shop")
+    out, err = again.communicate(timeout=90)
+    assert again.returncode == 0, err
+    assert json.loads(out)["project"] == "shop"
 
 
 def _lives(pid: int) -> bool:
