@@ -7,6 +7,7 @@ every command of `cli/` is another process, and they share nothing but the store
     run            one supervisor, from its lock to its last child's exit
     background     starts the supervisor as a background process
     deadlines      kills agents that make no progress
+    archiving      archives ended projects
     service        systemd and launchd
     errors         what the supervisor and the command line can refuse
     policy/, process/    what to do about an exit, and doing it

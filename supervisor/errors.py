@@ -14,7 +14,7 @@ NightcrewError           1  `store/errors.py`
 |-- NotRunning          76  no supervisor runs for this home
 |-- ConfigError         78  the configuration is invalid
 |-- NoAnswer                an agent has not answered in time
-|-- StillRunning            what is to be archived still has processes
+|-- StillRunning            an ended project still has processes
 |-- ServiceNotEnabled       the service manager refused the service's file
 `-- ServiceUnsupported      the system has neither systemd nor launchd
 """
@@ -52,6 +52,10 @@ class StartFailed(LaunchFailed):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class StillRunning(NightcrewError):
+    """An ended project still has processes."""
 
 
 class AlreadyRunning(NightcrewError):

@@ -5,8 +5,9 @@
     status     status
     agents     info, history
     look       log, attach, completion
-    talk       send, prompt, inbox, letters
-    clock      schedule
+    talk       send, prompt
+    inbox      inbox, letters
+    schedule   schedule
     control    pause, resume, cancel, stop, restart
     team       create, archive
     start      up, down

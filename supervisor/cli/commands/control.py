@@ -1,4 +1,7 @@
-"""Intervening: pause, resume, cancel, stop, restart. Only rows and messages change."""
+"""`pause`, `resume`, `cancel`, `stop` and `restart`, for an agent or a project.
+
+The commands only change rows and send messages. Agents and the supervisor act on them.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _intervene(options: Options, name: str, act: Callable[[Transaction, Agent | Project], str]) -> None:
-    """Find who is meant, act in one transaction, say what was done and whether anyone is there to do it."""
+    """Find the agent or project called `name`, run `act` on it in one transaction, and print what it returns."""
     from supervisor.health import status
 
     with options.store() as store:
@@ -32,84 +35,88 @@ def _intervene(options: Options, name: str, act: Callable[[Transaction, Agent | 
         return
     click.echo(done)
     if not alive:
-        output.note("no supervisor runs: it takes effect with `nightcrew up`")
+        output.note("the crew is not running; this takes effect after `nightcrew up`")
 
 
-def _thinking(agent: Agent) -> str:
+def _with_turns(agent: Agent) -> str:
+    """The name of an agent that has turns. Raises `UsageProblem` for the gate, the timer and tmux."""
     if agent.role is None:
         raise UsageProblem(
-            f"{agent.name} runs by code and has no turn to interrupt; "
-            f"`nightcrew restart {agent.name}` replaces it"
+            f"{agent.name} has no model and no turn to interrupt; "
+            f"to replace its process: `nightcrew restart {agent.name}`"
         )
     return agent.name
 
 
-@click.command("pause", short_help="Interrupt an agent or a project, until resume.")
+@click.command("pause", short_help="Pause an agent or a project.")
 @click.argument("name", shell_complete=names.complete_either)
 @shared
 @pass_options
 def pause_command(options: Options, name: str) -> None:
-    """Pause NAME, an agent or a whole project, at once, also in the middle of a model call or a command."""
+    """Pause NAME, an agent or a project. A running model call or command is interrupted."""
     from actors.runtime.messages import Pause
     from actors.work import lifecycle
 
     def act(tx: Transaction, target: Agent | Project) -> str:
         if isinstance(target, Agent):
-            lifecycle.control(tx, _thinking(target), Pause(), now=time.time())
-            return f"{target.name} is told to pause; `nightcrew resume {target.name}` lets it go on"
+            lifecycle.control(tx, _with_turns(target), Pause(), now=time.time())
+            return f"{target.name} will pause; `nightcrew resume {target.name}` continues it"
         lifecycle.pause(tx, target.name, now=time.time())
-        return f"the project {target.name} is paused; `nightcrew resume {target.name}` lets it go on"
+        return f"the project {target.name} is paused; `nightcrew resume {target.name}` continues it"
 
     _intervene(options, name, act)
 
 
-@click.command("resume", short_help="Let a paused agent or project go on.")
+@click.command("resume", short_help="Continue a paused or stopped agent or project.")
 @click.argument("name", shell_complete=names.complete_either)
 @shared
 @pass_options
 def resume_command(options: Options, name: str) -> None:
-    """Resume NAME, an agent or a whole project."""
+    """Continue NAME, an agent or a project."""
     from actors.runtime.messages import Resume
     from actors.work import lifecycle
 
     def act(tx: Transaction, target: Agent | Project) -> str:
         if isinstance(target, Agent):
-            lifecycle.control(tx, _thinking(target), Resume(), now=time.time())
-            return f"{target.name} is told to go on"
+            lifecycle.control(tx, _with_turns(target), Resume(), now=time.time())
+            return f"{target.name} will continue"
         lifecycle.resume(tx, target.name, now=time.time())
-        return f"the project {target.name} goes on"
+        return f"the project {target.name} continues"
 
     _intervene(options, name, act)
 
 
-@click.command("cancel", short_help="Drop what an agent does now, or end a project.")
+@click.command("cancel", short_help="Cancel an agent's current turn, or end a project.")
 @click.argument("name", shell_complete=names.complete_either)
 @click.option(
-    "--reason", default="cancelled by the human", show_default=True, help="Told to the agent, and kept."
+    "--reason",
+    default="cancelled by the human",
+    show_default=True,
+    help="The reason, for the agent and the report.",
 )
 @shared
 @pass_options
 def cancel_command(options: Options, name: str, reason: str) -> None:
-    """Drop the turn of an agent, or end a project: its branches and worktrees stay, its agents go."""
+    """Cancel the current turn of an agent, or end a project and stop its agents. Branches and worktrees are kept."""
     from actors.runtime.messages import CancelTurn
     from actors.work import lifecycle
 
     def act(tx: Transaction, target: Agent | Project) -> str:
         if isinstance(target, Agent):
-            lifecycle.control(tx, _thinking(target), CancelTurn(reason=reason), now=time.time())
-            return f"{target.name} is told to drop its turn"
+            lifecycle.control(tx, _with_turns(target), CancelTurn(reason=reason), now=time.time())
+            return f"{target.name} will cancel its turn"
         lifecycle.cancel(tx, target.name, reason=reason, now=time.time())
-        return f"the project {target.name} is cancelled; what was merged is on {target.branch}"
+        return f"the project {target.name} is cancelled; merged work is on {target.branch}"
 
     _intervene(options, name, act)
 
 
-@click.command("stop", short_help="End an agent's or a project's processes, until restart.")
+@click.command("stop", short_help="Stop the processes of an agent or a project.")
 @click.argument("name", shell_complete=names.complete_either)
 @shared
 @pass_options
 def stop_command(options: Options, name: str) -> None:
-    """End the process of NAME, an agent or a whole project. `restart` brings it back where it was."""
+    """Stop the processes of NAME, an agent or a project. `restart` starts them again, and work resumes."""
     from actors.work import assignment, lifecycle
 
     def act(tx: Transaction, target: Agent | Project) -> str:
@@ -118,17 +125,17 @@ def stop_command(options: Options, name: str) -> None:
             assignment.notify_supervisor(tx, target.project, now=time.time())
         else:
             lifecycle.stop(tx, target.name, now=time.time())
-        return f"{target.name} is to stop; `nightcrew restart {target.name}` brings it back"
+        return f"{target.name} will stop; `nightcrew restart {target.name}` starts it again"
 
     _intervene(options, name, act)
 
 
-@click.command("restart", short_help="Replace an agent's or a project's processes; lifts a quarantine.")
+@click.command("restart", short_help="Restart the processes of an agent or a project.")
 @click.argument("name", shell_complete=names.complete_either)
 @shared
 @pass_options
 def restart_command(options: Options, name: str) -> None:
-    """End and start the process of NAME, an agent or a whole project. It resumes at the step it was at."""
+    """Restart the processes of NAME, an agent or a project. Work resumes where it was; a quarantine ends."""
     from actors.work import lifecycle
 
     def act(tx: Transaction, target: Agent | Project) -> str:
@@ -136,6 +143,6 @@ def restart_command(options: Options, name: str) -> None:
             lifecycle.restart_agent(tx, target.name, now=time.time())
         else:
             lifecycle.restart(tx, target.name, now=time.time())
-        return f"{target.name} is to start anew"
+        return f"{target.name} will restart"
 
     _intervene(options, name, act)
