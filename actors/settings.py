@@ -192,7 +192,6 @@ class TmuxSettings(_Section):
     """`[tmux]`: windows in which to watch the crew. The crew works without them."""
 
     enabled: bool = True
-    scrollback_lines: Annotated[int, Field(ge=100, le=1_000_000)] = 1000
 
 
 class RetentionSettings(_Section):

@@ -11,9 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from actors.git import pending_merge
 from actors.git.checkouts import repair
@@ -21,23 +19,12 @@ from actors.git.command import Git
 from actors.git.errors import WorkspaceError
 from actors.git.locks import hold
 from actors.git.refs import head_of, move_ref
-from actors.git.repository import Repository
 from actors.git.worktree import Worktree
 from store.failpoints import failpoint
 
 MAX_FILE_BYTES = 50 * 1024 * 1024
 # Git refuses these names in a path, because some file systems take them for `.git`.
 _REFUSED_NAME = re.compile(r"(^|/)(\.git[ .]*|git~\d+)(/|$)|\\", re.IGNORECASE)
-
-ChangeKind = Literal["added", "modified", "deleted"]
-
-
-@dataclass(frozen=True, slots=True)
-class FileChange:
-    """One file that differs; `path` is relative to the worktree."""
-
-    path: str
-    kind: ChangeKind
 
 
 def commit_all(worktree: Worktree, message: str, *, locks: Path) -> str | None:
@@ -85,41 +72,6 @@ def uncommitted_files(worktree: Worktree) -> tuple[str, ...]:
         if reason is not None:
             reasons.append(f"{name}: {reason}")
     return tuple(reasons)
-
-
-def changes_since(worktree: Worktree, commit: str, *, locks: Path) -> tuple[FileChange, ...]:
-    """How the files in the worktree, committed or not, differ from `commit`, sorted by path."""
-    with hold(locks, "worktree", worktree.path) as descriptor:
-        git = repair(worktree, locks=locks, keep_fds=(descriptor,)).git((descriptor,))
-        git.attempt("update-index", "-q", "--refresh", "--ignore-submodules")
-        listed = git.names(
-            "diff-index", "-z", "--name-status", "--no-renames", "--ignore-submodules=all", commit, "--"
-        )
-        changes = [
-            FileChange(path, _kind(status)) for status, path in zip(listed[::2], listed[1::2], strict=True)
-        ]
-        known = {change.path for change in changes}
-        untracked = git.names("ls-files", "-z", "--others", "--exclude-standard")
-        changes += [
-            FileChange(name, "added") for name in untracked if not name.endswith("/") and name not in known
-        ]
-    return tuple(sorted(changes, key=lambda change: change.path))
-
-
-def diff_text(repository: Repository, old: str, new: str, *, max_bytes: int = 60_000) -> str:
-    """The patch from commit `old` to `new`, after a summary per file; cut at `max_bytes`, which it says."""
-    text = repository.git().run(
-        "diff-tree", "-r", "-M", "--stat", "-p", "--no-ext-diff", "--no-textconv", "--no-color", old, new
-    )
-    data = text.encode("utf-8", "replace")
-    if len(data) <= max_bytes:
-        return data.decode("utf-8", "replace")
-    return data[:max_bytes].decode("utf-8", "ignore") + f"\n… cut: {len(data) - max_bytes} more bytes\n"
-
-
-def _kind(status: str) -> ChangeKind:
-    kinds: dict[str, ChangeKind] = {"A": "added", "D": "deleted"}
-    return kinds.get(status[0], "modified")
 
 
 def _stage(git: Git, worktree: Worktree) -> None:

@@ -4,6 +4,6 @@
 readable for people. The one thing to know: writing needs no thread, queue or lock, so no process can block another.
 """
 
-from actors.log.events import configure, debug, error, event, info, log_path, register, release, warning
+from actors.log.events import configure, error, event, info, log_path, register, release, warning
 
-__all__ = ["configure", "debug", "error", "event", "info", "log_path", "register", "release", "warning"]
+__all__ = ["configure", "error", "event", "info", "log_path", "register", "release", "warning"]

@@ -71,10 +71,6 @@ def event(level: str, name: str, /, *, exception: BaseException | None = None, *
     logger.opt(exception=exception).bind(**extra).log(level, name)
 
 
-def debug(name: str, /, **fields: Any) -> None:
-    event("DEBUG", name, **fields)
-
-
 def info(name: str, /, **fields: Any) -> None:
     event("INFO", name, **fields)
 

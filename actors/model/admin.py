@@ -44,16 +44,6 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """One row of `/api/ps`. If `vram_bytes` is less than `size_bytes`, a part runs on the CPU."""
-
-    name: str
-    context_length: int | None
-    size_bytes: int | None
-    vram_bytes: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class PullProgress:
     """One line of a download: a status, and the bytes of the layer in progress."""
 
@@ -83,20 +73,6 @@ def show_model(host: str, model: str, limits: Limits | None = None) -> ModelFact
     lengths = [v for k, v in info.items() if k.endswith(".context_length") and isinstance(v, int)]
     capabilities = tuple(str(item) for item in _list(answer.get("capabilities")))
     return ModelFacts(capabilities, lengths[0] if lengths else None, _text(details.get("family")))
-
-
-def loaded_models(host: str, limits: Limits | None = None) -> tuple[LoadedModel, ...]:
-    """The models that a host has in memory. Raises a `ModelError`."""
-    rows = [_dict(row) for row in _list(_request(host, limits, "GET", "/api/ps").get("models"))]
-    return tuple(
-        LoadedModel(
-            _model_name(row) or "",
-            _int(row.get("context_length")),
-            _int(row.get("size")),
-            _int(row.get("size_vram")),
-        )
-        for row in rows
-    )
 
 
 def pull(host: str, model: str, limits: Limits | None = None) -> Iterator[PullProgress]:
@@ -186,7 +162,3 @@ def _list(value: object) -> list[Any]:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def _int(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -26,7 +26,6 @@ from store.states import AgentState, IncidentKind, ProjectState, Role, TaskState
 
 OPEN = frozenset(TaskState) - tasks.ENDED
 JUST_NOW_S = 4.0  # the clock is looked at each second, and a change under 5 s is none
-HELD = frozenset({TaskState.ASSIGNED, TaskState.IN_PROGRESS, TaskState.SUBMITTED, TaskState.CHECKING})
 
 
 def member(project: str, role: Role, number: int | None = None) -> str:

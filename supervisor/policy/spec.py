@@ -1,25 +1,9 @@
-"""Child specs: what the supervisor needs to know about a child, as data (after OTP's `supervisor`)."""
+"""Child specs: what the supervisor needs to know about a child, as data."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-
-
-class Restart(StrEnum):
-    """When a child that exited is started again."""
-
-    PERMANENT = "permanent"  # always
-    TRANSIENT = "transient"  # only after an abnormal exit
-    TEMPORARY = "temporary"  # never
-
-
-class Exit(StrEnum):
-    """How a child ended, as far as restarts depend on it."""
-
-    NORMAL = "normal"  # by itself, code 0
-    SHUTDOWN = "shutdown"  # because its supervisor asked for it
-    ABNORMAL = "abnormal"  # anything else: another code, a signal
 
 
 class Tier(StrEnum):
@@ -34,10 +18,12 @@ class Tier(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """One child. `kind` names its class (`actors/runtime/kinds.py`). `grace_s` is the time from TERM to KILL."""
+    """One child, which is restarted after every exit that nobody requested.
+
+    `kind` names its class (`actors/runtime/kinds.py`). `grace_s` is the time from TERM to KILL.
+    """
 
     name: str
     kind: str
     tier: Tier
-    restart: Restart = Restart.PERMANENT
     grace_s: float = 5.0

@@ -20,8 +20,6 @@ from store.states import AgentState
 from supervisor.errors import LaunchFailed, ZygoteNotReady
 from supervisor.policy import tree
 from supervisor.policy.intensity import Intensity
-from supervisor.policy.spec import Exit
-from supervisor.policy.strategy import Start, Strategy, decide
 from supervisor.process import records
 from supervisor.process.child import Child, Idle, Quarantined, Running, Starting, Stopping, Waiting
 from supervisor.process.launch import Launcher
@@ -219,11 +217,9 @@ class Children:
                     self._start(child)
 
     def _on_unrequested_exit(self, child: Child, reason: str) -> None:
-        """Restart at once, after a delay, or not at all; quarantine a child that crashed too often."""
-        how = Exit.NORMAL if reason == "exit:0" else Exit.ABNORMAL
+        """Restart at once or after a delay, whatever the exit code; quarantine a child that crashed too often."""
         child.status = Idle()
-        actions = decide(Strategy.ONE_FOR_ONE, [child.spec], child.spec.name, how)
-        if self.is_stopping or Start(child.spec.name) not in actions:
+        if self.is_stopping:
             self._record_stopped(child.spec.name, reason)
             return
         now = time.monotonic()

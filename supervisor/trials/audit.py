@@ -33,10 +33,6 @@ class Audit:
     fsck: tuple[str, ...] = field(default=())
 
     @property
-    def is_clean(self) -> bool:
-        return not (self.lost or self.doubled or self.stuck or self.fsck)
-
-    @property
     def findings(self) -> tuple[str, ...]:
         return (*self.lost, *self.doubled, *self.stuck, *self.fsck)
 

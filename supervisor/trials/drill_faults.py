@@ -61,7 +61,6 @@ class Recoveries:
     killed_ms: list[float] = field(default_factory=list)
     stopped_ms: list[float] = field(default_factory=list)
     supervisor_ms: list[float] = field(default_factory=list)
-    not_measured: int = 0
     late: list[str] = field(default_factory=list)
 
     def poll(self) -> None:
@@ -72,7 +71,7 @@ class Recoveries:
             if row.generation > hit.generation and row.state == AgentState.RUNNING:
                 (self.stopped_ms if hit.stopped else self.killed_ms).append((now - hit.at) * 1000)
             elif not row.wanted:
-                self.not_measured += 1
+                pass  # it was stopped on purpose
             elif now - hit.at > RECOVERY_TIMEOUT_S:
                 self.late.append(f"{name} was not ready again within {RECOVERY_TIMEOUT_S:.0f} s")
             else:
@@ -81,7 +80,6 @@ class Recoveries:
 
     def forget(self) -> None:
         """Stop measuring all actors: the supervisor was killed."""
-        self.not_measured += len(self.waiting)
         self.waiting.clear()
 
 

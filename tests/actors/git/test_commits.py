@@ -9,7 +9,7 @@ import pytest
 
 from actors.git import commits
 from actors.git.checkouts import ensure_worktree
-from actors.git.commits import FileChange, changes_since, commit_all, diff_text, uncommitted_files
+from actors.git.commits import commit_all, uncommitted_files
 from actors.git.repository import Repository, open_repository
 from actors.git.worktree import Worktree
 from tests.actors.git.user_repository import UserRepository, write
@@ -86,7 +86,6 @@ def test_nested_repository_is_left_out_named_and_never_run(
     assert uncommitted_files(worktree) == (
         "sub/: a git repository of its own; delete sub/.git to have its files committed",
     )
-    changes_since(worktree, worktree.repository.head_commit, locks=locks)
     open_repository(worktree.path)
     assert not (tmp_path / "pwned").exists()
 
@@ -128,30 +127,6 @@ def test_huge_and_misnamed_files_are_left_out_and_named(
     commit_all(worktree, "work", locks=locks)
     assert tree(user) == {"a.txt", "lib/b.txt", "fine"}
     assert [text.split(":")[0] for text in uncommitted_files(worktree)] == ["back\\slash", "core", "git~1"]
-
-
-def test_changes_since_names_committed_and_uncommitted_changes(worktree: Worktree, locks: Path) -> None:
-    base = worktree.repository.head_commit
-    write(worktree.path, {"committed ü.txt": "x"})
-    commit_all(worktree, "one", locks=locks)
-    write(worktree.path, {"a.txt": "changed\n", "new.txt": "x"})
-    (worktree.path / "lib" / "b.txt").unlink()
-    (worktree.path / "committed ü.txt").touch()
-    assert changes_since(worktree, base, locks=locks) == (
-        FileChange("a.txt", "modified"),
-        FileChange("committed ü.txt", "added"),
-        FileChange("lib/b.txt", "deleted"),
-        FileChange("new.txt", "added"),
-    )
-
-
-def test_diff_text_is_cut_at_its_limit_and_says_so(worktree: Worktree, locks: Path) -> None:
-    write(worktree.path, {"a.txt": "ü\n" * 2000})
-    sha = commit_all(worktree, "one", locks=locks)
-    assert sha is not None
-    base = worktree.repository.head_commit
-    assert "+ü\n" in diff_text(worktree.repository, base, sha)
-    assert "more bytes" in diff_text(worktree.repository, base, sha, max_bytes=500)
 
 
 def test_nothing_of_the_user_s_changes_byte_for_byte(

@@ -12,7 +12,7 @@ from store.engine import Store
 from store.rows import Agent
 from store.states import Role
 from supervisor.policy import tree
-from supervisor.policy.spec import ChildSpec, Restart, Tier
+from supervisor.policy.spec import ChildSpec, Tier
 from tests.support.stores import NOW, open_store
 
 
@@ -43,7 +43,7 @@ def _row(store: Store, kind: str, role: Role | None) -> Agent:
     ],
 )
 def test_a_childs_tier_follows_from_its_row(store: Store, kind: str, role: Role | None, tier: Tier) -> None:
-    assert tree.spec_of(_row(store, kind, role), 3.0) == ChildSpec("n", kind, tier, Restart.PERMANENT, 3.0)
+    assert tree.spec_of(_row(store, kind, role), 3.0) == ChildSpec("n", kind, tier, 3.0)
 
 
 def test_the_start_order_is_services_orchestrator_gate_manager_team_and_as_made_within_a_tier() -> None:
