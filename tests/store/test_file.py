@@ -211,7 +211,7 @@ def test_a_newer_store_is_refused_with_what_to_do_and_stays_byte_identical(path:
 def test_an_older_store_is_refused_by_readers_and_stays_byte_identical(path: Path) -> None:
     _set_pragma(path, "user_version", 0)
     before = _digests(path.parent)
-    with pytest.raises(errors.StoreVersionMismatch, match="nightcrew run SPEC"):
+    with pytest.raises(errors.StoreVersionMismatch, match="nightcrew up"):
         Store(path)
     assert _digests(path.parent) == before
 
