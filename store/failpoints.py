@@ -1,13 +1,13 @@
-"""Named instants at which a test has a process killed: what "a kill at any instant" is proved with.
+"""Named instants at which a test can kill a process. The crash tests use them.
 
-`failpoint("intent_written")` stands where the instant is and does nothing, unless a test armed this
-process by a private variable of its environment:
+`failpoint("intent_written")` marks an instant in the code. It does nothing unless a test has set a private
+environment variable of this process:
 
     _NIGHTCREW_FAILPOINT=WHO:INSTANT:COUNT:SIGNAL:MARKER
 
-The COUNT-th time that an actor whose name fits the pattern WHO comes by INSTANT, it makes the file
-MARKER and sends itself SIGNAL. Once a crew: while MARKER exists nobody is killed, so the next
-incarnation gets by. MARKER holds the pid, the actor and the time. A fork inherits what its zygote read.
+When an actor whose name matches the pattern WHO reaches INSTANT for the COUNT-th time, it creates the file MARKER
+with its pid, name and the time, and signals itself. While MARKER exists no actor is signalled, so that the next
+incarnation continues. Forked actors inherit the setting from the zygote.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ VARIABLE = "_NIGHTCREW_FAILPOINT"
 
 
 @dataclass(slots=True)
-class _Trap:
+class _Armed:
     who: str
     count: int
     signal: signal.Signals
@@ -33,23 +33,23 @@ class _Trap:
     hits: int = 0
 
 
-_traps: dict[str, _Trap] = {}
+_armed: dict[str, _Armed] = {}
 _name = ""
 
 
 def failpoint(instant: str) -> None:
-    """Come by `instant`. Unarmed it costs one look into an empty dictionary."""
-    if _traps and instant in _traps:
-        _spring(_traps[instant])
+    """Signal this process if a test has chosen `instant`. Otherwise it costs one lookup in an empty dictionary."""
+    if _armed and instant in _armed:
+        _hit(_armed[instant])
 
 
 def arm(environment: Mapping[str, str], name: str) -> None:
-    """At the start of a process with its own environment: read what is asked, and who this is."""
-    _traps.clear()
+    """Read the setting from `environment`, and set the actor's name; called when a process starts."""
+    _armed.clear()
     set_actor_name(name)
     if VARIABLE in environment:
         who, instant, count, number, marker = environment[VARIABLE].split(":", 4)
-        _traps[instant] = _Trap(who, int(count), signal.Signals[number], Path(marker))
+        _armed[instant] = _Armed(who, int(count), signal.Signals[number], Path(marker))
 
 
 def set_actor_name(name: str) -> None:
@@ -58,16 +58,16 @@ def set_actor_name(name: str) -> None:
     _name = name
 
 
-def _spring(trap: _Trap) -> None:
-    if not fnmatchcase(_name, trap.who):
+def _hit(armed: _Armed) -> None:
+    if not fnmatchcase(_name, armed.who):
         return
-    trap.hits += 1
-    if trap.hits != trap.count:
+    armed.hits += 1
+    if armed.hits != armed.count:
         return
     try:
-        descriptor = os.open(trap.marker, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(armed.marker, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return
     os.write(descriptor, json.dumps({"pid": os.getpid(), "who": _name, "at": time.time()}).encode())
     os.close(descriptor)
-    os.kill(os.getpid(), trap.signal)
+    os.kill(os.getpid(), armed.signal)

@@ -1,4 +1,4 @@
-"""An agent's conversation, append-only. Only the tail since its last fresh context is ever loaded."""
+"""The conversation of each agent, append-only. An agent loads only the rows since its last fresh context."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def append(
     message: int | None = None,
     task: int | None = None,
 ) -> Entry:
-    """Add one row under `fence`'s agent and return it; the screen is woken after the commit."""
+    """Add a row to the history of `fence`'s agent and return it; the screen is woken after the commit."""
     added = tx.add(
         _INSERT,
         {
@@ -91,7 +91,7 @@ def append(
 
 
 def touch(tx: Transaction, agent: str, *, now: float) -> None:
-    """Note durable progress: what hang detection judges by."""
+    """Record that the agent has made progress; hang detection reads it."""
     tx.run(_PROGRESS, {"agent_name": agent, "now": now})
 
 
@@ -107,7 +107,7 @@ def by_ids(store: Store, ids: Iterable[int]) -> list[Entry]:
 
 
 def since(store: Store, last_id: int, *, most: int = 500) -> list[Entry]:
-    """Rows of all agents after `last_id`: what the screen has not drawn yet."""
+    """The rows of all agents after `last_id`, oldest first; the screen draws them."""
     return store.fetch(_SINCE, {"last_id": last_id, "most": most})
 
 
@@ -117,5 +117,5 @@ def newest(store: Store, agent: str, *, most: int) -> list[Entry]:
 
 
 def last_id(store: Store) -> int:
-    """The newest row's id, 0 when there is none."""
+    """The id of the newest row, 0 if there is none."""
     return store.first(_LAST_ID) or 0

@@ -1,10 +1,10 @@
-"""Mailboxes: a message is a row, delivered at least once, its effects once.
+"""Mailboxes. A message is a row; it is delivered at least once, and its effects are committed once.
 
     READY   + claim                     -> CLAIMED   (by one incarnation: its generation)
     CLAIMED + acknowledge               -> HANDLED   (in the transaction of its last effects)
     CLAIMED + failed, attempts left     -> READY     (after a pause)
-    CLAIMED + failed, none left         -> DEAD      (sender and human are told by the caller)
-    CLAIMED + claimant replaced         -> CLAIMED   (the next incarnation takes the claim over)
+    CLAIMED + failed, none left         -> DEAD      (the caller notifies the sender and the human)
+    CLAIMED + claimant replaced         -> CLAIMED   (the next incarnation continues with it)
     READY | CLAIMED + withdrawn         -> CANCELLED
 
 Order: highest priority first, then oldest.
@@ -29,7 +29,7 @@ MAILBOX_LIMIT = 10_000
 RETRY = Backoff(first_s=0.5, max_s=4.0, jitter=(1.0, 1.0))
 
 
-# Written out, or the planner could not see that the partial index holds them.
+# As literals: with parameters SQLite's planner cannot know that the partial index covers them.
 _READY: ColumnElement[str] = literal_column(f"'{MessageState.READY.value}'")
 _CLAIMED: ColumnElement[str] = literal_column(f"'{MessageState.CLAIMED.value}'")
 _NEXT = Query(
@@ -131,8 +131,8 @@ def append(
 ) -> int:
     """Put a message into `recipient`'s mailbox and return its id.
 
-    The same (sender, key) again returns the first one's id and adds nothing. Raises `MailboxFull`
-    when `limit` messages wait there already.
+    A second message with the same sender and `key` is not added; the id of the first is returned. Raises
+    `MailboxFull` if `limit` messages are unread there already.
     """
     if key is not None:
         known = tx.first(_KNOWN, {"sender": sender, "key": key})
@@ -140,7 +140,7 @@ def append(
             return known
     if limit is not None and waiting(tx, recipient) >= limit:
         raise MailboxFull(
-            f"{recipient} has {limit} unread messages; wait until it has worked some off, "
+            f"{recipient} has {limit} unread messages; wait until it has handled some, "
             f"see `nightcrew info {recipient}`"
         )
     added = tx.add(
@@ -164,27 +164,27 @@ def append(
 
 
 def waiting(tx: Transaction, recipient: str) -> int:
-    """How many messages are unread in `recipient`'s mailbox."""
+    """The number of unread messages in `recipient`'s mailbox."""
     return tx.first(_WAITING, {"recipient": recipient}) or 0
 
 
 def peek(store: Store, recipient: str, *, now: float, least_priority: int = 0) -> Message | None:
-    """The next message due for `recipient`, unclaimed: a plain read that takes no lock."""
+    """The next message due for `recipient`, or None. It stays unclaimed; the read takes no lock."""
     return store.first(_NEXT, {"recipient": recipient, "now": now, "least_priority": least_priority})
 
 
 def next_ready_at(store: Store, recipient: str, *, now: float) -> float | None:
-    """When the next of `recipient`'s messages that must wait may be claimed, in UTC seconds."""
+    """When the first of `recipient`'s delayed messages becomes due, in UTC seconds; None if there is none."""
     return store.first(_NEXT_READY, {"recipient": recipient, "now": now})
 
 
 def claim(tx: Transaction, message_id: int, *, generation: int, now: float) -> bool:
-    """Take a READY message for this incarnation; False if it is no longer there to take."""
+    """Claim a READY message for this incarnation; False if it is no longer READY."""
     return tx.run(_CLAIM, {"message_id": message_id, "generation": generation, "now": now}) == 1
 
 
 def claim_next(tx: Transaction, recipient: str, generation: int, *, now: float) -> Message | None:
-    """Take the next message due for `recipient` for this incarnation; None if there is none."""
+    """Claim the next message due for `recipient` and return it; None if there is none."""
     found = tx.first(_NEXT, {"recipient": recipient, "now": now, "least_priority": 0})
     if found is not None:
         claim(tx, found.id, generation=generation, now=now)
@@ -192,46 +192,46 @@ def claim_next(tx: Transaction, recipient: str, generation: int, *, now: float) 
 
 
 def recipients_waiting(tx: Transaction, *, now: float) -> list[str]:
-    """Whose mailboxes hold a message that is due."""
+    """The recipients that have a message that is due."""
     return tx.fetch(_RECIPIENTS, {"now": now})
 
 
 def claimed(store: Store, recipient: str) -> list[Message]:
-    """What `recipient` had claimed and not finished, oldest first: where a new incarnation resumes."""
+    """The messages that `recipient` has claimed and not finished, oldest first. A new incarnation resumes there."""
     return store.fetch(_OPEN, {"recipient": recipient})
 
 
 def take_over(tx: Transaction, recipient: str, generation: int) -> None:
-    """Make every claim of `recipient`'s older incarnations this one's."""
+    """Assign the claims of `recipient`'s older incarnations to this one."""
     tx.run(_TAKE_OVER, {"agent": recipient, "generation": generation})
 
 
 def acknowledge(tx: Transaction, message_id: int, *, now: float) -> None:
-    """The message's effects are in this same transaction; it is handled."""
+    """Mark a claimed message as handled, in the transaction that commits its effects."""
     tx.run(_ACKNOWLEDGE, {"message_id": message_id, "now": now})
 
 
 def record_failure(tx: Transaction, message: Message, *, error: str, now: float) -> MessageState | None:
     """Count a failed attempt: READY again after a pause that doubles, or DEAD after the third.
 
-    Returns its new state, None if the message had ended meanwhile and so stays as it is.
+    Returns the new state. None: the message was withdrawn or handled in the meantime and is left as it is.
     """
     attempts = message.attempts + 1
     dead = attempts >= ATTEMPTS
-    values: dict[str, Any] = {
-        "attempts": attempts,
-        "error": error,
-        "state": (MessageState.DEAD if dead else MessageState.READY).value,
-        "ready_at": now + RETRY.pause_s(attempts, 0.0),
-    }
-    if dead:
-        values["handled_at"] = now
+    state = MessageState.DEAD if dead else MessageState.READY
     live = messages.c.state.in_([MessageState.READY, MessageState.CLAIMED])
-    result = tx.execute(update(messages).where(messages.c.id == message.id, live).values(**values))
-    if result.rowcount == 0:
-        # Withdrawn, or ended otherwise, while its handler failed: it stays ended.
-        return None
-    return MessageState.DEAD if dead else MessageState.READY
+    result = tx.execute(
+        update(messages)
+        .where(messages.c.id == message.id, live)
+        .values(
+            attempts=attempts,
+            error=error,
+            state=state,
+            ready_at=now + RETRY.pause_s(attempts, 0.0),
+            handled_at=now if dead else None,
+        )
+    )
+    return state if result.rowcount else None
 
 
 def withdraw(tx: Transaction, message_id: int, *, reason: str, now: float) -> None:
@@ -247,7 +247,7 @@ def withdraw(tx: Transaction, message_id: int, *, reason: str, now: float) -> No
 
 
 def make_due(tx: Transaction, *, now: float) -> None:
-    """After the clock was set back: no message waits longer than the longest pause after a failure."""
+    """Make due what would wait longer than the longest pause after a failure; for a clock that was set back."""
     latest = now + RETRY.longest_s
     tx.execute(
         update(messages)
@@ -257,7 +257,7 @@ def make_due(tx: Transaction, *, now: float) -> None:
 
 
 def replies(store: Store, message_id: int) -> list[Message]:
-    """Answers to a message, oldest first."""
+    """The answers to a message, oldest first."""
     return store.fetch(_REPLIES, {"message_id": message_id})
 
 
@@ -279,7 +279,7 @@ def listed(
 
 
 def revive(tx: Transaction, message_id: int, *, now: float) -> bool:
-    """Give a dead letter three fresh attempts; False if it is not dead."""
+    """Give a dead letter three new attempts; False if it is not dead."""
     result = tx.execute(
         update(messages)
         .where(messages.c.id == message_id, messages.c.state == MessageState.DEAD)

@@ -1,4 +1,4 @@
-"""What one project learned and others may use, searched with SQLite's FTS5."""
+"""Insights that one project had and others may use; searched with SQLite's FTS5."""
 
 from __future__ import annotations
 

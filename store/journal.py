@@ -1,8 +1,8 @@
-"""The tool journal: an intent is committed before a tool touches the world, its outcome after.
+"""The journal of tool calls: an intent is committed before a tool runs, its outcome afterwards.
 
 (none)   + intend            -> INTENDED
 INTENDED + outcome written   -> DONE
-INTENDED + cannot be settled -> UNKNOWN   (after a crash; the model is told what is known)
+INTENDED + cannot be settled -> UNKNOWN   (after a crash; the model reads what is known)
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ def intend(
 
 
 def end(tx: Transaction, intent_id: int, state: IntentState, *, now: float) -> None:
-    """Settle an intent, in the transaction that adds its tool result to the history."""
+    """Record how a call ended, in the transaction that adds its result to the history."""
     tx.run(_END, {"intent_id": intent_id, "new_state": state, "now": now})
 
 
 def renew(tx: Transaction, fence: Fence, intent_id: int, evidence: dict[str, Any]) -> None:
-    """A tool that provably did not run is begun again: same intent, fresh evidence, this incarnation."""
+    """Reuse the intent of a tool that provably did not run, with new evidence and for this incarnation."""
     tx.execute(
         update(intents)
         .where(intents.c.id == intent_id)
@@ -87,7 +87,7 @@ def renew(tx: Transaction, fence: Fence, intent_id: int, evidence: dict[str, Any
 
 
 def find(store: Store, agent: str, reply: int, position: int) -> Intent | None:
-    """The intent of one call, if it was ever begun."""
+    """The intent of one call; None if it was never started."""
     return store.first(_OF_CALL, {"agent": agent, "reply": reply, "position": position})
 
 

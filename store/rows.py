@@ -127,6 +127,16 @@ class Message:
     claimed_at: float | None
     handled_at: float | None
 
+    @property
+    def task(self) -> int | None:
+        """The id of the task that the message is about, for kinds that have one."""
+        return self.body.get("task")
+
+    @property
+    def text(self) -> str:
+        """The text of a message of kind `text`; empty for other kinds."""
+        return str(self.body.get("text", ""))
+
 
 @dataclass(frozen=True, slots=True)
 class Intent:

@@ -1,4 +1,4 @@
-"""The states of everything durable, as enums. Imports nothing of the project."""
+"""The states and kinds that rows may have, as enums. Imports no other module of the project."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ProjectState(StrEnum):
 
 
 class AgentState(StrEnum):
-    """What the supervisor last knew of an actor's process."""
+    """The state of an actor's process, as the supervisor last saw it."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -122,7 +122,7 @@ class EntryKind(StrEnum):
 
 
 class IntentState(StrEnum):
-    """A tool journal row: written before the tool runs, settled after it."""
+    """The state of a tool call in the journal."""
 
     INTENDED = "intended"
     DONE = "done"
@@ -130,12 +130,16 @@ class IntentState(StrEnum):
 
 
 class TimerState(StrEnum):
+    """A timer's life; a recurring one stays ACTIVE."""
+
     ACTIVE = "active"
     FIRED = "fired"
     CANCELLED = "cancelled"
 
 
 class Role(StrEnum):
+    """What an agent with a model is responsible for; each has a prompt in `actors/roles`."""
+
     ORCHESTRATOR = "orchestrator"
     PROJECT_MANAGER = "project_manager"
     ENGINEER = "engineer"

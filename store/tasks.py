@@ -1,4 +1,4 @@
-"""Tasks and the only ways in which their state may change."""
+"""Tasks, the table of their states, and the evidence of the gate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from store.schema import gate_runs, task_events, tasks
 from store.shared import ref_names
 from store.states import GateVerdict, Role, TaskState
 
-# One row per state: what it may become. MERGED is final: what was merged is taken back by a new task.
+# One row per state: what it may become. MERGED is final; a merged change is undone by a new task.
 TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.PLANNED: frozenset({TaskState.ASSIGNED, TaskState.PARKED}),
     TaskState.ASSIGNED: frozenset({TaskState.IN_PROGRESS, TaskState.PLANNED, TaskState.PARKED}),
@@ -174,7 +174,7 @@ def listed(store: Store, *, project: str | None = None) -> list[Task]:
 
 
 def events(store: Store, task_id: int) -> list[TaskEvent]:
-    """What happened to a task, in order."""
+    """The changes of a task's state, oldest first."""
     return store.fetch(_EVENTS, {"task_id": task_id})
 
 
@@ -189,7 +189,7 @@ def record_gate_run(
     started_at: float,
     ended_at: float,
 ) -> int:
-    """Keep the gate's evidence; returns the run's id."""
+    """Record one evaluation of a submission by the gate; returns its id."""
     return tx.add(
         insert(gate_runs),
         {

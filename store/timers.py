@@ -1,4 +1,4 @@
-"""Durable check-ins. When a recurrence is due is computed in `actors/timer.py`; here are the rows.
+"""Timers: check-ins that survive a restart. `actors/work/timer.py` computes when a recurring one is due next.
 
 ACTIVE + fired, one-shot  -> FIRED
 ACTIVE + fired, recurring -> ACTIVE   (with the next due time)
@@ -6,8 +6,6 @@ ACTIVE + cancelled        -> CANCELLED
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from sqlalchemy import bindparam, func, insert, literal_column, select, update
 
@@ -42,7 +40,7 @@ def add(
     timezone: str | None = None,
     key: str | None = None,
 ) -> int:
-    """Add a timer and return its id; the same `key` again returns the first one's."""
+    """Add a timer and return its id. A second one with the same `key` is not added; the first one's id is returned."""
     if key is not None:
         known = tx.execute(select(timers.c.id).where(timers.c.key == key)).scalar()
         if known is not None:
@@ -68,22 +66,18 @@ def add(
 
 
 def due(store: Store, now: float) -> list[Timer]:
-    """Active timers whose time has come, the most overdue first."""
+    """The active timers that are due, the most overdue first."""
     return store.fetch(_DUE, {"now": now})
 
 
 def next_due_at(store: Store) -> float | None:
-    """When the next active timer is due, in UTC seconds."""
+    """When the next active timer is due, in UTC seconds; None if there is none."""
     return store.first(_NEXT_DUE)
 
 
 def record_fired(tx: Transaction, timer: Timer, *, now: float, next_due_at: float | None) -> bool:
-    """Note that it fired; False if it was cancelled or fired meanwhile (then nothing may be sent)."""
-    values: dict[str, Any] = {"fired_at": now, "fired_count": timer.fired_count + 1}
-    if next_due_at is None:
-        values["state"] = TimerState.FIRED
-    else:
-        values["due_at"] = next_due_at
+    """Record that a timer fired. False: it was cancelled or fired in the meantime, so nothing may be sent."""
+    is_last = next_due_at is None
     result = tx.execute(
         update(timers)
         .where(
@@ -91,13 +85,18 @@ def record_fired(tx: Transaction, timer: Timer, *, now: float, next_due_at: floa
             timers.c.state == TimerState.ACTIVE,
             timers.c.fired_count == timer.fired_count,
         )
-        .values(**values)
+        .values(
+            fired_at=now,
+            fired_count=timer.fired_count + 1,
+            state=TimerState.FIRED if is_last else TimerState.ACTIVE,
+            due_at=timer.due_at if is_last else next_due_at,
+        )
     )
     return result.rowcount == 1
 
 
 def cancel(tx: Transaction, timer_id: int) -> bool:
-    """Cancel an active timer; False if there is none of that id."""
+    """Cancel an active timer; False if there is none with this id."""
     result = tx.execute(
         update(timers)
         .where(timers.c.id == timer_id, timers.c.state == TimerState.ACTIVE)
@@ -108,7 +107,7 @@ def cancel(tx: Transaction, timer_id: int) -> bool:
 
 
 def cancel_for(tx: Transaction, recipients: list[str]) -> None:
-    """Cancel what is still to come for agents that have ended."""
+    """Cancel the active timers of agents that have ended."""
     tx.execute(
         update(timers)
         .where(timers.c.recipient.in_(recipients), timers.c.state == TimerState.ACTIVE)
@@ -117,7 +116,7 @@ def cancel_for(tx: Transaction, recipients: list[str]) -> None:
 
 
 def listed(store: Store, *, everything: bool = False) -> list[Timer]:
-    """Active timers by due time, or all that ever were."""
+    """The active timers, or all timers, by due time."""
     query = select(timers).order_by(timers.c.due_at)
     if not everything:
         query = query.where(timers.c.state == TimerState.ACTIVE)

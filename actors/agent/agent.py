@@ -181,7 +181,7 @@ class Agent(Actor):
         waited, self.desk.task = self.desk.task, start.task
         with self.write() as tx:
             inbox.claim(tx, row.id, generation=self.runtime.generation, now=now)
-            if waited is not None and (not start.informational or row.body.get("task") == waited):
+            if waited is not None and (not start.informational or row.task == waited):
                 duties.stop_waiting(tx, self.runtime, waited)
             start.effects(tx)
             entries: list[Entry] = []
@@ -384,7 +384,7 @@ class Agent(Actor):
     def on_dead_letter(self, tx: Transaction, row: Message, reason: str) -> None:
         """Park the task of a message that became a dead letter: nobody is working on it."""
         self.desk.set_activity(tx, Activity.IDLE)
-        task_id = row.body.get("task")
+        task_id = row.task
         if row.kind in ("task_assigned", "task_returned") and task_id is not None:
             task = tasks.current(tx, task_id)
             if task.state in (TaskState.ASSIGNED, TaskState.IN_PROGRESS):

@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.runtime.context import Effects, Runtime
+from actors.runtime.messages import ReviewRequested, review_request
 from actors.tools.verdicts import post_verdict
 from actors.work import assignment, lifecycle
 from store import crew, incidents, tasks, timers
 from store.engine import Transaction
 from store.entries import Entry, MessageBody, ToolResultBody
-from store.rows import Message, Project
+from store.rows import Message, Project, Task
 from store.states import IncidentKind, ProjectState, Role, TaskState
 
 NUDGES = 3
@@ -31,8 +32,9 @@ def unfinished(
     """What to remind the model of, None if its turn may end."""
     if role is Role.PROJECT_MANAGER and project is not None:
         return _manager_owes(runtime, project)
-    if role is Role.QA and turn.kind == "review_requested":
-        return _verdict_owed(runtime, turn)
+    request = review_request(turn)
+    if role is Role.QA and request is not None:
+        return _verdict_owed(runtime, request)
     if task is not None and not asked_for_help(tail):
         state = tasks.get(runtime.store, task).state
         if state == TaskState.IN_PROGRESS:
@@ -57,9 +59,9 @@ def _manager_owes(runtime: Runtime, name: str) -> str | None:
     return None
 
 
-def _verdict_owed(runtime: Runtime, turn: Message) -> str | None:
-    task = tasks.get(runtime.store, turn.body["task"])
-    if task.state == TaskState.CHECKING and task.candidate_commit == turn.body["candidate"]:
+def _verdict_owed(runtime: Runtime, request: ReviewRequested) -> str | None:
+    task = tasks.get(runtime.store, request.task)
+    if _waits_for(task, request):
         return f"You have given no verdict yet. Call report_verdict for task {task.id} now."
     return None
 
@@ -102,6 +104,8 @@ def stop_waiting(tx: Transaction, runtime: Runtime, task: int) -> None:
 def give_up(runtime: Runtime, role: Role, project: str | None, turn: Message) -> Effects:
     """What code does instead of a manager or tester that will not; its effects end the turn."""
 
+    request = review_request(turn)
+
     def effects(tx: Transaction) -> None:
         now = runtime.clock()
         incidents.record(
@@ -109,13 +113,17 @@ def give_up(runtime: Runtime, role: Role, project: str | None, turn: Message) ->
         )
         if role is Role.PROJECT_MANAGER and project is not None:
             _manage(tx, runtime.name, crew.project(tx, project), now=now)
-        elif role is Role.QA and turn.kind == "review_requested":
-            task = tasks.current(tx, turn.body["task"])
-            if task.state == TaskState.CHECKING and task.candidate_commit == turn.body["candidate"]:
+        elif role is Role.QA and request is not None:
+            task = tasks.current(tx, request.task)
+            if _waits_for(task, request):
                 words = "The tester gave no verdict; the checks alone decided."
                 post_verdict(tx, runtime.name, task, turn.id, passed=True, findings=words, now=now)
 
     return effects
+
+
+def _waits_for(task: Task, request: ReviewRequested) -> bool:
+    return task.state is TaskState.CHECKING and task.candidate_commit == request.candidate
 
 
 def _manage(tx: Transaction, by: str, project: Project, *, now: float) -> None:

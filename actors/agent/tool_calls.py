@@ -9,6 +9,7 @@ from typing import Any
 from actors import log
 from actors.agent.state import COMMIT_PATIENCE_S, Desk
 from actors.agent.turn import RunTool, next_call
+from actors.runtime.messages import review_request
 from actors.tools.base import ToolContext, ToolLimits, ToolResult, WorktreeTool
 from actors.tools.crew_tool import CrewContext, CrewToolResult
 from actors.tools.registry import CREW_TOOLS
@@ -192,8 +193,10 @@ class Tooling:
         if self.desk.project is None:
             raise LookupError(f"{self.runtime.name} has no project and so no files")
         project = crew.project(self.runtime.store, self.desk.project)
-        candidate = turn.body["candidate"] if turn.kind == "review_requested" else None
-        self.desk.bench.open_view(project, candidate, self.desk.view_name)
+        request = review_request(turn)
+        self.desk.bench.open_view(
+            project, None if request is None else request.candidate, self.desk.view_name
+        )
         self.desk.view_is_open = True
 
     def _commit_if_due(self) -> None:

@@ -90,7 +90,7 @@ class MergeGate(MessageActor):
     def on_dead_letter(self, tx: Transaction, row: Message, reason: str) -> None:
         """Park the task that the message was about: the gate will never answer it."""
         self._records.set_idle(tx)
-        task_id = row.body.get("task")
+        task_id = row.task
         if task_id is not None:
             task = tasks.current(tx, task_id)
             if task.state in AT_GATE:

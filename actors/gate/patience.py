@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from actors.runtime.messages import review_request
 from actors.work import assignment
 from store import crew, inbox, tasks
 from store.engine import Store
@@ -32,11 +33,8 @@ class QaPatience:
         is_gone = tester.state == AgentState.QUARANTINED
         if not is_gone and tester.activity in AT_REST:
             return []
-        in_hand = {
-            (row.body["task"], row.body["candidate"])
-            for row in inbox.claimed(self.store, tester.name)
-            if row.kind == "review_requested"
-        }
+        requests = map(review_request, inbox.claimed(self.store, tester.name))
+        in_hand = {(request.task, request.candidate) for request in requests if request is not None}
         overdue = []
         for task in tasks.of_project(self.store, self.project):
             if task.state is not TaskState.CHECKING or task.candidate_commit is None:

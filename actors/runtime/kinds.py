@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 
 from actors.runtime.actor import Actor
+from store.states import ActorKind
 
 # Imported when asked for: the tmux actor's library, for one, must stay out of the other processes.
-KINDS = {
-    "agent": "actors.agent.agent:Agent",
-    "gate": "actors.gate.actor:MergeGate",
-    "timer": "actors.work.timer:TimerActor",
-    "tmux": "actors.screen.actor:TmuxActor",
+KINDS: dict[str, str] = {
+    ActorKind.AGENT: "actors.agent.agent:Agent",
+    ActorKind.GATE: "actors.gate.actor:MergeGate",
+    ActorKind.TIMER: "actors.work.timer:TimerActor",
+    ActorKind.TMUX: "actors.screen.actor:TmuxActor",
 }
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from actors.errors import MessageUndecodable
+from store import rows
 
 
 class Message(BaseModel):
@@ -196,3 +197,10 @@ def decode(body: dict[str, Any]) -> AnyMessage:
         raise MessageUndecodable(
             f"kind {body.get('kind')!r} v{body.get('v')!r}: {where}: {first['msg']}"
         ) from error
+
+
+def review_request(row: rows.Message) -> ReviewRequested | None:
+    """The review request in a row; None for a message of another kind."""
+    if row.kind != "review_requested":
+        return None
+    return ReviewRequested.model_validate(row.body)

@@ -87,7 +87,7 @@ class Retries:
                 project=None if agent is None else agent.project,
                 error=f"{type(error).__name__}: {error}",
                 message=row.id,
-                task=row.body.get("task"),
+                task=row.task,
             )
 
     def drop(self, tx: Transaction, message: int, *, now: float) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from actors.model.protocol import Parameter
 from actors.runtime import mailbox
-from actors.runtime.messages import VerdictReported
+from actors.runtime.messages import VerdictReported, review_request
 from actors.tools.crew_tool import CallRefused, CrewContext, CrewToolResult, crew_tool
 from actors.work import assignment
 from store import tasks
@@ -32,22 +32,24 @@ def post_verdict(
 
 
 def _report_verdict(context: CrewContext, arguments: dict[str, Any]) -> CrewToolResult:
-    turn = context.turn
-    if turn.kind != "review_requested":
+    request = review_request(context.turn)
+    if request is None:
         raise CallRefused("There is no review request for you now. Wait for one.")
-    if int(arguments["task"]) != turn.body["task"]:
+    if int(arguments["task"]) != request.task:
         raise CallRefused(
-            f"The review request is about task {turn.body['task']}; report your verdict on that one."
+            f"The review request is about task {request.task}; report your verdict on that one."
         )
-    task = tasks.get(context.store, turn.body["task"])
-    if task.state != TaskState.CHECKING or task.candidate_commit != turn.body["candidate"]:
+    task = tasks.get(context.store, request.task)
+    if task.state is not TaskState.CHECKING or task.candidate_commit != request.candidate:
         raise CallRefused(f"Task {task.id} no longer waits for a verdict. Stop here.")
     passed, findings = bool(arguments["passed"]), str(arguments["findings"]).strip()
     if not passed and not findings:
         raise CallRefused("With passed = false, findings are required: what fails, and how to see it.")
 
     def effects(tx: Transaction) -> None:
-        post_verdict(tx, context.name, task, turn.id, passed=passed, findings=findings, now=context.now())
+        post_verdict(
+            tx, context.name, task, context.turn.id, passed=passed, findings=findings, now=context.now()
+        )
 
     return CrewToolResult("Your verdict was delivered. Stop here.", effects=effects, ends_turn=True)
 

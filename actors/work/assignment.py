@@ -22,7 +22,7 @@ from actors.runtime.messages import (
 from store import crew, inbox, incidents, tasks
 from store.engine import Store, Transaction
 from store.rows import Agent, Project, Task
-from store.states import AgentState, IncidentKind, ProjectState, Role, TaskState
+from store.states import ActorKind, AgentState, IncidentKind, ProjectState, Role, TaskState
 
 OPEN = frozenset(TaskState) - tasks.ENDED
 JUST_NOW_S = 4.0  # the clock is looked at each second, and a change under 5 s is none
@@ -129,7 +129,7 @@ def _free_agent(
         taken = {row.name for row in team}
         numbers = (n for n in range(1, len(team) + 2) if member(project.name, role, n) not in taken)
         name = member(project.name, role, next(numbers))
-        crew.add_agent(tx, name=name, kind="agent", role=role, project=project.name, now=now)
+        crew.add_agent(tx, name=name, kind=ActorKind.AGENT, role=role, project=project.name, now=now)
         notify_supervisor(tx, project.name, now=now)
         return name
     return str(free[0]) if free else None

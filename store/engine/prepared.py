@@ -1,7 +1,7 @@
-"""Statements that run for every message and step: written in Core, compiled once, run by the driver itself.
+"""Statements that are compiled once by SQLAlchemy and run by the driver itself.
 
-What SQLAlchemy does around a compiled statement costs 20 to 40 us each time. A message takes a dozen statements:
-that was more than SQLite and the disk take for them together. All others go through Core's own connection.
+What SQLAlchemy does around a compiled statement takes 20 to 40 us each time. A message needs a dozen statements,
+and that was more than SQLite and the disk take for them. Statements that run seldom go through SQLAlchemy.
 """
 
 from __future__ import annotations

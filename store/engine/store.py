@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Store:
-    """The open store of one process; make it after a fork, never before. Threads may share it."""
+    """The open store of one process. Open it after a fork, never before. Threads may share it."""
 
     def __init__(self, path: Path, *, notify: Notify | None = None) -> None:
         """Open the store at `path`. Raises a `StoreError`; a file that is not ours is left untouched."""
@@ -92,10 +92,11 @@ class Store:
 
     @contextmanager
     def write(self, fence: Fence | None = None, *, durable: bool = True) -> Iterator[Transaction]:
-        """One transaction: all of it or nothing. Raises `StaleGeneration` if `fence` was overtaken.
+        """One transaction, committed when the block ends. Raises `StaleGeneration` if a newer incarnation exists.
 
-        Not `durable`: a kill takes nothing back, a power cut may, though never without all that was
-        committed after it. For what a power cut makes meaningless anyhow, such as who is at work on what.
+        Without `durable` the commit survives a crash of the process, but a power loss may undo it, together
+        with everything that was committed later. For what means nothing after a power loss, such as which agent
+        is working on what.
         """
         driver = self._writer.driver
         with self._mutex, translated(self.path):
@@ -123,13 +124,13 @@ class Store:
             failpoint("wake_sent")
 
     def _sync(self, *, durable: bool) -> None:
-        """Before a transaction, never after it: what fails here has written nothing."""
+        """Choose how commits are synced; called before a transaction, so that an error means nothing was written."""
         if durable is not self._syncs:
             self._writer.driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._syncs = durable
 
     def set_foreign_keys(self, *, on: bool) -> None:
-        """Have writes of this store check references, as they do from the start, or not."""
+        """Turn the check of foreign keys on or off for the writes of this store; at first it is on."""
         with self._mutex, translated(self.path):
             self._writer.driver.execute(f"PRAGMA foreign_keys={'ON' if on else 'OFF'}")
 

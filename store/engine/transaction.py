@@ -73,7 +73,7 @@ class Transaction:
         return [make(*row) for row in self._connection.core.execute(statement)]
 
     def notify(self, recipient: str) -> None:
-        """Wake `recipient` after the commit; never before it, or it would find nothing."""
+        """Wake `recipient` after the commit; before it, the recipient would find nothing."""
         self.recipients.add(recipient)
 
 

@@ -1,4 +1,4 @@
-"""The store's file as a whole: making, upgrading, copying, checking it, and deleting what is long over.
+"""The store's file as a whole: creating, upgrading, copying and checking it, and deleting old rows.
 
 The supervisor and the command line use it; agents must not import it, because `migrate` loads Alembic.
 

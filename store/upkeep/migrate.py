@@ -1,6 +1,6 @@
-"""Making and upgrading the store's file; only the supervisor and the CLI's first command call it.
+"""Creates and upgrades the store's file. Called by the supervisor and by commands that need a crew.
 
-Alembic costs 0.4 s to import, so it is loaded only when there is something to do.
+Importing Alembic takes 0.4 s, so it is imported only when there is something to do.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from store.schema import APPLICATION_ID, SCHEMA_VERSION
 
 
 def ensure(path: Path) -> None:
-    """Make the store at `path`, or bring it to this version. Raises a `StoreError`, then it is untouched."""
+    """Create the store at `path`, or upgrade it to this version. Raises a `StoreError`; then the file is untouched."""
     try:
         check_file(path)
     except errors.StoreMissing:
@@ -40,7 +40,7 @@ def _create(path: Path) -> None:
         ) from error
     try:
         _upgrade(partial)
-        # A rename, so that a kill half-way leaves no half-made store behind. No WAL exists yet.
+        # Renamed when complete, so that a crash leaves no half-made store behind. No WAL exists yet.
         partial.rename(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""Forgetting what is long over: the rows of archived projects, a few at a time, behind short locks.
+"""Deletes the rows of projects that were archived long ago, in small batches, so that no writer waits long.
 
-The file does not shrink: SQLite uses the freed pages again, and compacting would block every writer.
-Insights stay: what one project has learnt is for the next one.
+The file does not shrink: SQLite reuses the freed pages, and compacting would block every writer. Insights are
+kept, because they are for other projects.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from store.schema import facts as fact_table
 from store.states import MessageState, ProjectState, TimerState
 
 BATCH_ROWS = 500
-WALK_ROWS = 2_000  # ids looked at for one batch of messages, which no index finds by recipient
+WALK_ROWS = 2_000  # ids read for one batch of messages, which have no index by recipient
 _OVER = [MessageState.HANDLED, MessageState.DEAD, MessageState.CANCELLED]
 
 
 def expired(store: Store, before: float, *, now: float) -> list[str]:
-    """Projects that were archived before `before`. One without a note of when gets it now."""
+    """The projects that were archived before `before`. One without that time gets it now."""
     archived = select(projects.c.name).where(projects.c.state == ProjectState.ARCHIVED)
     found = []
     for name in store.select(archived, str):
@@ -46,13 +46,15 @@ def expired(store: Store, before: float, *, now: float) -> list[str]:
     return found
 
 
-def forget(store: Store, names: list[str], *, before: float, between_batches: Callable[[], None]) -> int:
-    """Remove these archived projects with all that is theirs, and old messages, timers and incidents of no
-    project that is left; returns the number of rows.
+def delete_projects(
+    store: Store, names: list[str], *, before: float, between_batches: Callable[[], None]
+) -> int:
+    """Delete these archived projects, and the messages, timers and incidents from before `before` that belong
+    to no project; returns the number of rows.
 
-    `between_batches` is called after each batch, without the lock. A kill leaves less for the next time. Turns
-    the foreign keys of `store`'s writer off (a child table has no index for the check, so that each
-    deleted row would cost a scan): use a store that is used for nothing else.
+    `between_batches` is called after each batch, without the lock. An interrupted run is continued by the next.
+    The foreign keys of `store` are turned off, because child tables have no index for the check and each
+    deleted row would cost a scan: pass a store that is used for nothing else.
     """
     store.set_foreign_keys(on=False)
     count = 0
@@ -73,7 +75,7 @@ def forget(store: Store, names: list[str], *, before: float, between_batches: Ca
 def _in_order(
     store: Store, names: list[str], team: list[str], kept: list[str], before: float
 ) -> Iterator[Delete]:
-    """Children before parents; the project's own row last, so that a kill leaves it to be found again."""
+    """Children before parents. The project's own row comes last, so that an interrupted run finds it again."""
     for agent in team:
         yield _some(intents, intents.c.agent == agent)
         yield _some(history, history.c.agent == agent)
@@ -99,7 +101,7 @@ def _some(table: Table, condition: ColumnElement[bool]) -> Delete:
 
 
 def _messages(store: Store, team: list[str], kept: list[str], before: float) -> Iterator[Delete]:
-    """Stretch by stretch of ids: each statement looks at `WALK_ROWS` rows at most."""
+    """One statement for each range of `WALK_ROWS` ids."""
     newest = store.select(select(func.coalesce(func.max(messages.c.id), 0)), int)[0]
     theirs = or_(messages.c.recipient.in_(team), messages.c.sender.in_(team))
     old = and_(
@@ -109,5 +111,5 @@ def _messages(store: Store, team: list[str], kept: list[str], before: float) -> 
         messages.c.sender.not_in(kept),
     )
     for first in range(1, newest + 1, WALK_ROWS):
-        stretch = messages.c.id.between(first, first + WALK_ROWS - 1)
-        yield _some(messages, and_(stretch, or_(theirs, old)))
+        id_range = messages.c.id.between(first, first + WALK_ROWS - 1)
+        yield _some(messages, and_(id_range, or_(theirs, old)))

@@ -1,4 +1,4 @@
-"""A store for a moment, of the declared schema and without alembic, which must stay out of the actors."""
+"""Creates a temporary store from the declared schema, without Alembic, which actors must not import."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from store.schema import APPLICATION_ID, SCHEMA_VERSION, metadata
 
 
 def create(path: Path) -> None:
-    """Make an empty store at `path`, which must not exist."""
+    """Create an empty store at `path`, which must not exist."""
     engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(path), poolclass=NullPool)
     with engine.begin() as connection:
         metadata.create_all(connection)

@@ -6,7 +6,7 @@ from actors.runtime.addresses import ORCHESTRATOR, TIMER, TMUX
 from store import crew
 from store.engine import Transaction
 from store.rows import Agent
-from store.states import Role
+from store.states import ActorKind, Role
 from supervisor.policy.spec import ChildSpec, Tier
 
 _TIER_OF_ROLE = {Role.ORCHESTRATOR: Tier.ORCHESTRATOR, Role.PROJECT_MANAGER: Tier.MANAGER}
@@ -15,18 +15,18 @@ ORDER = tuple(Tier)
 
 def add_services(tx: Transaction, *, now: float, tmux: bool) -> None:
     """Add the rows of the timer, of tmux and of the orchestrator where they are missing."""
-    crew.add_agent(tx, name=TIMER, kind="timer", role=None, project=None, now=now)
-    crew.add_agent(tx, name=TMUX, kind="tmux", role=None, project=None, now=now)
+    crew.add_agent(tx, name=TIMER, kind=ActorKind.TIMER, role=None, project=None, now=now)
+    crew.add_agent(tx, name=TMUX, kind=ActorKind.TMUX, role=None, project=None, now=now)
     crew.change_agent(tx, TMUX, wanted=tmux)
-    crew.add_agent(tx, name=ORCHESTRATOR, kind="agent", role=Role.ORCHESTRATOR, project=None, now=now)
+    crew.add_agent(tx, name=ORCHESTRATOR, kind=ActorKind.AGENT, role=Role.ORCHESTRATOR, project=None, now=now)
 
 
 def spec_of(row: Agent, grace_s: float) -> ChildSpec:
     """The child spec of an agent's row."""
     match row.kind:
-        case "timer" | "tmux":
+        case ActorKind.TIMER | ActorKind.TMUX:
             tier = Tier.SERVICE
-        case "gate":
+        case ActorKind.GATE:
             tier = Tier.GATE
         case _:
             tier = Tier.TEAM if row.role is None else _TIER_OF_ROLE.get(row.role, Tier.TEAM)

@@ -34,7 +34,7 @@ from actors.runtime.wake import Waker, WakeSocket
 from actors.settings import Config
 from store import crew
 from store.engine import Store
-from store.states import Role
+from store.states import ActorKind, Role
 from store.upkeep import scratch
 
 _TIMEOUT_S = 5.0
@@ -76,7 +76,12 @@ def _run_turns(home: Home, port: int) -> None:
     try:
         with store.write() as tx:
             crew.add_agent(
-                tx, name=ORCHESTRATOR, kind="agent", role=Role.ORCHESTRATOR, project=None, now=time.time()
+                tx,
+                name=ORCHESTRATOR,
+                kind=ActorKind.AGENT,
+                role=Role.ORCHESTRATOR,
+                project=None,
+                now=time.time(),
             )
             generation = crew.next_generation(tx, ORCHESTRATOR)
         runtime = Runtime(ORCHESTRATOR, generation, home, config, store, waker)

@@ -26,7 +26,7 @@ from store.engine import Store, Transaction
 from store.errors import NightcrewError
 from store.rows import Project, ProjectSpec
 from store.shared import ref_names
-from store.states import Role
+from store.states import ActorKind, Role
 from supervisor.project_spec.slug import MAX_LENGTH
 from supervisor.project_spec.spec import Spec
 
@@ -157,7 +157,7 @@ def _add(tx: Transaction, config: Config, values: NewProject, *, now: float) -> 
 
 
 def _add_member(tx: Transaction, name: str, role: Role, project: str, now: float) -> None:
-    crew.add_agent(tx, name=name, kind="agent", role=role, project=project, now=now)
+    crew.add_agent(tx, name=name, kind=ActorKind.AGENT, role=role, project=project, now=now)
 
 
 def _check_in(tx: Transaction, agent: str, note: str, minutes: float, now: float) -> None:

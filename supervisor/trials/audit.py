@@ -17,7 +17,7 @@ from store import crew, history, inbox, journal, tasks, timers
 from store.engine import Store
 from store.entries import MessageBody, ToolResultBody
 from store.rows import Project, Task, Timer
-from store.states import IntentState, MessageState, TaskState
+from store.states import ActorKind, IntentState, MessageState, TaskState
 
 MOST_ROWS = 1_000_000
 COMMANDS = frozenset({"pause", "resume", "cancel_turn"})  # carried out, and never part of a history
@@ -122,7 +122,7 @@ def _histories(store: Store) -> tuple[list[str], list[str]]:
         for (agent, n), count in taken.items()
         if count > 1
     ]
-    agents = {row.name for row in crew.all_agents(store) if row.kind == "agent"}
+    agents = {row.name for row in crew.all_agents(store) if row.kind == ActorKind.AGENT}
     lost = [
         f"{row.recipient}: message {row.id} ({row.kind}) is marked as handled but is in no history"
         for row in inbox.listed(store, state=MessageState.HANDLED, most=MOST_ROWS)

@@ -83,7 +83,9 @@ def _delete_old_projects(home: Home, store: Store, config: RetentionSettings, no
     before = now - config.days * DAY_S
     names = retention.expired(store, before, now=now)
     teams = [row.name for name in names for row in crew.team_of(store, name)]
-    count = retention.forget(store, names, before=before, between_batches=lambda: time.sleep(BATCH_PAUSE_S))
+    count = retention.delete_projects(
+        store, names, before=before, between_batches=lambda: time.sleep(BATCH_PAUSE_S)
+    )
     for agent in teams:
         shutil.rmtree(home.spill(agent), ignore_errors=True)
     if names:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from store.rows import Timer
+from store.states import ActorKind
 from supervisor.cli import names, output, wording
 from supervisor.cli.commands.report import incident_as_json
 from supervisor.cli.options import Options, pass_options, shared
@@ -39,7 +40,7 @@ def info_command(options: Options, agent: str) -> None:
             "task_row": status.of_task(tasks.get(store, row.task)) if row.task else None,
             "incidents": latest[:MAX_INCIDENTS],
             "log": str(log_path(options.home.logs, name)),
-            "window": names.window_of(row) if row.kind == "agent" else None,
+            "window": names.window_of(row) if row.kind == ActorKind.AGENT else None,
         }
     if options.as_json:
         output.print_json(found)

@@ -101,10 +101,10 @@ def _print_sent(
         row = inbox.get(store, message)
         result: dict[str, Any] = {"id": message, "to": name, "state": None if row is None else row.state}
         if answer is not None:
-            result["answer"] = answer.body.get("text", "")
+            result["answer"] = answer.text
         output.print_json(result)
     elif answer is not None:
-        click.echo(output.plain(str(answer.body.get("text", ""))))
+        click.echo(output.plain(answer.text))
     else:
         click.echo(f"message {message} is in the mailbox of {name}")
         if not alive:

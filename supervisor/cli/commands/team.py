@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from store.states import ProjectState, Role
+from store.states import ActorKind, ProjectState, Role
 from supervisor.cli import names, output
 from supervisor.cli.options import Options, pass_options, shared
 from supervisor.errors import UsageProblem
@@ -51,7 +51,9 @@ def create_command(options: Options, agent: str, role: str, project: str) -> Non
                 f"the agent {name} already exists, with the role {known.role}; choose another name"
             )
         with store.write() as tx:
-            added = crew.add_agent(tx, name=name, kind="agent", role=kind, project=row.name, now=time.time())
+            added = crew.add_agent(
+                tx, name=name, kind=ActorKind.AGENT, role=kind, project=row.name, now=time.time()
+            )
             assignment.assign_waiting(tx, row, now=time.time())
             assignment.notify_supervisor(tx, row.name, now=time.time())
     alive = status.holder(options.home) is not None

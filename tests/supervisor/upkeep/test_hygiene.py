@@ -212,7 +212,7 @@ def test_an_old_archived_project_is_forgotten_whole_and_everything_else_stays(st
     names = retention.expired(store, NOW + 1, now=NOW)
     pauses: list[float] = []
     assert names == ["old"]
-    removed = retention.forget(
+    removed = retention.delete_projects(
         store, names, before=NOW - 1, between_batches=lambda: pauses.append(time.monotonic())
     )
     assert removed > 4_500
