@@ -5,9 +5,8 @@
 - `worktree.py`: a worktree as a value. `checkouts.py`: create, repair and remove worktrees.
 - `commits.py`: commit everything in a worktree.
 - `merge.py`: merge without a checkout, and into a worktree. `pending_merge.py`: a merge that is not finished.
+- `errors.py`: the errors of git, locks, repositories and worktrees.
 
-Imports only `store/shared`, the store's failpoints and the leaves of `actors/`. The one thing to know: every function
-can be repeated after a crash at any instant. Most take `locks`, the crew's folder of lock files.
-
-    errors         the errors of git and of repositories
+Imports only `store/shared`, the store's failpoints and the leaves of `actors/`. The one thing to know: every
+function can be repeated after a crash at any instant. Most take `locks`, the crew's folder of lock files.
 """

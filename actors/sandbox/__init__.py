@@ -7,12 +7,9 @@
 - `launch/`: start the processes and end all of them. `backends/`: the rules of each kind of sandbox.
 - `selftest.py`: try every known way out from inside and report which ones are blocked.
 - `output.py`, `record.py`: a command's output and its exit record, which survive a killed agent.
+- `environment.py`: a command's variables. `git_paths.py`: the git folders that it may read. `usage.py`: the memory
+  and processes that it uses. `errors.py`: errors of the sandbox itself.
 
 Imports only the standard library, psutil, `store/shared`, `store.failpoints` and `actors/settings.py`. The one thing
 to know: when `run_command` returns, every process that the command started has ended.
-
-    environment    the environment variables of a command
-    git_paths      the paths through which git works in a worktree
-    usage          memory and processes that a command uses
-    errors         what a sandbox can refuse
 """

@@ -1,4 +1,4 @@
-"""Start one command so that all of its processes can be ended: `launch` gives a `RunningCommand`.
+"""Start one command so that all of its processes can be ended: `launch` returns a `RunningCommand`.
 
 - `bubblewrap.py`, `landlock.py`, `unconfined.py`: one way to start each. `confine.py` is Landlock's launcher.
 - `running.py`: a started command, and how it is killed and waited for.

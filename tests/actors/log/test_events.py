@@ -32,7 +32,7 @@ def test_event_is_one_json_line_in_the_actors_and_the_crews_log(tmp_path: Path) 
     directory = tmp_path / "logs"
     log.configure("supervisor", directory)
     log.info("child_restarted", actor="pm", incarnation=4, reason="exit:137")
-    log.event("DEBUG", "not_asked_for")
+    log.event("DEBUG", "below_the_level")
     (row,) = rows(directory / "supervisor.log")
     assert str(row.pop("time")).endswith("Z")
     assert row == {
