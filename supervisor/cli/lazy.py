@@ -16,9 +16,9 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "status": "status",
         "info": "agents",
         "history": "agents",
-        "log": "look",
+        "log": "watch",
         "incidents": "report",
-        "attach": "look",
+        "attach": "watch",
     },
     "Talk": {
         "send": "talk",
@@ -43,7 +43,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "service": "service",
         "rehearse": "trials",
         "drill": "trials",
-        "completion": "look",
+        "completion": "watch",
     },
 }
 _MODULES = {name: module for commands in SECTIONS.values() for name, module in commands.items()}

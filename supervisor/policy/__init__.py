@@ -3,6 +3,5 @@
 Pure: no I/O, no clock. Times and random numbers are passed in. `tree.py` alone knows the agents' rows.
 
     spec           child specs
-    strategy       what to do about an exit
     intensity      how often a child may crash
 """

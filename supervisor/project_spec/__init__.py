@@ -7,5 +7,6 @@ the project's branch and rows.
     file           reads it from a file
     markdown, sections, items    lines, sections and list items of its text
     problems       what is wrong with it
+    names          finds the running project, or a free name for a new one
     slug           project names that git and tmux accept
 """

@@ -23,14 +23,12 @@ from actors.work import assignment
 from store import crew, timers
 from store.crew import NewProject
 from store.engine import Store, Transaction
-from store.errors import NightcrewError
 from store.rows import Project, ProjectSpec
 from store.shared import ref_names
 from store.states import ActorKind, Role
-from supervisor.project_spec.slug import MAX_LENGTH
+from supervisor.project_spec.names import free_name, running_project
 from supervisor.project_spec.spec import Spec
 
-_MOST_NUMBERS = 10_000
 MANAGER_NOTE = (
     "Regular check-in: look at the tasks, answer what waits, and plan what no task is about yet. "
     "If all is well, say so in one sentence and stop."
@@ -38,12 +36,6 @@ MANAGER_NOTE = (
 ORCHESTRATOR_NOTE = (
     "Regular check-in: look at all projects with crew_status; write to a manager whose project does not move."
 )
-
-
-class ProjectNameTaken(NightcrewError):
-    """Another live project, with another spec or repository, has that name."""
-
-    exit_code = 73
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +65,6 @@ def inspect(spec: Spec, repository_path: Path) -> Site:
     return Site(repository, found.commands, found.source, tuple(warnings))
 
 
-def running_project(store: Store, spec: Spec, site: Site) -> Project | None:
-    """The live project with this spec and this repository, or None.
-
-    Raises `ProjectNameTaken` if another live project has the name.
-    """
-    return _same_project(crew.all_projects(store), spec, site)
-
-
 def deploy(
     store: Store,
     home: Home,
@@ -100,26 +84,14 @@ def deploy(
     `WorkspaceError` or `ProjectNameTaken`.
     """
     site = site or inspect(spec, repository_path)
-    known = running_project(store, spec, site)
-    if known is not None:
+    if (known := running_project(store, spec, site.repository)) is not None:
         return known
-    name = _free_name({row.name for row in crew.all_projects(store)}, spec.slug, site.repository)
+    name = free_name({row.name for row in crew.all_projects(store)}, spec.slug, site.repository)
     branch = ref_names.integration_branch(name)
     base = create_branch(site.repository, branch, site.repository.head_commit, locks=home.locks)
-    values: NewProject = {
-        "name": name,
-        "title": spec.project,
-        "repository": str(site.repository.root),
-        "branch": branch,
-        "base_branch": site.repository.head_branch,
-        "base_commit": base,
-        "goal": spec.goal,
-        "spec": _as_stored(spec),
-        "checks": list(site.checks),
-        "checks_source": site.checks_source,
-        "engineers": config.work.engineers if engineers is None else engineers,
-        "with_qa": config.work.qa if qa is None else qa,
-    }
+    engineers = config.work.engineers if engineers is None else engineers
+    with_qa = config.work.qa if qa is None else qa
+    values = _row(name, branch, base, spec, site, engineers=engineers, with_qa=with_qa)
     environment = find_environment(os.environ, site.repository.root, home.environment(name))
     with store.write() as tx:
         # Checked again inside the transaction, because two commands may run at the same time.
@@ -127,6 +99,25 @@ def deploy(
             _add(tx, config, values, now=time.time())
             keep_environment(tx, name, environment, now=time.time())
     return crew.project(store, name)
+
+
+def _row(
+    name: str, branch: str, base_commit: str, spec: Spec, site: Site, *, engineers: int, with_qa: bool
+) -> NewProject:
+    return {
+        "name": name,
+        "title": spec.project,
+        "repository": str(site.repository.root),
+        "branch": branch,
+        "base_branch": site.repository.head_branch,
+        "base_commit": base_commit,
+        "goal": spec.goal,
+        "spec": _as_stored(spec),
+        "checks": list(site.checks),
+        "checks_source": site.checks_source,
+        "engineers": engineers,
+        "with_qa": with_qa,
+    }
 
 
 def _as_stored(spec: Spec) -> ProjectSpec:
@@ -171,49 +162,3 @@ def _check_in(tx: Transaction, agent: str, note: str, minutes: float, now: float
         now=now,
         key=f"check-in:{agent}",
     )
-
-
-def _same_project(rows: list[Project], spec: Spec, site: Site) -> Project | None:
-    """The live project among `rows` that has this spec and repository, or None. Raises `ProjectNameTaken`."""
-    for row in rows:
-        if not row.state.is_live or not _is_numbered(row.name, spec.slug):
-            continue
-        here = row.repository == str(site.repository.root)
-        if here and row.spec.raw == spec.raw:
-            return row
-        if row.title != spec.project:
-            continue  # a project called `shop 2` is not the second run of `shop`
-        other = "another spec" if here else f"the repository {row.repository}"
-        raise ProjectNameTaken(
-            f"a project {row.name} with {other} is {row.state}; give yours another name (PROJECT: ...), "
-            f"wait for the other one to end, or end it with `nightcrew cancel {row.name}`"
-        )
-    return None
-
-
-def _is_numbered(name: str, slug: str) -> bool:
-    """Whether `name` is `slug`, or `slug` with a number appended."""
-    number = name.rpartition("-")[2]
-    return name == slug or (number.isdigit() and name == _numbered(slug, int(number)))
-
-
-def _numbered(slug: str, number: int) -> str:
-    tail = "" if number == 1 else f"-{number}"
-    return slug[: MAX_LENGTH - len(tail)].rstrip("-") + tail
-
-
-def _free_name(taken: set[str], slug: str, repository: Repository) -> str:
-    """`shop`, else `shop-2` and so on: the first name without a project, and without branches in the repository."""
-    for number in range(1, _MOST_NUMBERS):
-        name = _numbered(slug, number)
-        if name not in taken and not _has_foreign_branches(repository, name):
-            return name
-    raise ProjectNameTaken(f"there are {_MOST_NUMBERS} projects called {slug}; give yours another name")
-
-
-def _has_foreign_branches(repository: Repository, name: str) -> bool:
-    """Whether there are branches under `nightcrew/<name>/`, apart from that of an interrupted `deploy`."""
-    folder = f"refs/heads/{ref_names.of_project(name)}"
-    answer = repository.git().attempt("for-each-ref", "--format=%(objectname) %(refname:short)", folder)
-    expected = f"{repository.head_commit} {ref_names.integration_branch(name)}"
-    return any(line != expected for line in answer.stdout.splitlines())

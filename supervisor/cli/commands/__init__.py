@@ -4,7 +4,7 @@
     report     report, incidents
     status     status
     agents     info, history
-    look       log, attach, completion
+    watch      log, attach, completion
     talk       send, prompt
     inbox      inbox, letters
     schedule   schedule

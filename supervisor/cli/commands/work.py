@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from store.engine import Store
+    from supervisor.config import LoadedConfig
     from supervisor.project_spec.deploy import Site
     from supervisor.project_spec.spec import Spec
 
@@ -106,43 +107,49 @@ def _work(
 ) -> None:
     """Check spec, repository and model first; then start the supervisor and create the project."""
     from supervisor.cli.commands import start as starting
-    from supervisor.health import preflight
     from supervisor.project_spec import deploy
     from supervisor.project_spec.file import read_spec
+    from supervisor.project_spec.names import running_project
 
     spec = read_spec(spec_file)
     site = deploy.inspect(spec, repository)
     loaded = options.load_config()
+    _print_warnings(options, loaded, spec, site)
+    if start and starting.ensure(options, unsafe=unsafe) and not options.as_json:
+        output.note(f"the crew is running (home {options.home.path})")
+    with options.store() as store:
+        known = running_project(store, spec, site.repository)
+        project = known or deploy.deploy(
+            store, options.home, loaded.config, spec, repository, engineers, qa, site=site
+        )
+        with waiting.stop_watching_on_interrupt(project.name):
+            if not options.as_json or wait:
+                _print_started(options, project, already=known is not None)
+            if wait:
+                waiting.wait(options, store, project.name)
+            elif options.as_json:
+                output.print_json(_as_json(store, project, already=known is not None))
+
+
+def _print_warnings(options: Options, loaded: LoadedConfig, spec: Spec, site: Site) -> None:
+    """Also check the model hosts, unless the project is running. Raises `NotReady` or `ProjectNameTaken`."""
+    from supervisor.health import preflight
+
     warnings = [*site.warnings, *loaded.warnings, *filter(None, [preflight.screen_warning(loaded.config)])]
     if not _is_running(options, spec, site):
         warnings += preflight.check_model(loaded.config)
     for warning in warnings:
         output.note(f"warning: {warning}")
-    if start and starting.ensure(options, unsafe=unsafe) and not options.as_json:
-        output.note(f"the crew is running (home {options.home.path})")
-    with options.store() as store:
-        known = deploy.running_project(store, spec, site)
-        project = known or deploy.deploy(
-            store, options.home, loaded.config, spec, repository, engineers, qa, site=site
-        )
-        name = project.name
-        with waiting.stop_watching_on_interrupt(name):
-            if not options.as_json or wait:
-                _print_started(options, project, already=known is not None)
-            if wait:
-                waiting.wait(options, store, name)
-            elif options.as_json:
-                output.print_json(_as_json(store, project, already=known is not None))
 
 
 def _is_running(options: Options, spec: Spec, site: Site) -> bool:
     """Whether a crew is working on this spec and repository. Raises `ProjectNameTaken`."""
     from store.errors import StoreMissing
-    from supervisor.project_spec import deploy
+    from supervisor.project_spec.names import running_project
 
     try:
         with options.store() as store:
-            return deploy.running_project(store, spec, site) is not None
+            return running_project(store, spec, site.repository) is not None
     except StoreMissing:
         return False
 

@@ -10,7 +10,8 @@ from store import crew, inbox, timers
 from store.engine import Store
 from store.states import ProjectState
 from supervisor.project_spec import deploy as deploying
-from supervisor.project_spec.deploy import ProjectNameTaken, deploy
+from supervisor.project_spec.deploy import deploy
+from supervisor.project_spec.names import ProjectNameTaken
 from supervisor.project_spec.parse import parse_spec
 from supervisor.project_spec.spec import Spec
 from tests.actors.git.user_repository import UserRepository
