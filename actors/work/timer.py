@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim
+from cronsim import CronSim, CronSimError
 
 from actors import log
 from actors.disk import MB, DiskWatch, FreeSpace
@@ -114,11 +114,14 @@ def next_due(timer: Timer, now: float) -> float | None:
 
 
 def next_cron(expression: str, timezone: str | None, after: float) -> float | None:
-    """The first time after `after` that the rule names, in UTC seconds. Raises `cronsim.CronSimError`.
+    """The first time after `after` that the rule names, in UTC seconds. Raises ValueError for an invalid rule.
 
     Cron's clock is local: cronsim handles the hours that daylight saving skips or repeats.
     """
     zone = ZoneInfo(timezone) if timezone else datetime.now(UTC).astimezone().tzinfo
     start = datetime.fromtimestamp(after, UTC).astimezone(zone)
-    found = next(CronSim(expression, start), None)
+    try:
+        found = next(CronSim(expression, start), None)
+    except CronSimError as error:
+        raise ValueError(str(error)) from error
     return None if found is None else found.timestamp()

@@ -137,14 +137,12 @@ def _note(text: str) -> str:
 
 def _first_due(expression: str, zone: str | None) -> float:
     """The first time of a cron rule, in UTC seconds. Raises `UsageProblem`."""
-    from cronsim import CronSimError
-
     from actors.work.timer import next_cron
 
     form = 'minute hour day month weekday, for example "30 6 * * 1-5"'
     try:
         found = next_cron(expression, zone, time.time())
-    except CronSimError as error:
+    except ValueError as error:
         raise UsageProblem(f"invalid cron rule {expression!r}: {error}; expected {form}") from error
     if found is None:
         raise UsageProblem(f"the cron rule {expression!r} matches no date; expected {form}")
