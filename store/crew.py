@@ -52,10 +52,9 @@ class NewProject(TypedDict):
     with_qa: bool
 
 
-class ProjectChange(TypedDict, total=False):
-    """Columns of a project that may change."""
+class ProjectEnd(TypedDict, total=False):
+    """The columns that are set when a project ends."""
 
-    engineers: int
     summary: str | None
     finished_at: float | None
 
@@ -68,7 +67,6 @@ class AgentChange(TypedDict, total=False):
     reason: str | None
     restarts: int
     pid: int | None
-    process_started_at: float | None
     ready_at: float | None
     paused: bool
     activity: Activity
@@ -84,14 +82,7 @@ def add_project(tx: Transaction, *, now: float, **columns: Unpack[NewProject]) -
     tx.execute(insert(projects), {"state": ProjectState.ACTIVE, "created_at": now, **columns})
 
 
-def change_project(tx: Transaction, name: str, **values: Unpack[ProjectChange]) -> None:
-    """Set columns of a project."""
-    tx.execute(update(projects).where(projects.c.name == name).values(**values))
-
-
-def set_project_state(
-    tx: Transaction, name: str, state: ProjectState, **values: Unpack[ProjectChange]
-) -> None:
+def set_project_state(tx: Transaction, name: str, state: ProjectState, **values: Unpack[ProjectEnd]) -> None:
     """Set a project's state, and columns with it. Which changes are legal is decided in `actors/work/lifecycle.py`."""
     tx.execute(update(projects).where(projects.c.name == name).values(state=state, **values))
 

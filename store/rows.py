@@ -28,9 +28,7 @@ from store.states import (
 class ProjectSpec:
     """What the user asked for; `raw` is the text of the spec's file, `notes` what its parser remarked."""
 
-    title: str = ""
     raw: str = ""
-    goal: str = ""
     constraints: tuple[str, ...] = ()
     deliverables: tuple[str, ...] = ()
     success_criteria: tuple[str, ...] = ()
@@ -40,9 +38,7 @@ class ProjectSpec:
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """The spec of `as_json`."""
         return cls(
-            title=stored["title"],
             raw=stored["raw"],
-            goal=stored["goal"],
             constraints=tuple(stored["constraints"]),
             deliverables=tuple(stored["deliverables"]),
             success_criteria=tuple(stored["success_criteria"]),
@@ -94,7 +90,6 @@ class Agent:
     generation: int
     restarts: int
     pid: int | None
-    process_started_at: float | None
     ready_at: float | None
     paused: bool
     activity: Activity

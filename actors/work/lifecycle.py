@@ -23,7 +23,7 @@ from actors.runtime.addresses import HUMAN, SUPERVISOR, Priority
 from actors.runtime.messages import AnyMessage, CancelTurn, Pause, RestartAgent, Resume
 from actors.work import assignment
 from store import crew, facts, incidents, timers
-from store.crew import ProjectChange
+from store.crew import ProjectEnd
 from store.engine import Transaction
 from store.errors import IllegalTransition
 from store.rows import Project
@@ -113,7 +113,7 @@ def control(tx: Transaction, recipient: str, message: AnyMessage, *, now: float)
     mailbox.post(tx, HUMAN, recipient, message, now=now, priority=Priority.CONTROL)
 
 
-def _move(tx: Transaction, name: str, target: ProjectState, **values: Unpack[ProjectChange]) -> None:
+def _move(tx: Transaction, name: str, target: ProjectState, **values: Unpack[ProjectEnd]) -> None:
     project = crew.project(tx, name)
     if target not in TRANSITIONS[project.state]:
         raise IllegalTransition(f"the project {name} is {project.state}")

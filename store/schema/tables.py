@@ -94,7 +94,6 @@ agents = Table(
     Column("generation", Integer, nullable=False),
     Column("restarts", Integer, nullable=False),
     Column("pid", Integer),
-    Column("process_started_at", Float),
     Column("ready_at", Float),
     Column("paused", Boolean, nullable=False),
     Column("activity", Enumerated(Activity), nullable=False),

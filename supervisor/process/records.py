@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import time
 
-import psutil
-
 from actors.work import assignment
 from store import crew, incidents
 from store.engine import Store
@@ -44,9 +42,9 @@ def next_incarnation(store: Store, name: str, crashed: str | None) -> int:
 
 
 def forked(store: Store, name: str, pid: int) -> None:
-    """Write the pid of the process, and when it started, so that a reused pid can be recognised."""
+    """Write the pid of the process."""
     with store.write(durable=False) as tx:
-        crew.change_agent(tx, name, pid=pid, process_started_at=_started_at(pid))
+        crew.change_agent(tx, name, pid=pid)
 
 
 def ready(store: Store, name: str) -> None:
@@ -88,10 +86,3 @@ def unresponsive(store: Store, row: Agent, reason: str) -> None:
             since=row.activity_since,
             reason=reason,
         )
-
-
-def _started_at(pid: int) -> float | None:
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        return None

@@ -122,9 +122,7 @@ def _row(
 
 def _as_stored(spec: Spec) -> ProjectSpec:
     return ProjectSpec(
-        title=spec.project,
         raw=spec.raw,
-        goal=spec.goal,
         constraints=spec.constraints,
         deliverables=spec.deliverables,
         success_criteria=spec.success_criteria,

@@ -27,9 +27,7 @@ CLASSES = {
     schema.insights: rows.Insight,
     schema.incidents: rows.Incident,
 }
-SPEC = ProjectSpec(
-    "Shop", "PROJECT: Shop", "sell", ("fast",), ("a", "b"), ("it works",), (("Notes", "none"),)
-)
+SPEC = ProjectSpec("PROJECT: Shop", ("fast",), ("a", "b"), ("it works",), (("Notes", "none"),))
 USAGE = Usage(steps=4, generated_tokens=90, active_s=2.5, rung=1, at_rung=Spent(3, 80, 2.0), revived=1)
 
 

@@ -142,7 +142,6 @@ def upgrade() -> None:
         sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("restarts", sa.Integer(), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=True),
-        sa.Column("process_started_at", sa.Float(), nullable=True),
         sa.Column("ready_at", sa.Float(), nullable=True),
         sa.Column("paused", sa.Boolean(), nullable=False),
         sa.Column("activity", sa.String(), nullable=False),

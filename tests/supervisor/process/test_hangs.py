@@ -116,7 +116,7 @@ def test_a_planned_task_is_assigned_within_two_looks_when_somebody_is_free(shop:
 
 def test_a_planned_task_for_which_nobody_is_free_is_no_incident(shop: Store) -> None:
     with shop.write() as tx:
-        rows.change_project(tx, "shop", engineers=1)
+        tx.connection.exec_driver_sql("UPDATE projects SET engineers = 1")
     _team(shop, "pm.shop")
     _team(shop, "engineer-1.shop", activity=Activity.TOOL, deadline_at=LATER + 900, task=99)
     _task(shop, TaskState.PLANNED)
