@@ -2,7 +2,8 @@
 
 | package or module | contents |
 |---|---|
-| `errors`, `settings`, `home`, `disk`, `text` | used everywhere below; they import nothing else of this package |
+| `errors`, `home`, `disk`, `text` | used everywhere; they import nothing else of this package |
+| `settings` | the types of the configuration |
 | `log` | structured logs |
 | `git` | worktrees, commits and merges, through one wrapper around the git command |
 | `model` | the client of a model host |

@@ -26,7 +26,9 @@ def _errors() -> set[type[BaseException]]:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if module.name.endswith("__main__") or ".migrations." in module.name:
                 continue
-            for _name, kind in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+            for name, kind in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+                if name.startswith("_"):
+                    continue  # a module may raise and catch an exception of its own
                 if issubclass(kind, BaseException) and kind.__module__ == module.name:
                     found.add(kind)
     return found
