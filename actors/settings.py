@@ -161,6 +161,18 @@ class SandboxSettings(_Section):
         return paths
 
 
+class EnvironmentSettings(_Section):
+    """`[environment]`: how the dependencies of a project are installed.
+
+    - `network`: which commands have it. `setup`: only those that install dependencies. `never`: not even they.
+      `always`: the agents' commands and the checks, too.
+    - `setup_timeout_s`: the limit for each set-up command.
+    """
+
+    network: Literal["setup", "never", "always"] = "setup"
+    setup_timeout_s: Seconds = 1800
+
+
 class SupervisorSettings(_Section):
     """`[supervisor]`: restarts and deadlines of child processes.
 
@@ -214,6 +226,7 @@ class Config(_Section):
     check_ins: CheckInSettings = CheckInSettings()
     work: WorkSettings = WorkSettings()
     sandbox: SandboxSettings = SandboxSettings()
+    environment: EnvironmentSettings = EnvironmentSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
     tmux: TmuxSettings = TmuxSettings()
     retention: RetentionSettings = RetentionSettings()

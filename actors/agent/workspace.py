@@ -73,11 +73,12 @@ class Workbench:
         self.worktree, self.folder = None, path
 
     def _warm(self, project: Project, path: Path) -> None:
-        """Read the project's environment once, and give the worktree its build folders."""
-        if self._environment is None:
-            self._environment = kept_environment(self.runtime.store, project.name)
-        if self._environment is not None:
-            self._environment.warm(path)
+        """Use the project's environment as it is now, and give the worktree its build folders."""
+        environment = kept_environment(self.runtime.store, project.name)
+        if environment != self._environment:
+            self._environment, self._sandbox = environment, None
+        if environment is not None:
+            environment.warm(path)
 
     def close_view(self, project: Project, name: str) -> None:
         """Remove what `open_view` made."""

@@ -6,8 +6,10 @@
   `credentials.py` (files that are hidden).
 - `folders.py`: dependency folders of the checkout (`.venv`, `node_modules`, ...) and its build folders.
 - `build_caches.py`: build folders and caches that are kept for each worktree.
-- `setup.py`, `prepare.py`: commands that install dependencies, and running them once for each lockfile.
-- `proof.py`: whether the project's own packages resolve inside the worktree.
+- `setup/`: commands that install dependencies, and running them once for each lockfile.
+- `worktrees.py`: the sandbox for a worktree, with set-up of its own where a task changed dependencies.
+- `proof.py`: whether the project's own packages resolve inside the worktree (`python_imports.py` for Python).
+- `reading.py`: reading files of a worktree safely.
 
 May import `actors.sandbox`, `actors.git` and the leaves; nothing of agents, the gate or the supervisor.
 The one thing to know: an `Environment` is plain data, found once by the shell that deploys and kept in the

@@ -63,22 +63,23 @@ def prepare_cache(folder: Path, original: str) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
-def warm_worktree(checkout: Path, worktree: Path, paths: Iterable[str]) -> None:
-    """Copy the checkout's build folders and generated files that the worktree lacks and git ignores there.
+def warm_worktree(worktree: Path, copies: Iterable[tuple[str, str]]) -> None:
+    """Copy build folders and generated files that the worktree lacks and that git ignores there.
 
-    Cheap if there is nothing to do. Modification times are kept, so tools rebuild what differs.
+    `copies` are pairs of a relative path and the original. Cheap if there is nothing to do. Modification times
+    are kept, so tools rebuild what differs.
     """
-    missing = [
-        path
-        for path in paths
+    missing = {
+        path: Path(source)
+        for path, source in copies
         if not os.path.lexists(worktree / path)
         and (worktree / path).parent.is_dir()
-        and (checkout / path).exists()
-    ]
-    for path in _ignored(worktree, missing):
+        and Path(source).exists()
+    }
+    for path in _ignored(worktree, list(missing)):
         # A symbolic link on the way could lead out of the worktree.
         if (worktree / path).parent.resolve().is_relative_to(worktree.resolve()):
-            copy_tree(checkout / path, worktree / path)
+            copy_tree(missing[path], worktree / path)
 
 
 def _ignored(worktree: Path, paths: list[str]) -> list[str]:

@@ -59,7 +59,7 @@ class CheckoutFolders:
     """What was found. `mounts` are the dependencies, and what lies in them and is writable or hidden.
 
     `environments` are the virtual environments among them (absolute). `build` and `generated` are paths
-    relative to the checkout. `manifests` are the tracked files that name dependencies or settings of a build.
+    relative to the checkout. `manifests` are the files that name dependencies or settings of a build.
     """
 
     mounts: tuple[Mount, ...] = ()
@@ -80,12 +80,11 @@ class CheckoutFolders:
         )
 
 
-def find_folders(checkout: Path, empty_file: Path) -> CheckoutFolders:
+def find_folders(checkout: Path, empty_file: Path, git: Git) -> CheckoutFolders:
     """Look through the untracked entries of the checkout. `empty_file` is shown in place of credentials.
 
-    Raises GitError.
+    `git` runs in the checkout. Raises GitError.
     """
-    git = Git(checkout)
     answer = git.run("ls-files", "--others", "--directory", "--no-empty-directory", "-z", timeout_s=120)
     entries = [entry for entry in answer.split("\0") if entry]
     folders = [name for name in (entry.rstrip("/") for entry in entries) if (checkout / name).is_dir()]
@@ -93,7 +92,11 @@ def find_folders(checkout: Path, empty_file: Path) -> CheckoutFolders:
     ignored = _ignored(git, unsure)
     dependencies = [name for name in folders if _is_dependency(checkout / name, name, ignored)][:_MAX_FOLDERS]
     return CheckoutFolders(
-        mounts=tuple(mount for name in dependencies for mount in _mounts(checkout / name, empty_file)),
+        mounts=tuple(
+            mount
+            for name in dependencies
+            for mount in dependency_mounts((checkout / name).resolve(), str(checkout / name), empty_file)
+        ),
         environments=tuple(str(checkout / n) for n in dependencies if is_virtual_environment(checkout / n)),
         build=tuple(n for n in folders if Path(n).name in _BUILD and n in ignored),
         generated=tuple(
@@ -101,15 +104,15 @@ def find_folders(checkout: Path, empty_file: Path) -> CheckoutFolders:
             for entry in entries
             if _GENERATED.fullmatch(Path(entry).name) and (checkout / entry).is_file()
         )[:_MAX_GENERATED],
-        manifests=manifests(git),
+        manifests=find_manifests(git),
     )
 
 
-def manifests(git: Git) -> tuple[str, ...]:
-    """The tracked manifests and lockfiles in the index of `git`'s working tree, as relative paths."""
+def find_manifests(git: Git) -> tuple[str, ...]:
+    """The manifests and lockfiles in `git`'s working tree that it does not ignore, as relative paths."""
     patterns = [f":(glob)**/{name}" for name in MANIFESTS]
-    answer = git.run("ls-files", "-z", "--", *patterns)
-    return tuple(sorted(path for path in answer.split("\0") if path)[:_MAX_MANIFESTS])
+    answer = git.run("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *patterns)
+    return tuple(sorted({path for path in answer.split("\0") if path})[:_MAX_MANIFESTS])
 
 
 def _ignored(git: Git, names: list[str]) -> frozenset[str]:
@@ -129,19 +132,16 @@ def _is_dependency(folder: Path, name: str, ignored: frozenset[str]) -> bool:
     )
 
 
-def _mounts(folder: Path, empty_file: Path) -> list[Mount]:
-    """The folder read-only, then what is writable or hidden in it.
-
-    A folder that is a symbolic link is shown at its place and where the link leads: scripts may name either.
-    """
-    real = str(folder.resolve())
-    mounts = [Mount(real, str(folder))]
-    if folder.name == "node_modules":
-        writable = (folder / name for name in _WRITABLE_IN_NODE_MODULES)
-        mounts += [Mount("", str(path), "scratch") for path in writable if path.is_dir()]
+def dependency_mounts(source: Path, target: str, empty_file: Path) -> list[Mount]:
+    """The folder `source` read-only at `target`, then what is writable or hidden in it."""
+    mounts = [Mount(str(source), target)]
+    is_node = target.endswith("/node_modules")
+    if is_node:
+        writable = [name for name in _WRITABLE_IN_NODE_MODULES if (source / name).is_dir()]
+        mounts += [Mount("", f"{target}/{name}", "scratch") for name in writable]
     # A look into each package would take seconds, and no tool keeps credentials there.
-    hidden = credential_files([real], depth=0 if folder.name == "node_modules" else 1)
-    mounts += [Mount(str(empty_file), str(folder) + path.removeprefix(real), "hidden") for path in hidden]
+    for path in credential_files([str(source)], depth=0 if is_node else 1):
+        mounts.append(Mount(str(empty_file), target + path.removeprefix(str(source)), "hidden"))
     return mounts
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from actors.environment.build_caches import needed_caches, prepare_cache, warm_worktree
 from actors.environment.folders import CheckoutFolders, find_folders, linked_folders
+from actors.environment.setup.units import SetupUnit, find_units
 from actors.environment.toolchains import Toolchains, find_toolchains
+from actors.git.checkouts import delete_tree
+from actors.git.command import Git
 from actors.home import file_name
 from actors.sandbox.choose import choose
 from actors.sandbox.policy import Mount, Sandbox, SandboxPolicy, Workplace
 from store import facts
 from store.engine import Store, Transaction
 
-_EMPTY_FILE = "empty"
+EMPTY_FILE = "empty"
+# Without the network, tools must use what is installed, and not try to fetch or synchronise anything.
+_OFFLINE = {"UV_NO_SYNC": "1", "UV_OFFLINE": "1", "CARGO_NET_OFFLINE": "true", "GOPROXY": "off"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,8 @@ class Environment:
 
     `checkout` is the top folder of the user's working tree. `folder` is the crew's own for this project: caches,
     and what set-up installs. `caches` are pairs of a variable and the user's cache that an own one starts from.
+    `copied` are pairs of a path in a worktree and what is copied there if it is missing (see `build_caches.py`).
+    `units` is the set-up of the base commit, from the spec's `setup_commands` or the files of the repository.
     """
 
     checkout: str
@@ -32,6 +39,10 @@ class Environment:
     toolchains: Toolchains
     folders: CheckoutFolders
     caches: tuple[tuple[str, str], ...] = ()
+    copied: tuple[tuple[str, str], ...] = ()
+    setup_commands: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    units: tuple[SetupUnit, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """A value that JSON can hold."""
@@ -46,16 +57,19 @@ class Environment:
             toolchains=Toolchains.from_json(value["toolchains"]),
             folders=CheckoutFolders.from_json(value["folders"]),
             caches=tuple((variable, original) for variable, original in value["caches"]),
+            copied=tuple((path, source) for path, source in value["copied"]),
+            setup_commands=tuple(value["setup_commands"]),
+            checks=tuple(value["checks"]),
+            units=tuple(SetupUnit.from_json(unit) for unit in value["units"]),
         )
 
     def policy(self, base: SandboxPolicy) -> SandboxPolicy:
         """`base` with the project's toolchains and dependencies, and worktrees shown at the checkout's path."""
-        empty = f"{self.folder}/{_EMPTY_FILE}"
+        empty = f"{self.folder}/{EMPTY_FILE}"
         mounts = [Mount(path, path) for path in self.toolchains.folders]
         mounts += [Mount(empty, path, "hidden") for path in self.toolchains.hidden]
         variables = dict(base.variables) | dict(self.toolchains.variables)
-        if base.network:
-            variables |= dict(self.toolchains.registry_variables)
+        variables |= dict(self.toolchains.registry_variables) if base.network else _OFFLINE
         return replace(
             base,
             search_path=self.toolchains.path,
@@ -65,8 +79,8 @@ class Environment:
         )
 
     def warm(self, worktree: Path) -> None:
-        """Give a worktree the checkout's build folders and generated files, where it has none yet."""
-        warm_worktree(Path(self.checkout), worktree, (*self.folders.build, *self.folders.generated))
+        """Give a worktree copies of the build folders and generated files that it lacks."""
+        warm_worktree(worktree, self.copied)
 
 
 def project_sandbox(
@@ -90,10 +104,19 @@ def project_sandbox(
     return choose(replace(policy, search_path=outside), unsafe=unsafe, probe=False)
 
 
+def drop_caches(environment: Environment, user: str) -> None:
+    """Delete the build caches of an agent or the gate: the next `project_sandbox` makes fresh copies."""
+    delete_tree(_caches_of(environment, user))
+
+
+def _caches_of(environment: Environment, user: str) -> Path:
+    return Path(environment.folder) / "caches" / f"of-{file_name(user)}"
+
+
 def _with_caches(environment: Environment, policy: SandboxPolicy, user: str) -> SandboxPolicy:
     variables, mounts = list(policy.variables), list(policy.mounts)
     for variable, original in environment.caches:
-        folder = Path(environment.folder) / "caches" / file_name(user) / variable
+        folder = _caches_of(environment, user) / variable
         prepare_cache(folder, original)
         mounts.append(Mount(str(folder), str(folder), "writable"))
         variables.append((variable, str(folder)))
@@ -111,20 +134,32 @@ def kept_environment(store: Store, project: str) -> Environment | None:
     return None if value is None else Environment.from_json(value)
 
 
-def find_environment(environ: Mapping[str, str], checkout: Path, folder: Path) -> Environment:
+def find_environment(
+    environ: Mapping[str, str],
+    checkout: Path,
+    folder: Path,
+    *,
+    setup_commands: Sequence[str] = (),
+    checks: Sequence[str] = (),
+) -> Environment:
     """The environment of the shell with the variables `environ` for the checkout. Makes the crew's `folder`.
 
-    Called by the process that deploys. Raises GitError, OSError.
+    `setup_commands` are those of the spec. Called by the process that deploys. Raises GitError, OSError.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    empty = folder / _EMPTY_FILE
+    empty = folder / EMPTY_FILE
     empty.touch(mode=0o400)
-    folders = find_folders(checkout, empty)
+    folders = find_folders(checkout, empty, Git(checkout))
     environments = [Path(path) for path in folders.environments]
+    units = find_units(checkout, folders.manifests, spec_commands=setup_commands, checks=checks)
     return Environment(
         checkout=str(checkout),
         folder=str(folder),
         toolchains=find_toolchains(environ, checkout, environments),
         folders=folders,
+        copied=tuple((path, str(checkout / path)) for path in (*folders.build, *folders.generated)),
         caches=needed_caches(environ, checkout, (Path(path).name for path in folders.manifests)),
+        setup_commands=tuple(setup_commands),
+        checks=tuple(checks),
+        units=units,
     )

@@ -34,7 +34,7 @@ class Judge:
         self._records = records
         self._run_check = SandboxedChecks(
             runtime.config,
-            runtime.home.path,
+            runtime.home,
             runtime.coupling.stopping,
             lambda: kept_environment(runtime.store, project),
         )

@@ -12,7 +12,7 @@ def policy_of(config: Config, home: Path) -> SandboxPolicy:
     """The sandbox policy that the settings describe. The crew's own `home` is always hidden."""
     settings = config.sandbox
     return SandboxPolicy(
-        network=settings.network,
+        network=settings.network or config.environment.network == "always",
         read_only_paths=tuple(Path(path).expanduser() for path in settings.read_only_paths),
         hidden_paths=(home,),
         memory_bytes=settings.memory_mb * MIB,

@@ -92,7 +92,13 @@ def deploy(
     engineers = config.work.engineers if engineers is None else engineers
     with_qa = config.work.qa if qa is None else qa
     values = _row(name, branch, base, spec, site, engineers=engineers, with_qa=with_qa)
-    environment = find_environment(os.environ, site.repository.root, home.environment(name))
+    environment = find_environment(
+        os.environ,
+        site.repository.root,
+        home.environment(name),
+        setup_commands=spec.setup,
+        checks=site.checks,
+    )
     with store.write() as tx:
         # Checked again inside the transaction, because two commands may run at the same time.
         if crew.find_project(tx, name) is None:

@@ -1,4 +1,4 @@
-"""Reads the text of a spec: PROJECT, GOAL, CONSTRAINTS, DELIVERABLES, SUCCESS CRITERIA and CHECKS.
+"""Reads the text of a spec: PROJECT, GOAL, CONSTRAINTS, DELIVERABLES, SUCCESS CRITERIA, CHECKS and SETUP.
 
 The form is free (headings, bullets, case). The content is not: a spec without a goal or without deliverables
 is refused, with everything that is missing and an example to copy. The time is linear in the text's length.
@@ -40,6 +40,7 @@ def parse_spec(text: str, default_name: str) -> Spec:
         deliverables=lists["DELIVERABLES"],
         success_criteria=lists["SUCCESS CRITERIA"],
         checks=_commands(found.get("CHECKS")),
+        setup=_commands(found.get("SETUP")),
         notes=_notes(sections, warnings),
         raw=text.removeprefix("\ufeff").replace("\r\n", "\n"),
         warnings=tuple(warnings),

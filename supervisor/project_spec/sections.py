@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from supervisor.project_spec.items import is_marked, without_mark
 from supervisor.project_spec.markdown import Line, classify, clean_lines, fence_mark
 
-SECTIONS = ("PROJECT", "GOAL", "CONSTRAINTS", "DELIVERABLES", "SUCCESS CRITERIA", "CHECKS")
+SECTIONS = ("PROJECT", "GOAL", "CONSTRAINTS", "DELIVERABLES", "SUCCESS CRITERIA", "CHECKS", "SETUP")
 LISTS = ("CONSTRAINTS", "DELIVERABLES", "SUCCESS CRITERIA")
+COMMANDS = ("CHECKS", "SETUP")
 MAX_TITLE_CHARS = 60  # longer text is never the name of a section
 
 _KNOWN = {name.lower(): name for name in SECTIONS} | {
@@ -27,6 +28,7 @@ _KNOWN = {name.lower(): name for name in SECTIONS} | {
     "acceptance criteria": "SUCCESS CRITERIA",
     "definition of done": "SUCCESS CRITERIA",
     "check": "CHECKS",
+    "set up": "SETUP",
 }
 _NOTES = frozenset(
     ("note", "notes", "background", "context", "references", "links", "out of scope", "non-goals")
@@ -123,7 +125,7 @@ def _heading(line: Line, current: Section) -> _Heading | None:
 
 def _belongs_to(current: Section, level: int) -> bool:
     """Whether an unknown `#` heading is part of the section: a group or item of a list, or a shell comment."""
-    if current.name == "CHECKS" and level == 1 != current.level:
+    if current.name in COMMANDS and level == 1 != current.level:
         return True
     return current.name in LISTS and 0 < current.level < level
 
@@ -131,7 +133,7 @@ def _belongs_to(current: Section, level: int) -> bool:
 def _unknown(text: str, current: Section) -> _Heading | None:
     """`OUT OF SCOPE: ...` in capitals, or one of the usual words for notes."""
     title, value = _label(text) or ("", "")
-    if current.name != "CHECKS" and len(title) > 2 and title.isupper():
+    if current.name not in COMMANDS and len(title) > 2 and title.isupper():
         return _Heading(title, value)
     if text.endswith(":") and text[:-1].strip("*_ ").lower() in _NOTES:
         return _Heading(text[:-1].strip("*_ "))

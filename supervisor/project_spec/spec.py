@@ -23,7 +23,7 @@ class SpecError(NightcrewError):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A spec as read. Items keep their continuation lines; each of `checks` is one shell command.
+    """A spec as read. Items keep their continuation lines; each of `checks` and `setup` is one shell command.
 
     `notes` are the texts under other headings as (heading, text). `raw` is the text that the manager gets.
     `warnings` name what was read in a way that the writer may not have meant.
@@ -39,6 +39,7 @@ class Spec:
     notes: tuple[tuple[str, str], ...]
     raw: str
     warnings: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
 
 
 def example_spec(name: str = "small") -> str:

@@ -25,7 +25,7 @@ class Project:
 
     folder: Path
     environ: dict[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
-    _sandbox: Sandbox | None = None
+    sandbox: Sandbox | None = None
 
     @property
     def checkout(self) -> Path:
@@ -65,12 +65,12 @@ class Project:
 
     def run(self, command: str, timeout_s: float = 300.0) -> CommandResult:
         """Run a command in the worktree, with the project's environment."""
-        if self._sandbox is None:
+        if self.sandbox is None:
             environment = self.environment()
             environment.warm(self.worktree)
-            self._sandbox = project_sandbox(environment, SandboxPolicy(), user="engineer-1")
+            self.sandbox = project_sandbox(environment, SandboxPolicy(), user="engineer-1")
         return run_command(
-            self._sandbox, command, worktree=self.worktree, timeout_s=timeout_s, shown_chars=50_000
+            self.sandbox, command, worktree=self.worktree, timeout_s=timeout_s, shown_chars=50_000
         )
 
     def edit(self, name: str, old: str, new: str) -> None:

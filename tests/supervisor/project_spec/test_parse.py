@@ -233,3 +233,11 @@ def test_four_times_the_text_takes_about_four_times_as_long(what: str) -> None:
 
     short, long = seconds(MAX_CHARS // 5), seconds(MAX_CHARS // 5 * 4)
     assert long < 10 * short + 0.05, "quadratic would be 16 times as long"
+
+
+@pytest.mark.parametrize("heading", ["SETUP:", "## Setup", "**Set-up:**"])
+def test_setup_is_a_list_of_commands_like_checks(heading: str) -> None:
+    spec = parse_spec(
+        f"{SMALL}CHECKS:\n- make test\n{heading}\n- `npm ci`\n# a comment\n$ make \\\n  assets\n", "shop"
+    )
+    assert (spec.checks, spec.setup) == (("make test",), ("npm ci", "make assets"))
