@@ -9,6 +9,7 @@ NightcrewError               `store/errors.py`
 |   |-- ActorLocked          another process holds this actor's lock
 |   |-- Interrupted          the process was asked to stop; the message stays claimed
 |   |-- RoleError            a role is unknown or its file is invalid
+|   |-- SetupFailed          `actors/environment/setup/result.py`
 |   `-- ToolRefused          a tool rejects its input; the model reads why
 `-- InfrastructureError      what an actor works with failed: usually temporary, so the message is retried
     |-- GitError             `actors/git/errors.py`

@@ -8,21 +8,13 @@ from pathlib import Path
 
 from actors.environment.folders import find_manifests
 from actors.environment.project import Environment, drop_caches, project_sandbox
-from actors.environment.setup.result import SetupResult, with_setup
+from actors.environment.setup.result import SetupFailed, SetupResult, with_setup
 from actors.environment.setup.run import SetupRunner
 from actors.environment.setup.units import SetupUnit, find_units
 from actors.git.command import Git
 from actors.git.repository import open_repository
 from actors.sandbox.git_paths import admin_folder
 from actors.sandbox.policy import Sandbox, SandboxPolicy
-
-
-class SetupFailed(Exception):
-    """Dependencies that a task changed cannot be installed. `result` has the command and its output."""
-
-    def __init__(self, result: SetupResult) -> None:
-        super().__init__(f"set-up failed: {result.name}: `{result.command}`")
-        self.result = result
 
 
 @dataclass(slots=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from actors.environment.project import Environment, project_sandbox
 from actors.environment.proof import explain, resolve_outside
-from actors.environment.worktrees import SetupFailed, WorktreeSandboxes
+from actors.environment.setup.result import SetupFailed
+from actors.environment.worktrees import WorktreeSandboxes
 from actors.gate.checks import CheckRun, Ending
 from actors.gate.results.prepare import RECORDERS
 from actors.home import Home

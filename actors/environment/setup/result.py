@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.environment.project import Environment
+from actors.errors import ActorError
 from actors.sandbox.policy import Mount
 
 
@@ -48,6 +49,14 @@ class SetupResult:
                 "copied": tuple((path, source) for path, source in value["copied"]),
             }
         )
+
+
+class SetupFailed(ActorError):
+    """Dependencies that a task changed cannot be installed. `result` has the command and its output."""
+
+    def __init__(self, result: SetupResult) -> None:
+        super().__init__(f"set-up failed: {result.name}: `{result.command}`")
+        self.result = result
 
 
 def with_setup(environment: Environment, results: Sequence[SetupResult]) -> Environment:

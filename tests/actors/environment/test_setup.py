@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from actors.environment.project import Environment, find_environment, project_sandbox
-from actors.environment.setup.result import SetupResult, with_setup
+from actors.environment.setup.result import SetupFailed, SetupResult, with_setup
 from actors.environment.setup.run import SetupRunner
 from actors.environment.setup.units import SetupUnit, find_units
-from actors.environment.worktrees import SetupFailed, WorktreeSandboxes
+from actors.environment.worktrees import WorktreeSandboxes
 from actors.git.repository import open_repository
 from actors.sandbox.policy import SandboxPolicy
 from actors.sandbox.run import run_command
