@@ -1,17 +1,17 @@
 """An agent: an actor that works on a message in many steps, with a model and tools.
 
-    agent          the actor: takes messages, takes steps, hands failures on
-    state          who it is, its task, its activity, and how a step is committed
-    turn           the next step, decided from the history alone
-    turn_start     what a message means for the start of a turn
-    briefing       messages as text for the model
-    prompt, context_window, memory, summary    the prompt, built from committed rows and kept inside the window
+    agent          the actor: chooses what to do next and acts on the results
+    intake         takes a message: control, the start of a turn, or an interjection
+    turn_start, turn_end    how a turn starts and ends
+    turn           the next step, decided from the history alone, and what a step may return
+    steps          takes a step
     model_calls    one call to the model
     tool_calls     one call of a tool
-    guard          loops and unusable replies
-    ladder, recovery    what happens to a stuck task
-    duties         what each role owes before its turn may end
-    workspace      its worktree and its sandbox
+    state          what the agent knows of itself while it works, and how it commits a step
+    budget         what a task has used of its steps, tokens and minutes
+    workspace      the worktree of a task or a view of the project, and the sandbox
+    context/       the prompt, built from committed rows and kept inside the model's window
+    recovery/      what happens when a turn makes no progress
 
 May import everything in `actors` but the screen and the gate. The one thing to know: where an agent stands is only
 in the store. The claimed message is the turn and the tail of the history says what comes next, so a kill

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from actors import log
-from actors.agent import ladder
-from actors.agent.context_window import ContextWindow
-from actors.agent.state import Desk
-from actors.agent.tool_calls import Tooling
+from actors.agent.context.window import ContextWindow
+from actors.agent.recovery import ladder
+from actors.agent.state import WorkingState
+from actors.agent.tool_calls import ToolCalls
 from actors.agent.turn import Continue, Ended, StepResult, Stuck
 from actors.model import preload
 from actors.model.errors import (
@@ -26,7 +26,7 @@ from actors.model.hosts.host import ChatRequest, HostReply
 from actors.model.parsing.calls import extract
 from actors.runtime.addresses import HUMAN
 from actors.runtime.live import LiveStream
-from store import incidents, tasks
+from store import incidents
 from store.engine import Transaction
 from store.entries import Call, Entry, MessageBody, ReplyBody, ReplyCost
 from store.failpoints import failpoint
@@ -45,14 +45,14 @@ CUT = "Your reply was cut off because it was too long. Do it in smaller steps."
 class ModelCalls:
     """The part of an agent that calls its model."""
 
-    def __init__(self, desk: Desk, tooling: Tooling) -> None:
-        self.desk = desk
-        self.tooling = tooling
-        self.runtime = desk.runtime
+    def __init__(self, state: WorkingState, tool_calls: ToolCalls) -> None:
+        self.state = state
+        self.tool_calls = tool_calls
+        self.runtime = state.runtime
         settings = self.runtime.config.model
         limits = settings.request_limits()
-        self._options = settings.options(desk.role)
-        self._window = ContextWindow(desk, self._options)
+        self._options = settings.options(state.role)
+        self._window = ContextWindow(state, self._options)
         self._pool = HostPool(
             self.runtime.name, settings.hosts, self.runtime.home.run, limits, settings.slots
         )
@@ -60,7 +60,7 @@ class ModelCalls:
         self._malformed = 0  # unreadable replies in a row
         self._too_long = 0  # refusals in a row because of the prompt's length
         self._outage_recorded = False
-        if desk.role is Role.ORCHESTRATOR and settings.preload:
+        if state.role is Role.ORCHESTRATOR and settings.preload:
             # One process per crew loads the model, before any agent waits for it.
             preload.start(settings.hosts, self._options, limits)
 
@@ -68,10 +68,10 @@ class ModelCalls:
         """Close the connections kept during a turn."""
         self._pool.close()
 
-    def call(self, turn: Message, may_end: Callable[[Message], bool]) -> StepResult:
+    def call(self, turn: Message) -> StepResult:
         """Call the model once and commit its reply; or compact the prompt, or wait after a failure.
 
-        A reply without calls ends the turn in the same transaction if `may_end` permits it.
+        A reply without calls ends the turn in the same transaction, unless something has to be done first.
         """
         if self._window.compact():
             return Continue()
@@ -82,20 +82,20 @@ class ModelCalls:
         except ModelError as error:
             return self._after_failure(error)
         failpoint("model_answered")
-        self.desk.active_s += time.monotonic() - started - (reply.cost.queue_ms or 0.0) / 1000
-        result = self._commit(turn, reply, may_end)
+        self.state.budget.add_work(time.monotonic() - started - (reply.cost.queue_ms or 0.0) / 1000)
+        result = self._commit(turn, reply)
         failpoint("reply_written")
         return result
 
     def _request(self) -> ReplyBody:
         """The model's reply, with its tool calls checked. Raises a `ModelError`."""
-        slot_wait = SlotWait(self.desk)
+        slot_wait = SlotWait(self.state)
         request = ChatRequest(
             agent=self.runtime.name,
-            is_brief=self.desk.role in BRIEF_ROLES,
+            is_brief=self.state.role in BRIEF_ROLES,
             messages=self._window.messages,
-            tools=self.desk.specs,
-            options=ladder.sampling(self._options, self.desk.rung(), self._malformed),
+            tools=self.state.specs,
+            options=ladder.sampling(self._options, self.state.budget.rung, self._malformed),
             cancelled=self.runtime.coupling.cancelled,
             on_wait=slot_wait.on_wait,
             on_slot=slot_wait.on_slot,
@@ -121,7 +121,7 @@ class ModelCalls:
 
     def _body(self, host_reply: HostReply) -> ReplyBody:
         reply = host_reply.reply
-        extraction = extract(reply, self.desk.specs)
+        extraction = extract(reply, self.state.specs)
         problems = list(extraction.problems)
         if reply.done_reason == "length" and not extraction.calls and not problems:
             problems.append(CUT)
@@ -139,34 +139,33 @@ class ModelCalls:
 
     # -- the reply -----------------------------------------------------------------------------
 
-    def _commit(
-        self, turn: Message, reply: ReplyBody, may_end: Callable[[Message], bool]
-    ) -> Continue | Ended:
-        ends = not reply.calls and not reply.problems and may_end(turn)
-        due = self.tooling.due(turn, reply)
-        intents: list[Intent] = []
+    def _commit(self, turn: Message, reply: ReplyBody) -> Continue | Ended:
+        ends = not reply.calls and not reply.problems and self.state.unfinished_duty(turn) is None
+        planned = self.tool_calls.plan_first(turn, reply)
+        intent: Intent | None = None
         cut = self._window.find_cut(reply)
 
         def effects(tx: Transaction) -> list[Entry]:
-            entry = self.desk.append(tx, reply)
-            self._count(tx, reply.cost)
+            nonlocal intent
+            entry = self.state.append(tx, reply)
+            self.state.budget.add_reply(tx, reply.cost)
             for message in self._unanswered_people(turn) if reply.text else ():
-                self.desk.answer(tx, message, reply.text)
+                self.state.answer(tx, message, reply.text)
             if ends:
-                self.desk.finish(tx, turn, reply.text)
-            if due is not None:
-                intents.append(self.tooling.intend(tx, due, entry.id))
+                self.state.finish(tx, turn, reply.text)
+            if planned is not None:
+                intent = self.tool_calls.record_intent(tx, planned, entry.id)
             if cut is not None:
                 self._window.record_cut(tx, reply.host, cut)
             return [entry]
 
         if ends:
-            self.desk.write(effects)
-        elif due is None:
-            self.desk.write(effects, Activity.MODEL)
+            self.state.write(effects)
+        elif planned is None:
+            self.state.write(effects, Activity.MODEL)
         else:
-            self.desk.write(effects, Activity.TOOL, due.patience_s)
-            self.desk.unbegun = intents[0]
+            self.state.write(effects, Activity.TOOL, planned.patience_s)
+        self.tool_calls.carry(intent)
         self._outage_recorded = False
         self._too_long = 0
         return Ended() if ends else Continue()
@@ -174,7 +173,7 @@ class ModelCalls:
     def _unanswered_people(self, turn: Message) -> list[int]:
         """Messages from people that came during the turn and that no text of the model has followed yet."""
         found: list[int] = []
-        for entry in reversed(self.desk.memory.entries):
+        for entry in reversed(self.state.memory.entries):
             if entry.message == turn.id:
                 break
             match entry.body:
@@ -183,24 +182,6 @@ class ModelCalls:
                 case MessageBody(sender=sender) if sender == HUMAN and entry.message:
                     found.append(entry.message)
         return found
-
-    def _count(self, tx: Transaction, cost: ReplyCost) -> None:
-        """Add the cost of a reply to what the task in hand has used."""
-        if self.desk.task is None:
-            return
-        usage = tasks.current(tx, self.desk.task).usage
-        counted = replace(
-            usage,
-            steps=usage.steps + 1,
-            prompt_tokens=usage.prompt_tokens + (cost.prompt_tokens or 0),
-            cached_tokens=usage.cached_tokens + (cost.cached_tokens or 0),
-            generated_tokens=usage.generated_tokens + (cost.generated_tokens or 0),
-            total_ms=usage.total_ms + (cost.total_ms or 0),
-            queue_ms=usage.queue_ms + (cost.queue_ms or 0),
-            active_s=round(usage.active_s + self.desk.active_s, 3),
-        )
-        self.desk.active_s = 0.0
-        self.desk.count(tx, counted)
 
     # -- failures ------------------------------------------------------------------------------
 
@@ -241,17 +222,17 @@ class ModelCalls:
     def _record_outage(self, error: ModelUnavailable | RequestRefused) -> None:
         """Record one incident per outage, and a deadline: an agent that waits for a model is not unresponsive."""
         if self._outage_recorded:
-            self.desk.expect(Activity.WAITING, OUTAGE_PATIENCE_S, at_least_s=OUTAGE_PATIENCE_S / 2)
+            self.state.expect(Activity.WAITING, OUTAGE_PATIENCE_S, at_least_s=OUTAGE_PATIENCE_S / 2)
             return
         self._outage_recorded = True
         with self.runtime.store.write(self.runtime.fence) as tx:
-            self.desk.set_activity(tx, Activity.WAITING, OUTAGE_PATIENCE_S)
+            self.state.set_activity(tx, Activity.WAITING, OUTAGE_PATIENCE_S)
             incidents.record(
                 tx,
                 IncidentKind.MODEL_UNAVAILABLE,
                 now=self.runtime.clock(),
                 agent=self.runtime.name,
-                project=self.desk.project,
+                project=self.state.project,
                 needs_human=isinstance(error, RequestRefused),
                 reason=str(error),
             )
@@ -264,7 +245,7 @@ class SlotWait:
     The record is renewed at half its time, so a waiting agent is never late, but one that was stopped is.
     """
 
-    desk: Desk
+    state: WorkingState
     recorded_at_s: float | None = None
 
     def on_wait(self, waited_s: float) -> None:
@@ -274,13 +255,13 @@ class SlotWait:
             due_s = self.recorded_at_s + WAITING_PATIENCE_S / 2
         if waited_s >= due_s:
             self.recorded_at_s = waited_s
-            with self.desk.runtime.store.write(self.desk.runtime.fence) as tx:
-                self.desk.set_activity(tx, Activity.WAITING, WAITING_PATIENCE_S)
+            with self.state.runtime.store.write(self.state.runtime.fence) as tx:
+                self.state.set_activity(tx, Activity.WAITING, WAITING_PATIENCE_S)
 
     def on_slot(self) -> None:
         """Called when the agent has a slot."""
         self.recorded_at_s = None
-        self.desk.expect(Activity.MODEL)
+        self.state.expect(Activity.MODEL)
 
 
 def _cost(host_reply: HostReply, prompt_characters: int) -> ReplyCost:

@@ -56,12 +56,20 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """The turn cannot go on in this way. `reason` is for the recovery ladder and for people."""
+    """The turn makes no progress in this way. `reason` is for the recovery ladder and for people."""
 
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The step has failed with `error`; it is to be taken again later."""
+
+    error: Exception
+
+
 StepResult = Continue | Ended | Stuck
+"""What a step returns. What it raises becomes `Retry` at the actor's boundary."""
 
 
 def next_step(tail: Sequence[Entry]) -> Step:

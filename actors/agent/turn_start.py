@@ -1,11 +1,11 @@
-"""How a turn begins, by what the message is: its context, its workspace, its first effects."""
+"""How a turn starts, depending on its message: the context, the worktree, and the first effects."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from actors.agent import briefing
-from actors.agent.state import Desk
+from actors.agent.context import briefing
+from actors.agent.state import WorkingState
 from actors.git.merge import sync_worktree
 from actors.runtime.context import Effects, nothing
 from actors.runtime.messages import (
@@ -19,12 +19,18 @@ from actors.runtime.messages import (
 from actors.work import assignment
 from store import crew, tasks
 from store.engine import Transaction
+from store.rows import Task
 from store.states import Role, TaskState
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
-    """`fresh`: begin a new context; `informational`: no turn, only something to know."""
+class TurnStart:
+    """How to start a turn. The effects commit together with the claim of its message.
+
+    - `fresh`: begin a new context.
+    - `informational`: the message is only added to the context, and no turn starts.
+    - `text`: what the model reads; None for the message's usual text.
+    """
 
     effects: Effects = nothing
     fresh: bool = False
@@ -33,76 +39,74 @@ class Opening:
     text: str | None = None
 
 
-def opening(desk: Desk, message: AnyMessage) -> Opening:
-    """Prepare the world for the message (repeatable after a kill) and say how its turn begins."""
-    desk.view_is_open = False
+def prepare_turn(state: WorkingState, message: AnyMessage) -> TurnStart:
+    """Prepare the worktree for a message and return how its turn starts. Can be repeated after a kill."""
     match message:
         case TaskAssigned(task=task):
-            return _assigned(desk, task)
+            return _assigned(state, tasks.get(state.runtime.store, task))
         case TaskReturned(task=task):
-            return _returned(desk, message, task)
+            return _returned(state, tasks.get(state.runtime.store, task), message)
         case ReviewRequested():
-            return Opening(fresh=True)
-        case TaskMerged(task=task) | TaskParked(task=task) if desk.role is not Role.PROJECT_MANAGER:
-            _put_away(desk, task)
-            return Opening(informational=True)
+            return TurnStart(fresh=True)
+        case TaskMerged(task=task) | TaskParked(task=task) if state.role is not Role.PROJECT_MANAGER:
+            _close_ended(state, tasks.get(state.runtime.store, task))
+            return TurnStart(informational=True)
         case TaskMerged(task=task):
-            return Opening(informational=_others_open(desk, task))
+            return TurnStart(informational=_others_are_open(state, tasks.get(state.runtime.store, task)))
         case _:
-            return Opening(task=desk.task)
+            return TurnStart(task=state.task)
 
 
-def _put_away(desk: Desk, task: int) -> None:
-    """The worktree of an ended task goes; of one that somebody took up again meanwhile it stays."""
-    row = tasks.get(desk.runtime.store, task)
-    if row.state in tasks.ENDED:
-        desk.bench.close_task(crew.project(desk.runtime.store, row.project), row)
+def _close_ended(state: WorkingState, task: Task) -> None:
+    """Remove the worktree of an ended task, unless the task was taken up again in the meantime."""
+    if task.state in tasks.ENDED:
+        state.workspace.close_task(task)
 
 
-def _others_open(desk: Desk, task: int) -> bool:
-    row = tasks.get(desk.runtime.store, task)
-    rows = tasks.of_project(desk.runtime.store, row.project)
+def _others_are_open(state: WorkingState, task: Task) -> bool:
+    rows = tasks.of_project(state.runtime.store, task.project)
     return any(other.state in assignment.OPEN for other in rows)
 
 
-def _assigned(desk: Desk, task: int) -> Opening:
-    row = tasks.get(desk.runtime.store, task)
-    if row.state != TaskState.ASSIGNED or row.assignee != desk.runtime.name:
-        # It was taken back or given to somebody else meanwhile.
-        return Opening(informational=True, text=f"Task {task} is not yours any more.")
-    start = desk.bench.open_task(crew.project(desk.runtime.store, row.project), row)
+def _assigned(state: WorkingState, task: Task) -> TurnStart:
+    if task.state != TaskState.ASSIGNED or task.assignee != state.runtime.name:
+        return _not_yours(task)
+    start = state.workspace.open_task(task)
 
     def effects(tx: Transaction) -> None:
-        now = desk.runtime.clock()
+        now = state.runtime.clock()
         tasks.move(
             tx,
-            task,
+            task.id,
             TaskState.IN_PROGRESS,
-            by=desk.runtime.name,
+            by=state.runtime.name,
             reason="started",
             now=now,
             base_commit=start,
-            started_at=row.started_at or now,
+            started_at=task.started_at or now,
         )
 
-    return Opening(effects, fresh=True, task=task)
+    return TurnStart(effects, fresh=True, task=task.id)
 
 
-def _returned(desk: Desk, message: TaskReturned, task: int) -> Opening:
-    """Work goes on from the newest accepted state, so that a conflict is met now and not at the merge."""
-    row = tasks.get(desk.runtime.store, task)
-    if row.state != TaskState.IN_PROGRESS or row.assignee != desk.runtime.name:
-        return Opening(informational=True, text=f"Task {task} is not yours any more.")
-    project = crew.project(desk.runtime.store, row.project)
-    desk.bench.open_task(project, row)
-    text = briefing.text_of(desk.runtime, message, "")
-    if desk.bench.worktree is not None:
-        synced = sync_worktree(desk.bench.worktree, project.branch, locks=desk.runtime.home.locks)
-        if synced.state == "merged":
-            text += "\n\nThe others' accepted work was merged into your folder meanwhile."
-        elif synced.state == "conflict":
-            text += (
-                "\n\nThe others' accepted work conflicts with yours. Conflict markers (<<<<<<<, =======, "
-                f">>>>>>>) are in: {', '.join(synced.files)}. Make both changes work together, then submit."
-            )
-    return Opening(task=task, text=text)
+def _returned(state: WorkingState, task: Task, message: TaskReturned) -> TurnStart:
+    """Continue on top of what was merged meanwhile, so that the engineer meets a conflict now and not the gate."""
+    if task.state != TaskState.IN_PROGRESS or task.assignee != state.runtime.name:
+        return _not_yours(task)
+    state.workspace.open_task(task)
+    text = briefing.text_of(state.runtime, message, "")
+    branch = crew.project(state.runtime.store, task.project).branch
+    synced = sync_worktree(state.workspace.worktree_of(task.id), branch, locks=state.runtime.home.locks)
+    if synced.state == "merged":
+        text += "\n\nThe others' accepted work was merged into your folder meanwhile."
+    elif synced.state == "conflict":
+        text += (
+            "\n\nThe others' accepted work conflicts with yours. Conflict markers (<<<<<<<, =======, "
+            f">>>>>>>) are in: {', '.join(synced.files)}. Make both changes work together, then submit."
+        )
+    return TurnStart(task=task.id, text=text)
+
+
+def _not_yours(task: Task) -> TurnStart:
+    """The task was taken back, or given to another agent, before the message was read."""
+    return TurnStart(informational=True, text=f"Task {task.id} is no longer yours.")

@@ -1,10 +1,12 @@
-"""What an agent's hands work on: its worktree and its sandbox, made on first use."""
+"""The files that an agent works on: the worktree of its task, or a view of the project, and its sandbox.
+
+Both are made on first use.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from actors import log
@@ -18,114 +20,160 @@ from actors.runtime.context import Runtime
 from actors.sandbox.from_config import policy_of
 from actors.sandbox.policy import Sandbox
 from actors.tools.base import ToolContext, ToolLimits
+from store import crew, tasks
 from store.rows import Project, Task
 from store.shared.ref_names import task_label
 
 
-@dataclass(slots=True)
-class Workbench:
-    """One agent's; used from its own thread."""
+@dataclass(frozen=True, slots=True)
+class TaskFolder:
+    """The worktree of a task, on the task's branch."""
 
-    runtime: Runtime
-    on_output: Callable[[str], None]
-    worktree: Worktree | None = None
-    folder: Path | None = None
-    _sandbox: Sandbox | None = field(default=None)
-    _environment: Environment | None = field(default=None)
-    _committed_at: float = field(default_factory=time.monotonic)
+    task: int
+    worktree: Worktree
+    path: Path
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether a tool can be run at once: the folder is there and the sandbox was chosen."""
-        return self.folder is not None and self._sandbox is not None
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A checkout without a branch, removed at the end of the turn. Nothing in it is kept."""
+
+    repository: Repository
+    path: Path
+
+
+class Workspace:
+    """One agent's; used from its thread. At most one folder is open at a time."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._open: TaskFolder | View | None = None
+        self._sandbox: Sandbox | None = None
+        self._environment: Environment | None = None
+        self._committed_at = time.monotonic()
+
+    def is_ready(self, task: int | None) -> bool:
+        """Whether a tool can run at once: the folder for `task` (None: a view) is open, the sandbox chosen."""
+        return self._sandbox is not None and self._folder(task) is not None
+
+    def _folder(self, task: int | None) -> Path | None:
+        match self._open:
+            case TaskFolder(task=opened, path=path) if opened == task:
+                return path
+            case View(path=path) if task is None:
+                return path
+        return None
 
     @property
     def sandbox(self) -> Sandbox:
-        """Chosen once; the supervisor has tried it at its start. Raises `SandboxUnavailable`."""
+        """Chosen once; the supervisor tested it when it started. Raises `SandboxUnavailable`."""
         if self._sandbox is None:
-            config = self.runtime.config
+            config = self._runtime.config
             self._sandbox = project_sandbox(
                 self._environment,
-                policy_of(config, self.runtime.home.path),
-                user=self.runtime.name,
+                policy_of(config, self._runtime.home.path),
+                user=self._runtime.name,
                 unsafe=config.sandbox.mode == "off",
             )
         return self._sandbox
 
-    def open_task(self, project: Project, task: Task) -> str:
-        """The task's own worktree and branch, made or mended; returns the commit it started from."""
-        repository = self._repository(project)
+    # -- tasks ---------------------------------------------------------------------------------
+
+    def open_task(self, task: Task) -> str:
+        """Open the task's worktree, which is created or repaired first; returns the commit that it started from.
+
+        A new branch starts at the task's `base_commit`, or else at the head of the integration branch.
+        """
+        project = crew.project(self._runtime.store, task.project)
+        repository = open_repository(Path(project.repository))
         start = task.base_commit or head_of(repository, project.branch)
-        path = self.runtime.home.worktree(project.name, task_label(task.id))
-        self.worktree = ensure_worktree(repository, path, task.branch, start, locks=self.runtime.home.locks)
+        path = self._task_path(task)
+        worktree = ensure_worktree(repository, path, task.branch, start, locks=self._runtime.home.locks)
         self._warm(project, path)
-        self.folder = path
+        self._open = TaskFolder(task.id, worktree, path)
         self._committed_at = time.monotonic()
         return str(start)
 
-    def open_view(self, project: Project, commit: str | None, name: str) -> None:
-        """A detached copy to look at (and for QA to run): of `commit`, or of the integration branch."""
-        repository = self._repository(project)
+    def worktree_of(self, task_id: int) -> Worktree:
+        """The worktree of a task, opened if it is not open."""
+        if not (isinstance(self._open, TaskFolder) and self._open.task == task_id):
+            self.open_task(tasks.get(self._runtime.store, task_id))
+        assert isinstance(self._open, TaskFolder)
+        return self._open.worktree
+
+    def close_task(self, task: Task) -> None:
+        """Commit what is left in a task's worktree and remove the worktree. The branch stays."""
+        project = crew.project(self._runtime.store, task.project)
+        repository = open_repository(Path(project.repository))
+        path, locks = self._task_path(task), self._runtime.home.locks
+        self._open = None
+        if path.exists():
+            worktree = open_worktree(repository, path)
+            commit_all(worktree, "Work left over when the task ended", locks=locks)
+            uncommitted = uncommitted_files(worktree)
+            if uncommitted:
+                # Too large, or of another repository: no commit contains them, so the folder is kept.
+                log.warning("worktree_kept", path=str(path), uncommitted=list(uncommitted))
+                return
+        remove_worktree(repository, path, locks=locks)
+
+    def commit_if_due(self) -> str | None:
+        """Commit unfinished work once `commit_minutes` have passed since the last time; returns the commit."""
+        if not isinstance(self._open, TaskFolder):
+            return None
+        if time.monotonic() - self._committed_at < self._runtime.config.work.commit_minutes * 60:
+            return None
+        self._committed_at = time.monotonic()
+        return commit_all(self._open.worktree, "Work in progress", locks=self._runtime.home.locks)
+
+    def _task_path(self, task: Task) -> Path:
+        return self._runtime.home.worktree(task.project, task_label(task.id))
+
+    # -- views ---------------------------------------------------------------------------------
+
+    @property
+    def has_view(self) -> bool:
+        """Whether a view is open."""
+        return isinstance(self._open, View)
+
+    def open_view(self, project: Project, commit: str | None) -> None:
+        """Check out `commit`, or the head of the integration branch, for an agent without a task."""
+        repository = open_repository(Path(project.repository))
+        name = f"view-{self._runtime.name.split('.', maxsplit=1)[0]}"
+        path = self._runtime.home.worktree(project.name, name)
         at = commit or head_of(repository, project.branch)
-        path = self.runtime.home.worktree(project.name, name)
-        checkout_scratch(repository, at, path, locks=self.runtime.home.locks)
+        checkout_scratch(repository, at, path, locks=self._runtime.home.locks)
         self._warm(project, path)
-        self.worktree, self.folder = None, path
+        self._open = View(repository, path)
+
+    def close_view(self) -> None:
+        """Remove the view. Harmless if none is open."""
+        if isinstance(self._open, View):
+            view, self._open = self._open, None
+            remove_worktree(view.repository, view.path, locks=self._runtime.home.locks)
+
+    # -- tools ---------------------------------------------------------------------------------
+
+    def tool_context(self, task: int | None, call_id: str, *, writable: bool) -> ToolContext:
+        """The surroundings of one call, in the folder for `task` (None: the view). Raises if it is not open."""
+        folder = self._folder(task)
+        if folder is None:
+            raise LookupError(f"{self._runtime.name} has no open folder")
+        shell_timeout_s = self._runtime.config.work.shell_timeout_s
+        return ToolContext(
+            worktree=folder,
+            sandbox=self.sandbox,
+            spill_dir=self._runtime.home.spill(self._runtime.name),
+            call_id=call_id,
+            writable=writable,
+            cancelled=self._runtime.coupling.cancelled,
+            limits=ToolLimits(default_timeout_s=shell_timeout_s),
+        )
 
     def _warm(self, project: Project, path: Path) -> None:
-        """Use the project's environment as it is now, and give the worktree its build folders."""
-        environment = kept_environment(self.runtime.store, project.name)
+        """Use the project's environment as it is now, and give the folder its build folders."""
+        environment = kept_environment(self._runtime.store, project.name)
         if environment != self._environment:
             self._environment, self._sandbox = environment, None
         if environment is not None:
             environment.warm(path)
-
-    def close_view(self, project: Project, name: str) -> None:
-        """Remove what `open_view` made."""
-        path = self.runtime.home.worktree(project.name, name)
-        remove_worktree(self._repository(project), path, locks=self.runtime.home.locks)
-        self.folder = None
-
-    def _repository(self, project: Project) -> Repository:
-        return open_repository(Path(project.repository))
-
-    def close_task(self, project: Project, task: Task) -> None:
-        """After its end: what was not committed is, and the folder goes; the branch stays."""
-        repository = self._repository(project)
-        path = self.runtime.home.worktree(project.name, task_label(task.id))
-        if path.exists():
-            worktree = open_worktree(repository, path)
-            commit_all(worktree, "Work left over when the task ended", locks=self.runtime.home.locks)
-            uncommitted = uncommitted_files(worktree)
-            if uncommitted:
-                # Too large, or no part of this repository: no commit has it, so the folder stays.
-                log.warning("worktree_kept", path=str(path), uncommitted=list(uncommitted))
-                self.worktree = self.folder = None
-                return
-        remove_worktree(repository, path, locks=self.runtime.home.locks)
-        self.worktree = self.folder = None
-
-    def commit_if_due(self) -> str | None:
-        """A commit by code, at the latest every `commit_minutes` of work; the commit, if there was one."""
-        if self.worktree is None:
-            return None
-        if time.monotonic() - self._committed_at < self.runtime.config.work.commit_minutes * 60:
-            return None
-        self._committed_at = time.monotonic()
-        return commit_all(self.worktree, "Work in progress", locks=self.runtime.home.locks)
-
-    def tool_context(self, call_id: str, *, writable: bool) -> ToolContext:
-        """For one call of a world tool."""
-        if self.folder is None:
-            raise LookupError("there is no folder to work in")
-        shell_timeout_s = self.runtime.config.work.shell_timeout_s
-        return ToolContext(
-            worktree=self.folder,
-            sandbox=self.sandbox,
-            spill_dir=self.runtime.home.spill(self.runtime.name),
-            call_id=call_id,
-            writable=writable,
-            cancelled=self.runtime.coupling.cancelled,
-            on_output=self.on_output,
-            limits=ToolLimits(default_timeout_s=shell_timeout_s),
-        )

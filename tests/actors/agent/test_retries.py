@@ -120,7 +120,7 @@ def in_hand(shop: Shop, *, steps: int = 3) -> tuple[Agent, int]:
     assert row is not None
     agent.take(row)
     for _ in range(steps):
-        agent.guarded_step(row)
+        agent.step(row)
     unplug(shop)
     return agent, row.id
 
@@ -182,9 +182,9 @@ def test_a_step_that_goes_well_ends_the_count_in_the_middle_of_its_turn(shop: Sh
     wake(restarted)
     assert failures(restarted, message) == 1
     plug_in(shop)
-    assert restarted.turn is not None
-    restarted.guarded_step(restarted.turn)
-    assert (failures(restarted, message), restarted.turn is not None) == (0, True)
+    assert restarted.state.turn is not None
+    restarted.step(restarted.state.turn)
+    assert (failures(restarted, message), restarted.state.turn is not None) == (0, True)
 
 
 def test_who_is_told_to_go_on_does_not_wait_out_the_pause(shop: Shop) -> None:

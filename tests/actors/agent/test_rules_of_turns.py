@@ -57,8 +57,8 @@ def takes(agent: Agent) -> None:
 
 def steps(agent: Agent, count: int) -> None:
     for _ in range(count):
-        assert agent.turn is not None
-        agent.guarded_step(agent.turn)
+        assert agent.state.turn is not None
+        agent.step(agent.state.turn)
 
 
 def open_intents(shop: Shop) -> list[Intent]:
@@ -300,7 +300,7 @@ def asking(tmp_path: Path) -> Iterator[tuple[Shop, Agent]]:
         assigned(shop)
         agent = shop.agent()
         wake(agent)
-        assert (agent.turn, len(timers.listed(shop.store))) == (None, 1)
+        assert (agent.state.turn, len(timers.listed(shop.store))) == (None, 1)
         yield shop, agent
 
 

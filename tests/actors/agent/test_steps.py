@@ -39,8 +39,8 @@ def at_a_call(folder: Path, made: dict[str, Any]) -> Iterator[tuple[Shop, Agent,
 
 
 def step(agent: Agent) -> None:
-    assert agent.turn is not None
-    agent.guarded_step(agent.turn)
+    assert agent.state.turn is not None
+    agent.step(agent.state.turn)
 
 
 def intents(shop: Shop, state: IntentState) -> list[Intent]:
@@ -54,7 +54,7 @@ def said(shop: Shop) -> int:
 def test_a_reply_and_the_intent_of_its_first_call_are_one_commit(tmp_path: Path) -> None:
     with at_a_call(tmp_path, MARK) as (shop, agent, folder):
         assert len(intents(shop, IntentState.INTENDED)) == 1
-        assert agent.desk.activity is Activity.TOOL
+        assert agent.state.activity is Activity.TOOL
         assert not (folder / "mark").exists()
         step(agent)
         assert len(intents(shop, IntentState.DONE)) == 1

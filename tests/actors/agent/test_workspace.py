@@ -6,26 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from actors.agent.workspace import Workbench
+from actors.agent.workspace import Workspace
 from actors.git.refs import head_of
 from actors.git.repository import open_repository
 from actors.home import Home
 from actors.runtime.context import Runtime
 from actors.runtime.wake import Waker
 from actors.settings import Config
-from store import crew, tasks
+from store import tasks
 from store.engine import Store
 from store.states import Role
 from tests.actors.git.user_repository import UserRepository
 from tests.support.stores import NOW, add_project
 
 
-def bench(folder: Path, store: Store, commit_minutes: float) -> tuple[Workbench, Waker]:
+def workspace(folder: Path, store: Store, commit_minutes: float) -> tuple[Workspace, Waker]:
     home = Home(folder / "home")
     home.make()
     config = Config.model_validate({"work": {"commit_minutes": commit_minutes}})
     waker = Waker(home.run)
-    return Workbench(Runtime("engineer-1.shop", 1, home, config, store, waker), lambda _text: None), waker
+    return Workspace(Runtime("engineer-1.shop", 1, home, config, store, waker)), waker
 
 
 @pytest.mark.parametrize(("commit_minutes", "is_due"), [(1e-6, True), (30.0, False)])
@@ -48,13 +48,12 @@ def test_unfinished_work_is_committed_once_its_time_has_come(
             now=NOW,
         )
         tasks.amend(tx, added, now=NOW, base_commit=base)
-    project, task = crew.project(store, "shop"), tasks.get(store, added)
-    desk, waker = bench(tmp_path, store, commit_minutes)
+    task = tasks.get(store, added)
+    files, waker = workspace(tmp_path, store, commit_minutes)
     try:
-        assert desk.open_task(project, task) == base
-        assert desk.folder is not None
-        (desk.folder / "b.py").write_text("y = 2\n")
-        commit = desk.commit_if_due()
+        assert files.open_task(task) == base
+        (files.worktree_of(task.id).path / "b.py").write_text("y = 2\n")
+        commit = files.commit_if_due()
         head = head_of(repository, "nightcrew/shop/t1")
         assert (commit is not None) is is_due
         assert head == (commit or base)

@@ -222,6 +222,6 @@ def opened(
             yield shop
         finally:
             for agent in shop.agents:
-                agent.model_calls.close()
+                agent.close()
             store.close()
             waker.close()

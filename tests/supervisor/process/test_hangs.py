@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from actors.agent.memory import Memory
-from actors.agent.state import Desk
+from actors.agent.state import WorkingState
 from actors.home import Home
 from actors.runtime.context import Runtime
 from actors.runtime.wake import Waker
@@ -341,14 +340,14 @@ def test_an_actor_that_hangs_again_and_again_is_quarantined_like_one_that_crashe
 # -- an agent's own deadlines --------------------------------------------------------------------
 
 
-def _desk(store: Store, home: Home, clock: list[float]) -> Desk:
+def _state(store: Store, home: Home, clock: list[float]) -> WorkingState:
     with store.write() as tx:
         rows.add_agent(tx, name="engineer-1.shop", kind="agent", role=Role.ENGINEER, project="shop", now=NOW)
     fence = new_incarnation(store, "engineer-1.shop")
     runtime = Runtime(
         fence.agent, fence.generation, home, Config(), store, Waker(home.run), clock=lambda: clock[0]
     )
-    return Desk(runtime, Memory(store, fence), rows.agent(store, fence.agent))
+    return WorkingState(runtime, rows.agent(store, fence.agent))
 
 
 def test_each_model_call_has_its_whole_time_whatever_came_before_it_without_a_commit(
@@ -357,29 +356,29 @@ def test_each_model_call_has_its_whole_time_whatever_came_before_it_without_a_co
     clock = [NOW]
     home = Home(tmp_path / "home")
     home.make()
-    desk = _desk(shop, home, clock)
-    limits = desk.runtime.config.model.limits
+    state = _state(shop, home, clock)
+    limits = state.runtime.config.model.limits
     for _ in range(5):  # as five malformed replies in a row, each after nearly all the time there is
-        desk.expect(Activity.MODEL)
-        row = rows.agent(shop, desk.runtime.name)
+        state.expect(Activity.MODEL)
+        row = rows.agent(shop, state.runtime.name)
         assert row.activity == Activity.MODEL
         assert row.deadline_at is not None
         assert row.deadline_at >= clock[0] + limits.connect_s + limits.total_s
         clock[0] += limits.total_s
         assert assignment.past_deadline(shop, clock[0]) == []
-    desk.runtime.waker.close()
+    state.runtime.waker.close()
 
 
 def test_a_deadline_that_is_far_enough_costs_no_commit(shop: Store, tmp_path: Path) -> None:
     clock = [NOW]
     home = Home(tmp_path / "home")
     home.make()
-    desk = _desk(shop, home, clock)
-    desk.expect(Activity.MODEL)
-    before = rows.agent(shop, desk.runtime.name)
+    state = _state(shop, home, clock)
+    state.expect(Activity.MODEL)
+    before = rows.agent(shop, state.runtime.name)
     clock[0] += 30
-    desk.expect(Activity.MODEL)
-    assert rows.agent(shop, desk.runtime.name) == before
-    desk.expect(Activity.WAITING, 1_800.0, at_least_s=900.0)
-    assert rows.agent(shop, desk.runtime.name).deadline_at == clock[0] + 1_800
-    desk.runtime.waker.close()
+    state.expect(Activity.MODEL)
+    assert rows.agent(shop, state.runtime.name) == before
+    state.expect(Activity.WAITING, 1_800.0, at_least_s=900.0)
+    assert rows.agent(shop, state.runtime.name).deadline_at == clock[0] + 1_800
+    state.runtime.waker.close()

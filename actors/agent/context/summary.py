@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from actors.agent import prompt
+from actors.agent.context import prompt
 from store.entries import Entry, ReplyBody, ToolResultBody
 
 MOST_LINES = 50

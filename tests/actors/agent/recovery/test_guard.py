@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from actors.agent import guard
-from actors.agent.guard import Exhausted, Nudge
-from actors.agent.ladder import Rung, next_rung, sampling
+from actors.agent.recovery import guard
+from actors.agent.recovery.guard import Exhausted, Nudge
+from actors.agent.recovery.ladder import Rung, next_rung, sampling
 from actors.model.protocol import ModelOptions
 from tests.support.entries import Tail
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from actors.agent import prompt
+from actors.agent.context import prompt
 from store import crew, history
 from store.engine import Fence, Store, Transaction
 from store.entries import Entry, MaskBody, MessageBody, SummaryBody, SystemBody

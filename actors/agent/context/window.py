@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors import log
-from actors.agent import prompt
-from actors.agent.state import Desk
-from actors.agent.summary import written_summary
+from actors.agent.context import prompt
+from actors.agent.context.summary import written_summary
+from actors.agent.state import WorkingState
 from actors.model.protocol import ChatMessage, ModelOptions
 from actors.model.truncation import PromptSize, was_cut
 from store import incidents
@@ -19,10 +19,10 @@ from store.states import IncidentKind
 class ContextWindow:
     """The prompt of one agent, compacted before it outgrows the window."""
 
-    def __init__(self, desk: Desk, options: ModelOptions) -> None:
-        self.desk = desk
-        self.runtime = desk.runtime
-        self.memory = desk.memory
+    def __init__(self, state: WorkingState, options: ModelOptions) -> None:
+        self.state = state
+        self.runtime = state.runtime
+        self.memory = state.memory
         self._options = options
         self._tokens = options.context_window  # lowered when a server reads less than was agreed
         self._prompt = prompt.GrowingPrompt()
@@ -37,7 +37,7 @@ class ContextWindow:
     @property
     def characters(self) -> int:
         """Characters of the prompt and its tools."""
-        return self._prompt.text + self.desk.tools_characters
+        return self._prompt.text + self.state.tools_characters
 
     def compact(self, *, force: bool = False) -> bool:
         """Mask old tool output or summarise old rows if the prompt takes too much of the window.
@@ -53,14 +53,14 @@ class ContextWindow:
         if mask_to is not None and (force or used >= prompt.MASK_AT):
             log.info("context_masked", actor=self.runtime.name, used=round(used, 2))
             now = self.runtime.clock()
-            self.desk.write(lambda tx: self.memory.mask(tx, mask_to, now=now))
+            self.state.write(lambda tx: self.memory.mask(tx, mask_to, now=now))
             return True
         keep_from = prompt.next_keep(self.memory.entries, self._room())
         if keep_from is not None and (force or used >= prompt.SUMMARISE_AT):
             log.info("context_summarised", actor=self.runtime.name, used=round(used, 2))
             text = written_summary(self.memory.entries, keep_from)
             now = self.runtime.clock()
-            self.desk.write(lambda tx: self.memory.summarise(tx, text, keep_from, now=now))
+            self.state.write(lambda tx: self.memory.summarise(tx, text, keep_from, now=now))
             return True
         return False
 
@@ -98,7 +98,7 @@ class ContextWindow:
             IncidentKind.PROMPT_CUT,
             now=self.runtime.clock(),
             agent=self.runtime.name,
-            project=self.desk.project,
+            project=self.state.project,
             needs_human=True,
             host=host,
             context_window=self._options.context_window,
@@ -121,7 +121,7 @@ class ContextWindow:
     def _used(self) -> float:
         """The share of the room for a prompt that the next one takes."""
         self._prompt.follow(self.memory.entries)
-        characters = self._prompt.characters + self.desk.tools_characters
+        characters = self._prompt.characters + self.state.tools_characters
         return prompt.tokens(self.memory.entries, characters) / self._room()
 
     def _room(self) -> int:

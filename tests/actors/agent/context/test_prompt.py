@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.agent import prompt as context
-from actors.agent.memory import Memory
-from actors.agent.summary import written_summary
+from actors.agent.context import prompt as context
+from actors.agent.context.memory import Memory
+from actors.agent.context.summary import written_summary
 from actors.model import wire
 from actors.model.protocol import ModelOptions
 from store.engine import Store, Transaction
