@@ -1,1 +1,1 @@
-"""Alembic's environment (`env`) and the schema's versions (`versions/`). Imported only by `store.upkeep.migrate`."""
+"""Alembic's environment and the migrations, one per schema version. Only `store/upkeep/migrate.py` runs them."""
