@@ -154,10 +154,10 @@ def _timers(store: Store) -> tuple[list[str], list[str]]:
     doubled = [row for row in rows if sent[row.id] > row.fired_count]
     words = "timer {} for {} fired {} times and sent {} check-ins"
 
-    def said(row: Timer) -> str:
+    def sentence(row: Timer) -> str:
         return words.format(row.id, row.recipient, row.fired_count, sent[row.id])
 
-    return [said(row) for row in lost], [said(row) for row in doubled]
+    return [sentence(row) for row in lost], [sentence(row) for row in doubled]
 
 
 def _locked(project: Project) -> list[str]:

@@ -24,7 +24,9 @@ def _drill(home: Path, *words: str, within_s: float) -> subprocess.CompletedProc
 
 
 @pytest.mark.timeout(300)
-def test_a_minute_of_random_kills_loses_doubles_and_wedges_nothing(tmp_path: Path) -> None:
+def test_a_minute_of_random_kills_loses_nothing_doubles_nothing_and_leaves_nothing_stuck(
+    tmp_path: Path,
+) -> None:
     done = _drill(tmp_path / "home", "--minutes", "0.7", "--seed", str(SEED), within_s=280)
     assert done.stdout, done.stderr
     outcome = json.loads(done.stdout)
@@ -43,7 +45,7 @@ def test_a_minute_of_random_kills_loses_doubles_and_wedges_nothing(tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_thousand_kills_lose_double_and_wedge_nothing(tmp_path: Path) -> None:
+def test_a_thousand_kills_lose_nothing_double_nothing_and_leave_nothing_stuck(tmp_path: Path) -> None:
     done = _drill(tmp_path / "home", "--kills", "1000", "--seed", str(SEED), within_s=3500)
     outcome = json.loads(done.stdout)
     assert outcome["findings"] == []

@@ -1,4 +1,4 @@
-"""`nightcrew service`: the file it writes, and what it says where no service manager listens."""
+"""`nightcrew service`: the file it writes, and what it prints without a service manager."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _units(folder: Path) -> list[Path]:
 
 
 @linux_only
-def test_install_writes_the_unit_enables_and_starts_it_and_a_second_one_changes_nothing(
+def test_install_writes_enables_and_starts_the_unit_and_a_second_install_changes_nothing(
     tmp_path: Path,
 ) -> None:
     programs = tmp_path / "programs"
@@ -51,7 +51,7 @@ def test_install_writes_the_unit_enables_and_starts_it_and_a_second_one_changes_
 
 
 @linux_only
-def test_install_without_a_service_manager_writes_the_unit_and_says_the_exact_commands(
+def test_install_without_a_service_manager_writes_the_unit_and_prints_the_commands_to_run(
     tmp_path: Path,
 ) -> None:
     done = _call(tmp_path, "install", programs=tmp_path / "empty")
@@ -69,7 +69,7 @@ def test_install_without_a_service_manager_writes_the_unit_and_says_the_exact_co
 
 
 @linux_only
-def test_status_says_when_the_unit_is_not_what_install_would_write_now(tmp_path: Path) -> None:
+def test_status_reports_a_unit_that_install_would_write_differently_now(tmp_path: Path) -> None:
     programs = tmp_path / "programs"
     for name in ("systemctl", "loginctl"):
         install(programs, name)

@@ -8,7 +8,7 @@ from tests.support.crew_server import BUSY_AT_THE_END, LOOKED_ON
 from tests.support.crews import Crew
 
 
-def test_what_was_told_before_the_end_is_taken_before_the_store_is_closed(
+def test_events_received_before_the_end_are_handled_before_the_store_is_closed(
     crew: Crew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(BUSY_AT_THE_END, "1")

@@ -66,7 +66,7 @@ def test_an_answer_that_does_not_come_in_time_is_an_error_and_cancel_drops_the_t
     assert live("send", "orchestrator", "Who are you?", "--wait", "--timeout", "30").code == 0
 
 
-def test_a_supervisor_that_dies_while_one_waits_is_told_with_the_way_on(
+def test_send_wait_reports_a_supervisor_that_dies_and_how_to_resume(
     live: Cli, spec: Path, repository: UserRepository
 ) -> None:
     spec.write_text(spec.read_text().replace("adds up prices", "adds up prices. Take all night"))
@@ -88,7 +88,7 @@ def test_status_shows_who_has_a_model_slot_while_the_model_answers(live: Cli, mo
     assert (host["url"], host["state"], host["breaker"]["state"]) == (model.url, "up", "closed")
 
 
-def test_a_stopped_supervisor_is_told_with_what_mends_it_and_down_ends_it_all_the_same(live: Cli) -> None:
+def test_status_reports_a_stopped_supervisor_with_the_fix_and_down_ends_it(live: Cli) -> None:
     assert live("up").code == 0
     holder = status.holder(live.home)
     assert holder is not None

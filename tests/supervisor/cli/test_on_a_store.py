@@ -52,7 +52,7 @@ def test_an_agent_is_found_by(name: str, meant: str, store: Store) -> None:
     assert names.agent(store, name).name == meant
 
 
-def test_send_is_one_durable_message_and_says_that_nobody_reads_it_yet(cli: Cli, store: Store) -> None:
+def test_send_stores_one_message_and_warns_if_no_crew_is_running(cli: Cli, store: Store) -> None:
     done = cli("send", "pm", "Which one is next?")
     assert done.code == 0
     assert "mailbox of pm.shop" in done.out
@@ -90,7 +90,7 @@ def test_prompt_sends_the_line_it_reads_and_an_empty_one_not(quick: InProcess, s
     assert row.body["text"].strip() == "look at the tests"
 
 
-def test_status_lists_projects_and_agents_as_the_design_says(cli: Cli) -> None:
+def test_status_lists_projects_and_agents_with_all_documented_keys(cli: Cli) -> None:
     found = cli("status", "--json").json()
     (project,) = found["projects"]
     assert project["name"] == "shop"
@@ -136,7 +136,7 @@ def supervisor(home: Home, shop: dict[str, Any]) -> Iterator[int]:
             idle.kill()
 
 
-def test_a_supervisor_that_does_not_read_its_mailbox_is_told_with_what_mends_it(
+def test_status_reports_a_supervisor_that_does_not_read_its_mailbox_with_the_fix(
     quick: InProcess, store: Store, supervisor: int, home: Home
 ) -> None:
     assert quick("status", "--json").json()["supervisor"]["stuck"] is None
@@ -295,7 +295,7 @@ def test_cancel_of_a_project_ends_it_and_keeps_its_branch(
     assert quick("status", "--json").json()["projects"][0]["state"] == "archived"
 
 
-def test_stop_and_restart_say_what_is_wanted_of_whom(quick: InProcess, store: Store) -> None:
+def test_stop_and_restart_change_which_agents_are_wanted(quick: InProcess, store: Store) -> None:
     assert quick("stop", "engineer-1").code == 0
     assert not crew.agent(store, "engineer-1.shop").wanted
     assert quick("restart", "engineer-1").code == 0

@@ -1,4 +1,4 @@
-"""What the command says where no supervisor runs: bad words, bad specs, bad repositories, no store."""
+"""Commands without a running supervisor: invalid arguments, specs and repositories, and no store."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_without_a_file_the_defaults_are_in_force(tmp_path: Path) -> None:
     assert origins(read) == {}
 
 
-def test_every_value_tells_where_it_came_from(tmp_path: Path) -> None:
+def test_every_value_has_the_place_where_it_was_set(tmp_path: Path) -> None:
     toml = "[model]\nname = 'a'\nmax_tokens = 1000\n\n[model.limits]\nidle_s = 3\n"
     env = {"NIGHTCREW_MODEL_NAME": "b", "NIGHTCREW_SANDBOX_NETWORK": "yes", "OLLAMA_HOST": "0.0.0.0"}
     assert origins(loaded(tmp_path, toml, **env)) == {

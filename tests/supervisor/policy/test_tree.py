@@ -67,7 +67,7 @@ def test_the_services_rows_are_made_once(store: Store) -> None:
     assert all(row.wanted for row in crew.all_agents(store))
 
 
-def test_the_screen_is_wanted_only_as_the_configuration_says(store: Store) -> None:
+def test_the_tmux_actor_is_wanted_only_if_configured(store: Store) -> None:
     for wanted in (False, True, False):
         with store.write() as tx:
             tree.add_services(tx, now=NOW, tmux=wanted)

@@ -76,7 +76,7 @@ def test_fifty_started_and_killed_children_leave_no_descriptor_in_the_supervisor
     assert dead == []
 
 
-def test_what_a_killed_actor_had_started_is_reaped_when_it_ends(crew: Crew) -> None:
+def test_processes_of_a_killed_actor_are_reaped_when_they_end(crew: Crew) -> None:
     server = crew.up()
     crew.want("a")
     pid = crew.running("a")
@@ -88,7 +88,7 @@ def test_what_a_killed_actor_had_started_is_reaped_when_it_ends(crew: Crew) -> N
     assert server.poll() is None
 
 
-def test_a_killed_zygote_comes_back_by_itself_and_its_forks_live_on(crew: Crew) -> None:
+def test_a_killed_zygote_is_replaced_and_its_forks_keep_running(crew: Crew) -> None:
     server = crew.up()
     crew.want("a")
     pid = crew.running("a")

@@ -1,4 +1,4 @@
-"""Work that is ready while somebody is idle, deadlines that move with the clock, and who hangs over and over."""
+"""Stalled work is found and repaired, deadlines move with the clock, and agents that hang repeatedly are handled."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_crew_in_which_everybody_works_or_has_nothing_to_do_has_no_stall(shop:
     assert _kinds(shop) == []
 
 
-def test_a_planned_task_is_assigned_within_two_looks_when_somebody_is_free(shop: Store) -> None:
+def test_a_planned_task_is_assigned_at_the_second_check_when_an_agent_is_free(shop: Store) -> None:
     _team(shop, "pm.shop", "engineer-1.shop")
     task = _task(shop, TaskState.PLANNED)
     rounds = _rounds(shop)
@@ -113,7 +113,7 @@ def test_a_planned_task_is_assigned_within_two_looks_when_somebody_is_free(shop:
     assert incidents.counts(shop) == {"work_stalled": 1}
 
 
-def test_a_planned_task_for_which_nobody_is_free_is_no_incident(shop: Store) -> None:
+def test_a_planned_task_without_a_free_agent_is_no_incident(shop: Store) -> None:
     with shop.write() as tx:
         tx.connection.exec_driver_sql("UPDATE projects SET engineers = 1")
     _team(shop, "pm.shop")
@@ -129,7 +129,7 @@ def test_a_planned_task_for_which_nobody_is_free_is_no_incident(shop: Store) -> 
     ("state", "expected"),
     [(TaskState.ASSIGNED, "task_assigned"), (TaskState.IN_PROGRESS, "task_returned")],
 )
-def test_an_assignee_that_knows_of_nothing_is_told_again(
+def test_an_assignee_that_missed_its_assignment_is_notified_again(
     shop: Store, state: TaskState, expected: str
 ) -> None:
     _team(shop, "pm.shop", "engineer-1.shop")
@@ -149,7 +149,7 @@ def test_an_engineer_that_waits_for_an_answer_with_a_deadline_is_left_alone(shop
 
 
 @pytest.mark.parametrize("state", [TaskState.SUBMITTED, TaskState.CHECKING])
-def test_a_submission_of_which_the_gate_knows_nothing_is_told_again(shop: Store, state: TaskState) -> None:
+def test_a_submission_that_the_gate_missed_is_sent_again(shop: Store, state: TaskState) -> None:
     _team(shop, "pm.shop", "gate.shop")
     _team(shop, "engineer-1.shop")
     _task(shop, state, assignee="engineer-1.shop")
@@ -159,7 +159,7 @@ def test_a_submission_of_which_the_gate_knows_nothing_is_told_again(shop: Store,
     assert _unread(shop, "gate.shop") == ["task_submitted"]
 
 
-def test_a_manager_whose_tasks_have_all_ended_is_told_to_finish(shop: Store) -> None:
+def test_a_manager_whose_tasks_have_all_ended_is_reminded_to_finish(shop: Store) -> None:
     _team(shop, "pm.shop")
     task = _task(shop, TaskState.PLANNED)
     with shop.write() as tx:
@@ -209,7 +209,7 @@ def test_who_waits_for_good_reason_is_not_deaf(shop: Store, activity: Activity) 
     assert _kinds(shop) == []
 
 
-def test_a_message_to_a_wanted_agent_without_a_process_is_told_to_the_supervisor(shop: Store) -> None:
+def test_a_message_to_a_wanted_agent_without_a_process_notifies_the_supervisor(shop: Store) -> None:
     _team(shop, "engineer-1.shop")
     with shop.write() as tx:
         rows.change_agent(tx, "engineer-1.shop", state=AgentState.STOPPED)
@@ -220,7 +220,7 @@ def test_a_message_to_a_wanted_agent_without_a_process_is_told_to_the_supervisor
     assert _unread(shop, "supervisor") == ["project_changed"]
 
 
-def test_nothing_is_looked_for_in_a_paused_project(shop: Store) -> None:
+def test_a_paused_project_is_not_checked_for_stalls(shop: Store) -> None:
     _team(shop, "pm.shop", "engineer-1.shop")
     _task(shop, TaskState.PLANNED)
     with shop.write() as tx:

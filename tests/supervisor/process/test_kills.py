@@ -278,7 +278,7 @@ def test_an_actor_no_longer_wanted_is_stopped_and_one_wanted_again_is_started(cr
 # -- crashes over and over -----------------------------------------------------------------------
 
 
-def test_an_actor_that_crashes_past_the_limit_is_quarantined_and_manager_and_human_are_told(
+def test_an_actor_that_crashes_past_the_limit_is_quarantined_and_manager_and_user_are_notified(
     crew: Crew,
 ) -> None:
     crew.settings = {"intensity": 2}

@@ -24,7 +24,7 @@ from tests.support.waiting import eventually
 PATIENCE_S = STOPPED_LIMIT_S + 10.0
 
 
-def test_actor_stopped_inside_a_transaction_is_killed_and_nobody_waits_for_it_longer(
+def test_an_actor_stopped_inside_a_transaction_is_killed_and_others_write_again(
     crew: Crew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The supervisor's own actor is among those who wait for the store."""

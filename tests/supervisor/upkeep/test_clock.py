@@ -25,7 +25,7 @@ class Machine:
         return SleepGap(lambda: self.awake_s, lambda: self.elapsed_s)
 
 
-def test_the_first_look_finds_no_gap_whatever_the_clocks_say() -> None:
+def test_the_first_measurement_finds_no_gap_whatever_the_clocks_read() -> None:
     assert Machine().gap().measure() == 0.0
 
 
@@ -49,7 +49,7 @@ def test_a_sleep_is_measured_once() -> None:
     assert gap.measure() == 0.0
 
 
-def test_two_sleeps_between_looks_are_one_gap() -> None:
+def test_two_sleeps_between_measurements_are_one_gap() -> None:
     machine = Machine()
     gap = machine.gap()
     gap.measure()
@@ -59,7 +59,7 @@ def test_two_sleeps_between_looks_are_one_gap() -> None:
     assert gap.measure() == 300.0
 
 
-def test_what_is_shorter_than_a_gap_worth_the_name_is_none() -> None:
+def test_less_than_the_minimum_gap_counts_as_none() -> None:
     machine = Machine()
     gap = machine.gap()
     gap.measure()

@@ -221,7 +221,7 @@ def test_an_old_archived_project_is_forgotten_whole_and_everything_else_stays(st
     assert checkup.check(store.path).problems == ()
 
 
-def test_projects_that_are_live_or_archived_lately_or_since_nobody_knows_when_are_not_forgotten(
+def test_live_and_recently_archived_projects_are_kept_and_so_are_those_archived_at_an_unknown_time(
     store: Store,
 ) -> None:
     for name in ("live", "lately", "unknown"):
@@ -422,7 +422,7 @@ def test_a_disk_is_short_below_the_limit_and_again_good_a_tenth_above_it(small_d
     assert DiskWatch([small_disk], 0).check() is None, "0 never waits"
 
 
-def test_a_crew_waits_while_the_disk_is_nearly_full_says_so_and_goes_on_by_itself(
+def test_a_crew_pauses_while_the_disk_is_nearly_full_reports_it_and_resumes(
     small_disk: Path, tmp_path: Path
 ) -> None:
     ballast = small_disk / "ballast"
@@ -482,7 +482,7 @@ def test_the_machine_is_kept_awake_while_wanted_and_by_no_longer_than_the_superv
     inhibitor.release()
 
 
-def test_a_system_that_refuses_or_has_no_such_tool_is_said_and_not_asked_over_and_over(
+def test_a_refused_or_missing_sleep_inhibitor_is_reported_and_not_retried_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = install(tmp_path, "systemd-inhibit", script="echo no bus >&2; exit 1")
