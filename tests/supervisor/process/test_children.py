@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import psutil
@@ -41,20 +40,24 @@ def test_a_child_holds_no_descriptor_of_an_earlier_child(crew: Crew) -> None:
     for name in names:
         crew.running(name)
         found = json.loads(crew.ask(name, "facts"))["descriptors"]
-        counts.add(len(found))
+        # Its two threads read the store by one connection or by two, depending on what they do at the moment.
+        counts.add(sum("crew.db" not in target for target in found))
         foreign = [f"/{other}.{end}" for other in names if other != name for end in ("lock", "log", "stderr")]
         assert not [target for target in found if target.endswith(tuple(foreign))]
     assert len(counts) == 1, counts
 
 
-def test_twenty_actors_are_ready_in_a_fraction_of_what_twenty_execs_would_take(crew: Crew) -> None:
-    crew.up()
+def test_twenty_actors_are_forks_of_one_zygote_and_none_starts_an_interpreter(crew: Crew) -> None:
+    server = crew.up()
     names = [f"n{i}" for i in range(20)]
-    started = time.monotonic()
     crew.want(*names)
+    crew.running(names[0])
+    (zygote,) = children_with(server.pid, ZYGOTE)
     for name in names:
         crew.running(name)
-    assert time.monotonic() - started < 6.0, "an exec of each takes 0.7 s, 14 s in all"
+        # Objects are frozen in the zygote before it forks; an interpreter of its own would have none.
+        assert json.loads(crew.ask(name, "facts"))["frozen"] > 10_000
+    assert children_with(server.pid, ZYGOTE) == [zygote]
 
 
 def test_fifty_started_and_killed_children_leave_no_descriptor_in_the_supervisor_or_its_zygote(
