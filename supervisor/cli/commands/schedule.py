@@ -43,7 +43,7 @@ class _MinutesOrCommand(click.Group):
     cls=_MinutesOrCommand,
     invoke_without_command=True,
     subcommand_metavar="MIN NOTE | list | cancel ID",
-    short_help="Send an agent a note in N minutes, every N minutes, or by a cron rule.",
+    short_help="Send an agent a note later, repeatedly, or by a cron rule.",
 )
 @shared
 @click.pass_context

@@ -8,7 +8,7 @@ from supervisor.cli import output
 from supervisor.cli.options import Options, pass_options, shared
 
 
-@click.command("rehearse", short_help="Run a whole crew with a scripted model in a minute, without a GPU.")
+@click.command("rehearse", short_help="Run a crew with a scripted model, in a minute, without a GPU.")
 @click.option("--keep", is_flag=True, help="Keep the rehearsal's folder.")
 @click.option(
     "--verbose", is_flag=True, help="Print all figures at the end; with --json, progress on stderr."
