@@ -1,1 +1,4 @@
-"""Alembic's environment and the migrations, one per schema version. Only `store/upkeep/migrate.py` runs them."""
+"""Alembic's environment (`env.py`) and the migrations, one per schema version (`versions/`).
+
+Only `store/upkeep/migrate.py` runs them.
+"""
