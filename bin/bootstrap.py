@@ -1,9 +1,8 @@
-"""Makes and mends `.venv`: `bootstrap.py run` for nightcrew, `bootstrap.py test` for its tests too.
+"""Create or repair `.venv`: `bootstrap.py run` for Nightcrew, `bootstrap.py test` for Nightcrew and its tests.
 
-Started by `bin/setup` when `.venv` is missing, was made elsewhere, or is older than what it was made from.
-Runs with any Python from 3.11 on and the standard library alone. Whatever kills it, the next run finishes the
-job: a stamp says that all is done, a marker that something was begun.
-Progress goes to stderr.
+`bin/setup` starts it when `.venv` is missing, was created in another folder, or is older than its source files.
+It needs Python 3.11 or newer and only the standard library. If set-up is killed, the next run completes it: a
+stamp file records a completed set-up, a marker file an unfinished one. Progress is printed to stderr.
 """
 
 from __future__ import annotations
@@ -23,29 +22,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MADE_FROM = ("pyproject.toml", "constraints.txt")
+SOURCE_FILES = ("pyproject.toml", "constraints.txt")
 EXIT_UNAVAILABLE = 69
 
 
 class SetupError(Exception):
-    """The environment cannot be made; the message says what to do."""
+    """The environment cannot be created; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program of the system that the crew uses, with the least version that serves."""
+    """A system program that the crew uses, with its minimum version. `without`: the effect if it is missing."""
 
     command: str
     package: str
-    least: tuple[int, int]
+    minimum: tuple[int, int]
     required: bool
     without: str
 
 
 GIT = Program("git", "git", (2, 38), required=True, without="")
-TMUX = Program("tmux", "tmux", (3, 2), required=False, without="the crew runs without windows to watch it in")
+TMUX = Program("tmux", "tmux", (3, 2), required=False, without="the crew runs without windows")
 BUBBLEWRAP = Program(
-    "bwrap", "bubblewrap", (0, 4), required=False, without="the crew refuses to run commands, unless --unsafe"
+    "bwrap", "bubblewrap", (0, 4), required=False, without="the crew does not start, except with --unsafe"
 )
 
 
@@ -62,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
         say(str(error))
         return EXIT_UNAVAILABLE
     except KeyboardInterrupt:
-        say("set-up interrupted; the next run goes on with it")
+        say("set-up interrupted; the next run continues it")
         return 130
     except OSError as error:
         say(f"cannot set up {ROOT / '.venv'}: {error}")
@@ -76,13 +75,13 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[int]:
-    """Holds a lock on this very file, so that no lock file is left about; yields its descriptor."""
+    """Hold a lock on this source file, so that no separate lock file is needed; yields the descriptor."""
     descriptor = os.open(__file__, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("another set-up is at work in this checkout; waiting for it")
+            say("waiting: another set-up is running in this checkout")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
     finally:
@@ -90,12 +89,12 @@ def _one_at_a_time() -> Iterator[int]:
 
 
 def digest(root: Path) -> str:
-    """Of what the environment is made from: an older date alone (a touch) rebuilds nothing."""
-    return hashlib.sha256(b"\0".join((root / name).read_bytes() for name in MADE_FROM)).hexdigest()
+    """Return a hash of the files that determine the environment. Modification times do not affect it."""
+    return hashlib.sha256(b"\0".join((root / name).read_bytes() for name in SOURCE_FILES)).hexdigest()
 
 
 def is_current(root: Path, kind: str) -> bool:
-    """True if the environment of `kind` was finished here, from these very files, and its Python runs."""
+    """Return whether `kind` was completely installed in this folder from the current files and Python runs."""
     try:
         written = _stamp(root, kind).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -104,18 +103,18 @@ def is_current(root: Path, kind: str) -> bool:
 
 
 def make(root: Path, kind: str, lock: int) -> None:
-    """Makes or mends `.venv`, then installs into it. The stamps are its last act."""
+    """Create or repair `.venv`, then install into it. The stamps are written last."""
     venv = root / ".venv"
     if is_usable(venv):
         _update(root, kind, lock)
     else:
-        say(f"making .venv with Python {sys.version.split()[0]}; this happens once and may take a minute")
+        say(f"creating .venv with Python {sys.version.split()[0]}; this is done once and may take a minute")
         _clear(venv)
         venv.mkdir()
         _marker(venv).touch()
         _make_venv(venv, lock)
         _install(root, kind, lock)
-    # bin/test installs all that nightcrew needs as well.
+    # The test environment includes everything that Nightcrew needs.
     for done in {kind, "run"}:
         _write_whole(_stamp(root, done), _stamp_text(root))
     _marker(venv).unlink()
@@ -123,7 +122,7 @@ def make(root: Path, kind: str, lock: int) -> None:
 
 
 def _update(root: Path, kind: str, lock: int) -> None:
-    say("bringing .venv up to date")
+    say("updating .venv")
     for other in ("run", "test"):
         if not is_current(root, other):
             _stamp(root, other).unlink(missing_ok=True)
@@ -131,13 +130,17 @@ def _update(root: Path, kind: str, lock: int) -> None:
     try:
         _install(root, kind, lock)
     except SetupError:
-        # pip leaves things as they were when it fails; only a kill leaves a ruin, and with it the marker.
+        # A failed pip install changes nothing. Only an interrupted one leaves a broken environment, and then
+        # the marker file remains.
         _marker(root / ".venv").unlink()
         raise
 
 
 def is_usable(venv: Path) -> bool:
-    """False for what a killed set-up left, what was moved or copied here, and what has lost its Python."""
+    """Return whether the environment can be updated in place.
+
+    True if set-up was completed, the environment was created in this folder, and its Python runs.
+    """
     if venv.is_symlink() or _marker(venv).exists() or not _runs(venv):
         return False
     for stamp in venv.glob("nightcrew-*.stamp"):
@@ -148,7 +151,7 @@ def is_usable(venv: Path) -> bool:
 
 
 def _runs(venv: Path) -> bool:
-    """True if the environment has a Python that starts, is new enough and has pip."""
+    """Return whether the environment has a Python that starts, is new enough and has pip."""
     test = "import sys, importlib.util as u; sys.exit(sys.version_info < (3, 11) or not u.find_spec('pip'))"
     try:
         ended = subprocess.run([venv / "bin/python", "-I", "-c", test], capture_output=True, check=False)
@@ -165,12 +168,12 @@ def _clear(venv: Path) -> None:
 
 
 def _make_venv(venv: Path, lock: int) -> None:
-    # Debian and Ubuntu leave ensurepip out of python3, without which venv makes nothing.
+    # Debian and Ubuntu package ensurepip separately; `venv` fails without it.
     if importlib.util.find_spec("ensurepip") is None:
         package = f"python3.{sys.version_info.minor}-venv"
         if not (can_install() and _apt_install([package])):
-            raise SetupError(f"this Python has no ensurepip. Get it by: {install_command([package])}")
-    _run([sys.executable, "-I", "-m", "venv", str(venv)], lock, "Python made no virtual environment")
+            raise SetupError(f"this Python lacks ensurepip; install it with: {install_command([package])}")
+    _run([sys.executable, "-I", "-m", "venv", str(venv)], lock, "Python could not create the environment")
 
 
 def _install(root: Path, kind: str, lock: int) -> None:
@@ -184,9 +187,9 @@ def _install(root: Path, kind: str, lock: int) -> None:
 
 
 def _run(command: Sequence[str], lock: int, failure: str) -> None:
-    """Runs to the end, its output kept back; only of a failure the tail is shown.
+    """Run the command to completion. Raises SetupError with the last lines of its output if it fails.
 
-    The child inherits the lock: if this process is killed, the next set-up waits until the child is gone too.
+    The child inherits the lock, so if this process is killed, the next set-up waits until the child has exited.
     """
     with tempfile.TemporaryFile() as output:
         ended = subprocess.run(
@@ -207,40 +210,43 @@ def _run(command: Sequence[str], lock: int, failure: str) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """The user's own, without what would lead pip or Python elsewhere.
+    """The user's environment variables, without those that redirect pip or Python.
 
-    pip splits the constraints at spaces, so they are named from the checkout; they hold for the build too.
+    pip splits PIP_CONSTRAINT at spaces, so the path is relative to the checkout. The constraints also apply to the
+    build environment.
     """
     misleading = ("PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_PREFIX", "PIP_USER", "VIRTUAL_ENV")
     kept = {name: value for name, value in os.environ.items() if name not in misleading}
     constraints = {"PIP_CONSTRAINT": "constraints.txt", "PIP_BUILD_CONSTRAINT": "constraints.txt"}
     quiet = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore", "PIP_USER": "0"}
     if not (Path.home() / ".rustup").exists():
-        # pip asks `rustc` for its version, and rustup's stand-in for it leaves a folder in HOME.
+        # pip runs `rustc --version`; rustup's proxy for it would create a folder in HOME.
         kept.setdefault("RUSTUP_HOME", str(Path(__file__).resolve().parent.parent / ".venv/no-rustup"))
     return kept | constraints | quiet
 
 
 def check_programs() -> None:
-    """Installs git, tmux and bubblewrap where it may, else names the command. Raises SetupError for git."""
+    """Install missing git, tmux and bubblewrap if permitted (root with apt-get), else print the install command.
+
+    Raises SetupError if git is missing.
+    """
     wanted = [GIT, TMUX] + ([BUBBLEWRAP] if sys.platform == "linux" else [])
-    lacking = [program for program in wanted if not is_present(program)]
-    if lacking and can_install():
-        say(f"installing {', '.join(program.package for program in lacking)}")
-        _apt_install([program.package for program in lacking])
-        lacking = [program for program in lacking if not is_present(program)]
-    for program in lacking:
-        least = ".".join(map(str, program.least))
-        text = (
-            f"{program.package} {least} or newer is missing. Get it by: {install_command([program.package])}"
-        )
+    missing = [program for program in wanted if not is_present(program)]
+    if missing and can_install():
+        say(f"installing {', '.join(program.package for program in missing)}")
+        _apt_install([program.package for program in missing])
+        missing = [program for program in missing if not is_present(program)]
+    for program in missing:
+        minimum = ".".join(map(str, program.minimum))
+        command = install_command([program.package])
+        text = f"{program.package} {minimum} or newer is missing. Install it with: {command}"
         if program.required:
             raise SetupError(text)
         say(f"{text} (without it {program.without})")
 
 
 def is_present(program: Program) -> bool:
-    """True if the program runs and says a version that is new enough."""
+    """Return whether the program runs and reports a version that is new enough."""
     flag = "-V" if program.command == "tmux" else "--version"
     try:
         ended = subprocess.run(
@@ -249,7 +255,7 @@ def is_present(program: Program) -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     version = parse_version(ended.stdout)
-    return ended.returncode == 0 and version is not None and version >= program.least
+    return ended.returncode == 0 and version is not None and version >= program.minimum
 
 
 def parse_version(text: str) -> tuple[int, int] | None:
@@ -263,7 +269,7 @@ def can_install() -> bool:
 
 
 def install_command(packages: Sequence[str]) -> str:
-    """What a person types on this system to get `packages`."""
+    """The command with which the user installs `packages` on this system."""
     managers = {
         "brew": "brew install",
         "apt-get": "apt-get install",
@@ -272,7 +278,7 @@ def install_command(packages: Sequence[str]) -> str:
         "apk": "apk add",
         "zypper": "zypper install",
     }
-    # Debian's way is the answer where no manager is seen: it is by far the likeliest.
+    # If no package manager is found, suggest apt-get, which is the most common.
     usual = "brew" if sys.platform == "darwin" else "apt-get"
     manager = next((name for name in managers if shutil.which(name)), usual)
     prefix = "" if manager == "brew" or os.geteuid() == 0 else "sudo "
@@ -280,7 +286,7 @@ def install_command(packages: Sequence[str]) -> str:
 
 
 def _apt_install(packages: Sequence[str]) -> bool:
-    """True if apt-get installed them. The package lists are fetched only if it fails without."""
+    """Return whether apt-get installed the packages. Runs `apt-get update` only if the first attempt fails."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     patient = ["-o", "DPkg::Lock::Timeout=120", "-qq", "-y"]
     install = ["apt-get", *patient, "install", "--no-install-recommends", *packages]
@@ -290,7 +296,7 @@ def _apt_install(packages: Sequence[str]) -> bool:
         )
         if command is install and ended.returncode == 0:
             return True
-    say(f"apt-get could not: {ended.stderr.decode(errors='replace').strip()[-500:]}")
+    say(f"apt-get failed: {ended.stderr.decode(errors='replace').strip()[-500:]}")
     return False
 
 
@@ -303,7 +309,7 @@ def _marker(venv: Path) -> Path:
 
 
 def _stamp_text(root: Path) -> str:
-    """The folder it was made in, which the launchers compare, and the digest of what it was made from."""
+    """The checkout's folder, which the launchers compare, and the hash of the source files."""
     return f"{root}\n{digest(root)}\n"
 
 

@@ -237,8 +237,8 @@ def test_attach_enters_the_window_of_an_agent(crew: WholeCrew) -> None:
     eventually(lambda: _window(crew, "orchestrator"), "the orchestrator's window")
     pid, terminal = pty.fork()
     if pid == 0:
-        words = crew.words("attach", "orchestrator")
-        os.execve(words[0], words, command_line.environment(crew.folder, TERM="xterm"))
+        command = crew.command("attach", "orchestrator")
+        os.execve(command[0], command, command_line.environment(crew.folder, TERM="xterm"))
     seen = b""
     try:
         deadline = time.monotonic() + 15

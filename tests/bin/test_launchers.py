@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM_TOOLS = ("sh", "uname", "readlink")
-NO_PYTHON = "needs Python 3.11 or newer, and found none"
+NO_PYTHON = "requires Python 3.11 or newer, but none was found"
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_without_git_the_set_up_ends_with_the_command_that_gets_it(checkout: Pat
     env = path_without(tmp_path) | {"NIGHTCREW_PYTHON": sys.executable}
     ended = run([checkout / "bin/setup", "run"], env)
     assert ended.returncode == 69
-    assert "git 2.38 or newer is missing. Get it by: " in ended.stderr
+    assert "git 2.38 or newer is missing. Install it with: " in ended.stderr
     assert "install git" in ended.stderr
     assert ended.stdout == ""
 
@@ -136,7 +136,7 @@ def test_second_set_up_waits_for_the_first(checkout: Path, tmp_path: Path) -> No
             [checkout / "bin/setup", "run"], env=env, stderr=subprocess.PIPE, text=True
         ) as second:
             assert second.stderr is not None
-            assert "another set-up is at work" in second.stderr.readline()
+            assert "another set-up is running" in second.stderr.readline()
             assert second.poll() is None
             fcntl.flock(held, fcntl.LOCK_UN)
             assert "git" in second.stderr.read()
@@ -202,13 +202,13 @@ def test_killed_set_up_is_mended_concurrent_ones_share_the_work_and_a_moved_chec
     if any("could not install" in error for _, error in ended):
         pytest.skip(f"PACKAGE INDEX OUT OF REACH: set-up was not tried\n{ended}")
     assert [process.returncode for process in two] == [0, 0], ended
-    assert sum("making .venv" in error for _, error in ended) == 1
+    assert sum("creating .venv" in error for _, error in ended) == 1
     assert not (root / ".venv/nightcrew-setup.begun").exists()
 
     moved = tmp_path / "moved"
     root.rename(moved)
     again = run_long([moved / "bin/nightcrew", "--help"], env)
-    assert (again.returncode, "making .venv" in again.stderr) == (0, True)
+    assert (again.returncode, "creating .venv" in again.stderr) == (0, True)
     warm = run_long([moved / "bin/nightcrew", "--help"], env)
     assert (warm.returncode, warm.stderr) == (0, "")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.crew_server import BUSY_AT_THE_END, LOOKED_ON
+from tests.support.crew_server import BUSY_AT_THE_END, KEPT_READING
 from tests.support.crews import Crew
 
 
@@ -18,7 +18,7 @@ def test_events_received_before_the_end_are_handled_before_the_store_is_closed(
     assert crew.down(server) == 0
     assert server.stderr is not None
     # Twice: when it was asked to end, and when its last child had ended.
-    assert server.stderr.read().decode().splitlines() == [LOOKED_ON, LOOKED_ON]
+    assert server.stderr.read().decode().splitlines() == [KEPT_READING, KEPT_READING]
 
 
 def test_a_stop_while_the_children_still_wait_for_the_zygote_is_an_ordered_one(crew: Crew) -> None:

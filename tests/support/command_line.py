@@ -1,4 +1,4 @@
-"""A whole crew as people meet it: the real command line, a home, and a scripted model server."""
+"""A complete crew as users see it: the real command line, a home folder and a scripted model server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ IDENTITY = ("-c", "user.name=Tester", "-c", "user.email=tester@localhost")
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A command that has ended."""
+    """The result of a command that has exited."""
 
     code: int
     out: str
@@ -41,7 +41,7 @@ class Done:
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    """The caller's without what would change the crew, git or tmux; with a user's home below `folder`."""
+    """The caller's variables without those that affect the crew, git or tmux, and with HOME below `folder`."""
     user = folder / "user"
     user.mkdir(parents=True, exist_ok=True)
     foreign = ("NIGHTCREW_", "GIT_", "XDG_", "TMUX", "OLLAMA_")
@@ -49,15 +49,15 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return kept | {"HOME": str(user), "PYTHONPATH": str(ROOT)} | more
 
 
-def command(*words: str) -> list[str]:
-    """`nightcrew WORDS` for this interpreter, from any working directory."""
-    return [sys.executable, "-m", "supervisor.cli", *words]
+def command(*arguments: str) -> list[str]:
+    """The argument list of `nightcrew ARGUMENTS` for this interpreter, usable from any working directory."""
+    return [sys.executable, "-m", "supervisor.cli", *arguments]
 
 
-def run(words: Sequence[str], cwd: Path, env: dict[str, str], *, said: str = "") -> Done:
-    """Run one command to its end."""
+def run(arguments: Sequence[str], cwd: Path, env: dict[str, str], *, said: str = "") -> Done:
+    """Run one command to its end. `said` is its standard input."""
     done = subprocess.run(
-        list(words),
+        list(arguments),
         cwd=cwd,
         env=env,
         input=said,
@@ -69,16 +69,16 @@ def run(words: Sequence[str], cwd: Path, env: dict[str, str], *, said: str = "")
     return Done(done.returncode, done.stdout, done.stderr)
 
 
-def git(repository: Path, *words: str) -> str:
-    """What git prints, without the last newline."""
+def git(repository: Path, *arguments: str) -> str:
+    """Git's standard output without the last newline."""
     done = subprocess.run(
-        ["git", *IDENTITY, *words], cwd=repository, capture_output=True, text=True, check=True
+        ["git", *IDENTITY, *arguments], cwd=repository, capture_output=True, text=True, check=True
     )
     return done.stdout.rstrip("\n")
 
 
 def make_repository(path: Path, files: dict[str, str]) -> Path:
-    """A repository with one commit on `main`, of `files` and whatever is in `path` already."""
+    """Create a repository with one commit on `main`, which contains `files` and the existing files in `path`."""
     path.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def make_repository(path: Path, files: dict[str, str]) -> Path:
 
 
 def spec_text(project: str, deliverables: Sequence[str], checks: Sequence[str]) -> str:
-    """A spec in the usual form."""
+    """The text of a spec with numbered deliverables and a list of checks."""
     numbered = [f"{number}. {text}" for number, text in enumerate(deliverables, 1)]
     lines = [f"PROJECT: {project}", f"GOAL: Give {project} what its deliverables name", ""]
     lines += ["DELIVERABLES:", *numbered, "", "CHECKS:", *(f"- {check}" for check in checks), ""]
@@ -99,7 +99,7 @@ def spec_text(project: str, deliverables: Sequence[str], checks: Sequence[str]) 
 
 @dataclass(slots=True)
 class ModelServer:
-    """The scripted model as a process of its own, which can be stopped and started on the same port."""
+    """The scripted model in its own process, which can be stopped and started again on the same port."""
 
     script: Path
     port: int = 0
@@ -110,9 +110,9 @@ class ModelServer:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        words = ["-m", "actors.rehearsal", "--script", str(self.script), "--port", str(self.port)]
+        arguments = ["-m", "actors.rehearsal", "--script", str(self.script), "--port", str(self.port)]
         self.process = subprocess.Popen(
-            [sys.executable, *words, "--until-stdin-closes"],
+            [sys.executable, *arguments, "--until-stdin-closes"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -124,7 +124,7 @@ class ModelServer:
         self.port = int(url.rpartition(":")[2])
 
     def stop(self) -> None:
-        """SIGKILL: connections break in the middle of a token. Harmless if it is not running."""
+        """Kill the server, so that connections break within a token. Does nothing if it is not running."""
         if self.process is None:
             return
         self.process.kill()
@@ -137,7 +137,7 @@ class ModelServer:
 
 @dataclass(slots=True)
 class WholeCrew:
-    """One home in `folder` with its model server; made by `begin`, `end` leaves nothing."""
+    """One home in `folder` with its model server. Create it with `begin`, stop everything with `end`."""
 
     folder: Path
     home: Home
@@ -150,13 +150,13 @@ class WholeCrew:
 
     @property
     def store(self) -> Store:
-        """The crew's store, for looking at; there once a supervisor has run."""
+        """The crew's store, for reading. It exists after a supervisor has run."""
         if self._store is None:
             self._store = Store(self.home.store)
         return self._store
 
     def end(self) -> None:
-        """Nothing of the crew is left: supervisor, actors, tmux server, model server."""
+        """Stop everything: supervisor, actors, tmux server and model server."""
         self.run("down")
         found = holder(self.home)
         if found is not None and found.pid > 1:
@@ -169,23 +169,23 @@ class WholeCrew:
 
     # -- the command line ----------------------------------------------------------------------
 
-    def words(self, *words: str) -> list[str]:
-        return command("--home", str(self.home.path), "--config", str(self.config), *words)
+    def command(self, *arguments: str) -> list[str]:
+        return command("--home", str(self.home.path), "--config", str(self.config), *arguments)
 
-    def run(self, *words: str, said: str = "", **env: str) -> Done:
-        """One command, whatever its exit status."""
-        return run(self.words(*words), self.folder, environment(self.folder, **env), said=said)
+    def run(self, *arguments: str, said: str = "", **env: str) -> Done:
+        """Run one command; any exit status is accepted."""
+        return run(self.command(*arguments), self.folder, environment(self.folder, **env), said=said)
 
-    def ok(self, *words: str, said: str = "") -> Done:
-        """One command that has to succeed."""
-        done = self.run(*words, said=said)
-        assert done.code == 0, f"nightcrew {' '.join(words)}: {done.code}\n{done.out}\n{done.err}"
+    def ok(self, *arguments: str, said: str = "") -> Done:
+        """Run one command that must succeed."""
+        done = self.run(*arguments, said=said)
+        assert done.code == 0, f"nightcrew {' '.join(arguments)}: {done.code}\n{done.out}\n{done.err}"
         return done
 
-    def launch(self, *words: str) -> subprocess.Popen[str]:
+    def launch(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command without waiting for it."""
         return subprocess.Popen(
-            self.words(*words),
+            self.command(*arguments),
             cwd=self.folder,
             env=environment(self.folder),
             stdin=subprocess.DEVNULL,
@@ -195,14 +195,19 @@ class WholeCrew:
         )
 
     def deploy(
-        self, project: str, repository: Path, deliverables: Sequence[str], checks: Sequence[str], *words: str
+        self,
+        project: str,
+        repository: Path,
+        deliverables: Sequence[str],
+        checks: Sequence[str],
+        *options: str,
     ) -> Done:
-        """`run` a spec made of these on the repository."""
+        """Write a spec of these deliverables and checks, and `nightcrew run` it on the repository."""
         spec = self.folder / f"{project}.md"
         spec.write_text(spec_text(project, deliverables, checks))
-        return self.ok("run", str(spec), "--repo", str(repository), *words)
+        return self.ok("run", str(spec), "--repo", str(repository), *options)
 
-    # -- looking -------------------------------------------------------------------------------
+    # -- reading -------------------------------------------------------------------------------
 
     def agent(self, name: str) -> Agent:
         return crew.agent(self.store, name)
@@ -221,7 +226,7 @@ class WholeCrew:
             is_there = found and found.state == "running" and found.pid
             return found if found and is_there and found.activity == activity else None
 
-        found = eventually(row, f"{agent} is at {activity}", within_s=within_s)
+        found = eventually(row, f"{agent} is doing {activity}", within_s=within_s)
         assert found is not None
         return found
 
@@ -236,10 +241,10 @@ class WholeCrew:
             shown = [(row.title, row.state, row.assignee) for row in self.tasks(project)]
             raise AssertionError(f"{error}; tasks: {shown}\n{self.run('status').out}") from error
 
-    def tmux(self, *words: str) -> str:
-        """What the crew's tmux prints; empty without a server."""
+    def tmux(self, *arguments: str) -> str:
+        """The output of the crew's tmux; empty if its server does not run."""
         done = subprocess.run(
-            ["tmux", "-S", "tmux.sock", *words],
+            ["tmux", "-S", "tmux.sock", *arguments],
             cwd=self.home.run,
             capture_output=True,
             text=True,
@@ -251,7 +256,7 @@ class WholeCrew:
 def begin(
     folder: Path, scenes: Sequence[Scene], *, config: str = "", home: str = "home", token_delay_ms: int = 2
 ) -> WholeCrew:
-    """A crew whose model server runs; no supervisor yet. `config` is TOML behind `[model]`'s hosts."""
+    """A crew whose model server runs, without a supervisor. `config` is TOML that follows the `[model]` hosts."""
     folder.mkdir(parents=True, exist_ok=True)
     script = folder / "script.json"
     script.write_text(json.dumps({"token_delay_ms": token_delay_ms, "scene": list(scenes)}))

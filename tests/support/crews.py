@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass
 class Crew:
-    """One home. `open` before use and `close` at the end; both may be called again."""
+    """One home. Call `open` before use and `close` at the end; both may be called again."""
 
     home: Home
     settings: dict[str, Any] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Crew:
         self.store = Store(self.home.store, notify=self.waker)
 
     def close(self) -> None:
-        """Nothing of the crew is left: only processes that this crew has started are ended."""
+        """Stop all processes that this crew has started, and no others."""
         for server in self.servers:
             if server.poll() is None:
                 server.kill()
@@ -70,9 +70,9 @@ class Crew:
                 "supervisor": {"backoff_first_s": 0.05, "backoff_max_s": 0.2, **self.settings},
             }
         )
-        words = ["-m", "tests.support.crew_server", str(self.home.path), config.to_json()]
+        arguments = ["-m", "tests.support.crew_server", str(self.home.path), config.to_json()]
         server = subprocess.Popen(
-            [sys.executable, *words, str(self.start_patience_s)], cwd=ROOT, stderr=subprocess.PIPE
+            [sys.executable, *arguments, str(self.start_patience_s)], cwd=ROOT, stderr=subprocess.PIPE
         )
         self.servers.append(server)
         return server
@@ -90,7 +90,7 @@ class Crew:
         return server
 
     def down(self, server: subprocess.Popen[bytes], *, within_s: float = 15.0) -> int:
-        """Ask for an ordered shutdown and wait for it."""
+        """Shut the supervisor down with SIGTERM, wait for it and return its exit status."""
         server.terminate()
         return server.wait(timeout=within_s)
 
@@ -99,7 +99,7 @@ class Crew:
     def want(
         self, *names: str, kind: str = "obedient", role: Role | None = None, project: str | None = None
     ) -> None:
-        """Write rows of wanted actors and tell the supervisor, if there is one."""
+        """Write rows of actors that should run, and notify the supervisor, if it runs."""
         with self.store.write() as tx:
             for name in names:
                 crew.add_agent(tx, name=name, kind=kind, role=role, project=project, now=NOW)
@@ -124,11 +124,11 @@ class Crew:
         return eventually(pid, f"{name} runs, generation {generation} or later", within_s=within_s)
 
     def tell(self, name: str, words: str, **values: Any) -> int:
-        """Send words from the human; returns the message's id."""
+        """Send a text from the user; returns the message's id."""
         return mailbox.send(self.store, HUMAN, name, Text(text=words), now=NOW, **values)
 
     def answer(self, message_id: int, *, within_s: float = 10.0) -> str:
-        """Wait for the answer's words."""
+        """Wait for the answer and return its text."""
         what = f"message {message_id} is answered"
         found = eventually(lambda: inbox.replies(self.store, message_id), what, within_s=within_s)
         return str(found[0].body["text"])
@@ -138,13 +138,13 @@ class Crew:
 
 
 def send_signal(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
-    """Signal one process; 0 and 1 would mean a whole group or the machine."""
+    """Signal one process. Pids 0 and 1 are refused: they would mean the whole group, or init."""
     assert pid > 1, f"no process: {pid}"
     os.kill(pid, number)
 
 
 def processes_of(home: Home) -> list[psutil.Process]:
-    """Everything that holds an actor's lock of this home, found by the lock's own record."""
+    """The processes that hold an actor's lock of this home; their pids are read from the lock files."""
     found = []
     for path in home.run.glob("*.lock"):
         if path != home.supervisor_lock and file_lock.is_held(path):
@@ -160,12 +160,12 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def children_with(pid: int, words: str) -> list[int]:
-    """The pids of a process's live children whose title or command line has these words."""
+def children_with(pid: int, text: str) -> list[int]:
+    """The pids of a process's live children whose title or command line contains `text`."""
     found = []
     for child in psutil.Process(pid).children():
         try:
-            if words in " ".join(child.cmdline()) and child.status() != psutil.STATUS_ZOMBIE:
+            if text in " ".join(child.cmdline()) and child.status() != psutil.STATUS_ZOMBIE:
                 found.append(child.pid)
         except psutil.Error:
             continue
@@ -173,5 +173,5 @@ def children_with(pid: int, words: str) -> list[int]:
 
 
 def descriptors(pid: int) -> int:
-    """How many descriptors a process has open."""
+    """The number of descriptors that a process has open."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))

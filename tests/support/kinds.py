@@ -1,11 +1,11 @@
-"""Actors that tests start in real processes: each does what a message's words tell it.
+"""Actors that tests start in real processes. Each executes the command in a message's text:
 
-say WORDS       answers the sender with WORDS
+say TEXT        answers the sender with TEXT
 raise           fails, every time
 exit N          ends its process with code N
-kill            is killed by SIGKILL in the middle of the message
-hold PATH       touches PATH, then works until PATH.go is there or the process is to stop
-facts           answers with what a fork should be like: threads, frozen objects, modules
+kill            kills its own process with SIGKILL while it handles the message
+hold PATH       touches PATH, then works until PATH.go exists or the process must stop
+facts           answers with facts about its process: threads, frozen objects, modules
 child           starts a command that outlives it and answers with its pid
 """
 
@@ -31,7 +31,7 @@ from store.rows import Message
 
 
 class Obedient(MessageActor):
-    """Does what it is told, see above."""
+    """Executes the commands that the module docstring lists."""
 
     def handle(self, message: AnyMessage, row: Message) -> Effects:
         if not isinstance(message, Text):
@@ -41,7 +41,7 @@ class Obedient(MessageActor):
             case "say":
                 return self._answer(row, rest)
             case "raise":
-                raise RuntimeError(f"told to fail at attempt {row.attempts + 1}")
+                raise RuntimeError(f"requested failure of attempt {row.attempts + 1}")
             case "exit":
                 os._exit(int(rest))
             case "kill":
@@ -57,10 +57,10 @@ class Obedient(MessageActor):
                 pass
         return nothing
 
-    def _answer(self, row: Message, words: str) -> Effects:
+    def _answer(self, row: Message, text: str) -> Effects:
         def effects(tx: Transaction) -> None:
             mailbox.post(
-                tx, self.runtime.name, row.sender, Text(text=words), now=self.now(), in_reply_to=row.id
+                tx, self.runtime.name, row.sender, Text(text=text), now=self.now(), in_reply_to=row.id
             )
 
         return effects
@@ -71,8 +71,8 @@ class Obedient(MessageActor):
             time.sleep(0.005)
 
 
-class Deaf(Obedient):
-    """Does not end when it is asked to: its step takes no notice."""
+class IgnoresStop(Obedient):
+    """An actor that ignores stop requests: its step does not check for them."""
 
     def _hold(self, path: Path) -> None:
         path.touch()
@@ -80,14 +80,14 @@ class Deaf(Obedient):
 
 
 class NeverReady(MessageActor):
-    """Hangs in its recovery."""
+    """An actor whose recovery never returns."""
 
     def recover(self) -> None:
         threading.Event().wait()
 
 
 class Unlucky(MessageActor):
-    """Fails in its recovery, every time."""
+    """An actor whose recovery always fails."""
 
     def recover(self) -> None:
         raise RuntimeError("no luck")
@@ -95,14 +95,14 @@ class Unlucky(MessageActor):
 
 CLASSES: dict[str, type[Actor]] = {
     "obedient": Obedient,
-    "deaf": Deaf,
+    "ignores_stop": IgnoresStop,
     "never_ready": NeverReady,
     "unlucky": Unlucky,
 }
 
 
 def facts() -> dict[str, object]:
-    """What this process is like; called on the actor's thread."""
+    """Facts about this process; called on the actor's thread."""
     return {
         "threads": sorted(thread.name.split("-")[0] for thread in threading.enumerate()),
         "frozen": gc.get_freeze_count(),
@@ -118,14 +118,14 @@ def _descriptors() -> list[int]:
     for name in [link.name for link in Path("/proc/self/fd").iterdir()]:
         try:
             os.fstat(int(name))
-        except OSError:  # the one that the listing itself had open
+        except OSError:  # the descriptor that the listing itself used
             continue
         found.append(int(name))
     return found
 
 
 def install() -> None:
-    """Add these kinds to those of `actors.kinds`, in this process."""
+    """Add these kinds to those of `actors.runtime.kinds`, in this process."""
     real = kinds.actor_class
 
     def actor_class(kind: str) -> type[Actor]:

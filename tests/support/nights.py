@@ -1,8 +1,7 @@
-"""A whole small night for crash tests: a real crew on a real repository, with a scripted model.
+"""A small but complete run for crash tests: a real crew on a real repository, with a scripted model.
 
-One project, two engineers, a task each. Their commands leave evidence in the worktree, so that a command
-run twice is seen in what was merged. The crew's supervisor is started anew whenever it has died, as a
-service manager would.
+One project, two engineers, one task each. Commands append to files in the worktree, so a command that ran twice is
+visible in the merged branch. A killed supervisor is restarted, as a service manager would do.
 """
 
 from __future__ import annotations
@@ -109,14 +108,14 @@ def script() -> dict[str, Any]:
 
 @contextmanager
 def scripted_model() -> Iterator[str]:
-    """The URL of a server that plays `script`; many nights may share it."""
+    """The URL of a model server that plays `script`; several runs may share it."""
     with RehearsalServer(parse_script(script())) as server:
         yield server.url
 
 
 @dataclass
 class Night:
-    """One crew in a folder of its own."""
+    """One crew in its own folder."""
 
     folder: Path
     url: str
@@ -138,11 +137,11 @@ class Night:
         return self.folder / "killed"
 
     def arm(self, who: str, instant: str, count: int = 1, number: str = "SIGKILL") -> None:
-        """Before `start`: the next supervisor and its children are hit there."""
+        """Set a failpoint at which the next supervisor or a child of it is killed. Call before `start`."""
         self.environment[VARIABLE] = f"{who}:{instant}:{count}:{number}:{self.marker}"
 
     def prepare(self) -> None:
-        """Repository, store, project and two timers for the orchestrator; nothing runs yet."""
+        """Create repository, store, project and two timers for the orchestrator. Starts no process of the crew."""
         self.repository.mkdir(parents=True)
         for word in WORDS:
             test = (
@@ -169,14 +168,14 @@ class Night:
                     created_by="human", now=now, key=f"test:{every_s}",
                 )  # fmt: skip
 
-    def git(self, *words: str) -> str:
+    def git(self, *arguments: str) -> str:
         done = subprocess.run(
-            ["git", *words], cwd=self.repository, check=True, capture_output=True, text=True
+            ["git", *arguments], cwd=self.repository, check=True, capture_output=True, text=True
         )
         return done.stdout
 
     def start(self) -> None:
-        """`nightcrew up --foreground`, in a process of its own."""
+        """Start `nightcrew up --foreground` in its own process."""
         environment = {**os.environ, **self.environment, "NIGHTCREW_HOME": str(self.home.path)}
         environment["PYTHONPATH"] = str(ROOT)
         environment.pop("OLLAMA_HOST", None)
@@ -192,7 +191,7 @@ class Night:
         self.starts += 1
 
     def watch_over(self) -> None:
-        """Start the supervisor again if it has been killed; what it says of itself is no kill."""
+        """Restart the supervisor if it was killed. Fails if it exited on its own."""
         assert self.server is not None
         code = self.server.poll()
         if code is not None:
@@ -203,7 +202,7 @@ class Night:
         return (self.folder / "server.stderr").read_text()
 
     def play(self, *, within_s: float = 40.0) -> None:
-        """Until the project is finished, everyone has gone home, and nothing waits in a mailbox."""
+        """Run until the project is finished, all its agents are stopped and no mailbox has unhandled messages."""
         if self.server is None:
             self.start()
 
@@ -221,7 +220,7 @@ class Night:
         eventually(at_rest, f"the crew comes to rest\n{self.said()}", within_s=within_s)
 
     def unfinished(self) -> list[Message]:
-        """Messages to those who are still wanted that were not handled yet."""
+        """Unhandled messages to the supervisor and to agents that should be running."""
         wanted = {row.name for row in crew.all_agents(self.store) if row.wanted} | {"supervisor"}
         states = (MessageState.READY, MessageState.CLAIMED)
         rows = [row for state in states for row in inbox.listed(self.store, state=state, most=1000)]
@@ -234,13 +233,13 @@ class Night:
                     timers.cancel(tx, timer.id)
 
     def stop(self) -> int:
-        """An ordered shutdown; the exit status."""
+        """Shut the supervisor down with SIGTERM and return its exit status."""
         assert self.server is not None
         self.server.terminate()
         return self.server.wait(timeout=20)
 
     def close(self) -> None:
-        """Nothing of the crew is left, whatever happened."""
+        """Stop all processes of the crew, also after a failure."""
         if self.server is not None and self.server.poll() is None:
             self.server.kill()
             self.server.wait()

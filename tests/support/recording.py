@@ -1,4 +1,4 @@
-"""A loopback proxy that keeps the bytes of every request body that goes through it, in order of arrival."""
+"""A loopback proxy that records the bytes of each request body, in order of arrival."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RecordingProxy:
         with client, socket.create_connection(self._upstream) as server, contextlib.suppress(OSError):
             back = threading.Thread(target=_pump, args=(server, client), daemon=True)
             back.start()
-            while True:  # until the client hangs up, which ends the block and with it the server's side
+            while True:  # until the client disconnects, which raises and closes both connections
                 head, body = self._read(client)
                 if head.startswith(b"POST /api/chat ") and b'"messages":[]' not in body:
                     with self._lock:
@@ -64,7 +64,7 @@ class RecordingProxy:
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
-    """Until the source ends; then the sink's writing half is closed, so that a hang-up passes through."""
+    """Copy bytes until the source closes, then shut down the sink's write side to forward the disconnect."""
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             sink.sendall(data)

@@ -1,4 +1,4 @@
-"""What the scripted model is to say, as plain data: scenes for `actors.rehearsal`."""
+"""Replies of the scripted model as plain data: scenes for `actors.rehearsal`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def reply(text: str, *calls: dict[str, Any], **timing: Any) -> Reply:
 
 
 def scene(role: str, when: str, *replies: Reply, **more: Any) -> Scene:
-    """What `role` answers to a message with `when` in it."""
+    """The replies of `role` to a message that contains `when`."""
     return {"role": role, "when": when, "reply": list(replies), **more}
 
 
 def manager() -> list[Scene]:
-    """A manager that plans one task per numbered deliverable line (up to four) and closes the project.
+    """A manager that plans one task per numbered deliverable line (up to four) and finishes the project.
 
-    Titles are the deliverables' words. Scenes with more deliverables come first: the first that fits wins.
+    Titles are the deliverables' texts. Scenes with more deliverables come first, because the first match is used.
     """
     scenes: list[Scene] = []
     for count in (4, 3, 2, 1):

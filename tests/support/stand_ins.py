@@ -1,4 +1,4 @@
-"""Programs that stand in for a service manager or a sleep lock: real executables that note their words."""
+"""Fake executables of a service manager or a sleep inhibitor, which log their arguments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def install(folder: Path, name: str, *, script: str = "exit 0") -> Path:
-    """An executable `name` in `folder` that appends its words to NAME.log, then runs `script` (sh).
+    """Create an executable `name` in `folder` that appends its arguments to NAME.log, then runs `script` (sh).
 
     Returns the log's path.
     """

@@ -1,4 +1,4 @@
-"""Real stores for tests: migrated once per test process, then copied, as alembic costs half a second."""
+"""Real stores for tests: migrated once per test process, then copied, because alembic takes half a second."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def _template() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "crew.db"
         migrate.ensure(path)
-        # The last connection's close has checkpointed and removed the WAL: the one file is all.
+        # Closing the last connection checkpointed and removed the WAL, so copying this one file is enough.
         return path.read_bytes()
 
 
 def make_file(path: Path) -> Path:
-    """A migrated, empty store's file at `path`."""
+    """Create the file of a migrated, empty store at `path`."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)
     path.write_bytes(_template())
@@ -36,20 +36,23 @@ def make_file(path: Path) -> Path:
 
 
 def open_store(path: Path, *, notify: Notify | None = None) -> Store:
-    """A store at `path`, made if it is not there yet. The caller closes it."""
+    """Open the store at `path`, created if it does not exist. The caller closes it."""
     if not path.exists():
         make_file(path)
     return Store(path, notify=notify)
 
 
 def add_agent(store: Store, name: str, *, role: Role | None = None, project: str | None = None) -> None:
-    """An agent's row that the supervisor would want to run."""
+    """Add the row of an agent that the supervisor should run."""
     with store.write() as tx:
         crew.add_agent(tx, name=name, kind="agent", role=role, project=project, now=NOW)
 
 
 def new_incarnation(store: Store, name: str) -> Fence:
-    """What a start does in the store: the next generation, and the older one's claims."""
+    """Do what an actor's start does in the store.
+
+    Increments the generation and makes the claimed messages of the previous one ready again.
+    """
     with store.write() as tx:
         generation = crew.next_generation(tx, name)
         inbox.take_over(tx, name, generation)
@@ -57,7 +60,7 @@ def new_incarnation(store: Store, name: str) -> Fence:
 
 
 def add_project(store: Store, name: str, **values: Any) -> None:
-    """A project's row; `values` win over these."""
+    """Add a project's row; `values` override these columns."""
     columns: dict[str, Any] = {
         "name": name,
         "title": name,
@@ -77,7 +80,7 @@ def add_project(store: Store, name: str, **values: Any) -> None:
 
 
 def put(tx: Transaction, recipient: str, *, sender: str = "human", **values: Any) -> int:
-    """A plain text message in a mailbox; `values` win over these."""
+    """Put a text message into a mailbox; `values` override these columns."""
     columns: dict[str, Any] = {
         "kind": "text",
         "body": {"kind": "text", "v": 1, "text": "hello"},
@@ -88,14 +91,14 @@ def put(tx: Transaction, recipient: str, *, sender: str = "human", **values: Any
 
 
 def message(store: Store, message_id: int) -> Message:
-    """One message, which is there."""
+    """Return the message; fails if it does not exist."""
     found = inbox.get(store, message_id)
     assert found is not None
     return found
 
 
 def claim_next(store: Store, fence: Fence, *, now: float = NOW) -> Message | None:
-    """What an actor does: peek without a lock, then claim under its fence."""
+    """Claim the next message as an actor does: peek without a lock, then claim under its fence."""
     row = inbox.peek(store, fence.agent, now=now)
     if row is None:
         return None
@@ -104,13 +107,13 @@ def claim_next(store: Store, fence: Fence, *, now: float = NOW) -> Message | Non
 
 
 def drivers(store: Store) -> list[sqlite3.Connection]:
-    """All connections by which this thread reads and writes, to listen in on them."""
+    """All connections of this thread, so that tests can trace their statements."""
     store.read()
     return [line.driver for line in (store._writer, *store._opened)]
 
 
 def instructions(store: Store, read: Callable[[], object]) -> int:
-    """How many of its virtual machine's instructions SQLite needs for a read on this thread."""
+    """The number of SQLite virtual machine instructions that a read on this thread executes."""
     count = 0
 
     def tick() -> int:

@@ -1,4 +1,4 @@
-"""Wait for something observed, with a deadline: never for a guessed time."""
+"""Waits until a condition is observed, with a deadline, instead of for a fixed time."""
 
 from __future__ import annotations
 

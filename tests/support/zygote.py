@@ -1,4 +1,4 @@
-"""The real zygote, which knows the tests' kinds of actors besides."""
+"""The real zygote, extended with the actor kinds of the tests."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_a_handler_that_raises_three_times_makes_a_dead_letter_and_sender_and_hu
         expected = MessageState.DEAD if attempt == 3 else MessageState.READY
         assert (_state(stage.store, sent), attempt) == (expected, attempt)
         started.clock.now += 10
-    reason = "RuntimeError: told to fail at attempt 3"
+    reason = "RuntimeError: requested failure of attempt 3"
     assert _letters(stage.store, "pm") == _letters(stage.store, HUMAN) == [(sent, reason)]
     (incident,) = incidents.listed(stage.store)
     assert (incident.kind, incident.agent, incident.needs_human) == ("dead_letter", "a", True)

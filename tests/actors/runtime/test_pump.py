@@ -117,7 +117,7 @@ def test_an_idle_actor_sleeps(crew: Crew) -> None:
 def test_the_pump_of_an_actor_in_a_long_step_does_not_spin(crew: Crew) -> None:
     """A model call lasts minutes: the other thread may not look into the store all that time."""
     crew.up()
-    crew.want("a", kind="deaf")
+    crew.want("a", kind="ignores_stop")
     pid = crew.running("a")
     mark = crew.home.path / "held"
     crew.tell("a", f"hold {mark}")
@@ -128,7 +128,7 @@ def test_the_pump_of_an_actor_in_a_long_step_does_not_spin(crew: Crew) -> None:
 def test_the_pump_of_an_actor_does_not_spin_when_its_next_look_is_overdue(crew: Crew) -> None:
     """The step began as the very first work of the process, before any next look was set."""
     mark = crew.home.path / "held"
-    crew.want("a", kind="deaf")
+    crew.want("a", kind="ignores_stop")
     crew.tell("a", f"hold {mark}")
     crew.up()
     eventually(mark.exists, "it is in the middle of a step")

@@ -118,7 +118,7 @@ def test_children_are_gone_within_a_second_of_a_killed_supervisor(crew: Crew) ->
 
 def test_a_child_that_takes_no_notice_is_gone_within_a_second_of_a_killed_supervisor(crew: Crew) -> None:
     server = crew.up()
-    crew.want("a", kind="deaf")
+    crew.want("a", kind="ignores_stop")
     pid = crew.running("a")
     _hold(crew, "a")
     server.kill()
@@ -233,7 +233,7 @@ def test_an_idle_crew_is_down_in_a_second_and_its_actors_end_with_code_zero(crew
 
 def test_a_child_that_takes_no_notice_of_a_stop_is_killed_after_its_grace(crew: Crew) -> None:
     crew.settings = {"grace_s": 0.3}
-    crew.want("a", kind="deaf")
+    crew.want("a", kind="ignores_stop")
     server = crew.up()
     crew.running("a")
     _hold(crew, "a")
