@@ -1,4 +1,4 @@
-"""The addresses that are always there, and how pressing a message can be. Imports nothing of the project."""
+"""Fixed addresses and message priorities. Imports nothing of the project."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ TMUX = "tmux"
 
 
 class Priority(IntEnum):
-    """Higher is claimed first. From HIGH on a message comes between two steps of a turn, from URGENT on it
-    interrupts the step that is running."""
+    """A message with a higher priority is claimed first.
+
+    A message of priority HIGH or above is read between two steps of a turn. URGENT or above also interrupts the
+    running step.
+    """
 
     LOW = 10
     NORMAL = 50

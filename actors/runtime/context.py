@@ -43,12 +43,15 @@ class Coupling:
         self.notify()
 
     def notify(self) -> None:
-        """Make the main thread read the changed values; it may be waiting with older ones."""
+        """Wake the main thread so that it reads these fields again; otherwise it keeps waiting with the old values."""
         if self.pipe is not None:
             self.pipe.wake()
 
     def rearm(self) -> None:
-        """Clear the cancellation before the mailbox is read: whatever was urgent is about to be found."""
+        """Clear the cancellation, unless the process is stopping.
+
+        Called before the mailbox is read, because that read finds the urgent message that caused it.
+        """
         self.cancelled.clear()
         if self.stopping.is_set():
             self.cancelled.set()

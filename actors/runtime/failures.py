@@ -1,11 +1,11 @@
-"""What happens to a message whose handling failed: it is retried later, or becomes a dead letter.
+"""Handles the failure of a message: it is retried later, or becomes a dead letter.
 
-| error                                     | attempts                                  | then        |
-|-------------------------------------------|-------------------------------------------|-------------|
-| of the infrastructure (see `retries.py`)  | 11 retries within about ten minutes       | dead letter |
-| a message that cannot be decoded          | none: it will not change                  | dead letter |
-| of a kind that this actor does not handle | none                                      | dead letter |
-| any other                                 | three in all, with a short pause          | dead letter |
+| failure                                           | before it becomes a dead letter                |
+|---------------------------------------------------|------------------------------------------------|
+| infrastructure error (see `retries.py`)           | 11 retries within about ten minutes            |
+| a message that cannot be decoded                  | no retry, because the result would be the same |
+| a kind of message that this actor does not handle | no retry                                       |
+| any other error                                   | three attempts in all, with short pauses       |
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from store.states import IncidentKind, MessageState
 
 
 class Failures:
-    """Records the failures of one actor's messages. The hooks run inside the transaction that records one."""
+    """Records the failures of one actor's messages. The hooks run in the transaction that records the failure."""
 
     def __init__(
         self,

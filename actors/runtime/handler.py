@@ -1,4 +1,4 @@
-"""An actor that handles one message after the other, each with one commit."""
+"""The base of actors that handle one message after the other, each with one commit."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from store.rows import Message
 
 
 class MessageActor(Actor):
-    """Claim, decode, `handle`, commit. An actor that only works by the clock leaves `handle` as it is."""
+    """Claims each message, decodes it, calls `handle` and commits. An actor without messages keeps this `handle`."""
 
     def __init__(self, runtime: Runtime) -> None:
         super().__init__(runtime)
-        # Claimed but not finished messages exist, of an older incarnation or this one: they come first.
+        # Messages that were claimed but not finished, here or by an older incarnation, are handled first.
         self._has_open_claims = True
 
     def handle(self, message: AnyMessage, row: Message) -> Effects:
@@ -30,7 +30,7 @@ class MessageActor(Actor):
         raise MessageUnexpected(f"{self.runtime.name} does not handle {message.kind}")
 
     def on_unwritable(self) -> None:
-        # The write may have failed before or after a claim: look in the store next time.
+        # The write may have failed before or after a claim, so read the claims from the store next time.
         self._has_open_claims = True
 
     def drain(self) -> None:
@@ -57,7 +57,7 @@ class MessageActor(Actor):
         return None
 
     def _process_from(self, row: Message | None) -> None:
-        """Process this claimed message and those that are claimed with the acknowledgement of the previous."""
+        """Process `row`, then each message that was claimed in the transaction that acknowledged the one before."""
         while row is not None:
             if self.coupling.stopping.is_set():
                 self._has_open_claims = True
@@ -65,7 +65,7 @@ class MessageActor(Actor):
             row = self._process(row)
 
     def _process(self, row: Message) -> Message | None:
-        """Process one claimed message: its effects and its acknowledgement commit together, or it has failed.
+        """Process one claimed message. Its effects and its acknowledgement are committed together, or it fails.
 
         The same transaction claims the next message, which is returned. So a message in a busy mailbox
         costs one transaction, and its actor queues for the writers' lock once.

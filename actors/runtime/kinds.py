@@ -1,4 +1,4 @@
-"""Which class an actor's kind is: one of ours by its short name, or any by `module:Class`."""
+"""Finds the class for an actor kind: a name in `KINDS`, or any class as `module:Class`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib
 from actors.runtime.actor import Actor
 from store.states import ActorKind
 
-# Imported when asked for: the tmux actor's library, for one, must stay out of the other processes.
+# As text, so that a process imports only its own actor: libtmux, for example, must not load in an agent.
 KINDS: dict[str, str] = {
     ActorKind.AGENT: "actors.agent.agent:Agent",
     ActorKind.GATE: "actors.gate.actor:MergeGate",
@@ -17,12 +17,12 @@ KINDS: dict[str, str] = {
 
 
 def actor_class(kind: str) -> type[Actor]:
-    """Raises `LookupError` for a kind that there is not."""
+    """The class for an actor kind. Raises `LookupError` for an unknown kind."""
     module, _, name = KINDS.get(kind, kind).partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise LookupError(f"there is no actor of kind {kind!r}: {error}") from error
+        raise LookupError(f"unknown actor kind {kind!r}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Actor)):
-        raise LookupError(f"{kind!r} is no actor")
+        raise LookupError(f"{kind!r} is not an actor class")
     return found

@@ -1,4 +1,4 @@
-"""Streaming text on its way from an agent to the screen, as datagrams that nobody acknowledges."""
+"""Sends streaming text from an agent to the screen, in datagrams that are not acknowledged."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from actors.runtime.wake import Waker
 
 LIVE_ADDRESS = "tmux-live"
-MAX_CHARACTERS = 1_500  # of one datagram, which holds more in any encoding
+MAX_CHARACTERS = 1_500  # per datagram; fits in any encoding
 
 
 @dataclass(frozen=True, slots=True)
 class LivePiece:
     """A part of a streaming reply: the characters of its text from `offset` on.
 
-    `stream` is the number of the model call. `is_over`: the call ended without a reply, so what was shown of
-    it is to be removed.
+    `stream` is the number of the model call. `is_over`: the call ended without a reply, so the
+    screen removes its text.
     """
 
     agent: str
@@ -37,7 +37,7 @@ class LivePiece:
 
 @dataclass(slots=True)
 class LiveStream:
-    """Sends the text of one model call to the screen as it arrives. Pieces may be lost: the stored row counts."""
+    """Sends the text of one model call as it arrives. Pieces may be lost; the stored row is authoritative."""
 
     waker: Waker
     agent: str
@@ -52,7 +52,7 @@ class LiveStream:
             self.offset += len(part)
 
     def discard(self) -> None:
-        """Have what was sent removed from the screen, because the call failed or was cancelled."""
+        """Remove the text of this call from the screen, because the call failed or was cancelled."""
         self._send("", is_over=True)
 
     def _send(self, text: str, *, is_over: bool = False) -> None:

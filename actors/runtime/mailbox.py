@@ -1,6 +1,6 @@
-"""Sending, and the rules of who may write to whom.
+"""Sends messages, and holds the rules of who may write to whom.
 
-Loads no pydantic: the CLI's `send` is to be quick, and only builds a text.
+Does not import pydantic, because `nightcrew send` must start quickly and only sends text.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ def post(
     in_reply_to: int | None = None,
     limit: int | None = None,
 ) -> int:
-    """Append a message that code sends, inside a transaction; the recipient wakes after its commit."""
+    """Append a message in the caller's transaction; the recipient is woken after the commit.
+
+    Used by code, so the rules of `may_write` are not checked. Returns the message's id.
+    """
     body = message.model_dump(mode="json")
     return inbox.append(
         tx,
@@ -57,7 +60,7 @@ def send(
     priority: int = Priority.NORMAL,
     key: str | None = None,
 ) -> int:
-    """One committed insert and a wake: the whole of a `send`. Returns the message's id.
+    """Send a message in a transaction of its own and wake the recipient. Returns the message's id.
 
     Raises `RecipientUnknown`, `RouteRefused` or `store.errors.MailboxFull`.
     """
@@ -75,7 +78,7 @@ def send_text(
     priority: int = Priority.NORMAL,
     key: str | None = None,
 ) -> int:
-    """`send` of a `messages.Text`, without loading its class."""
+    """Send a `messages.Text` without importing its class; otherwise as `send`."""
     body = {"v": 1, "kind": "text", "text": text}
     return _send(store, sender, recipient, "text", body, now=now, priority=priority, key=key)
 
@@ -111,13 +114,13 @@ def check_route(source: Store | Transaction, sender: str, recipient: str) -> Non
 
 
 def may_write(source: Agent, target: Agent) -> bool:
-    """Hub and spoke, by role and project.
+    """Whether `source` may write to `target`: hub and spoke, by role and project.
 
-    | from            | to                                                       |
-    |-----------------|----------------------------------------------------------|
-    | orchestrator    | any manager                                              |
-    | project_manager | the orchestrator, its own team                           |
-    | team member     | its own manager, or past it the orchestrator (escalation) |
+    | from            | to                                                         |
+    |-----------------|------------------------------------------------------------|
+    | orchestrator    | any manager                                                |
+    | project_manager | the orchestrator, its own team                             |
+    | team member     | its own manager, or the orchestrator directly (escalation) |
     """
     source_role, target_role = source.role, target.role
     same_project = source.project == target.project and source.project is not None

@@ -1,7 +1,7 @@
 """Every message that actors exchange: a pydantic union tagged by `kind`, with a version `v`.
 
-Messages say what happened (`TaskMerged`) or what is wanted (`ReviewRequested`). `encode` and
-`decode` are the only way between a message and the JSON of its row.
+A message reports an event (`TaskMerged`) or requests something (`ReviewRequested`). Only `encode` and `decode`
+convert between a message and the JSON in its row.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from store import rows
 
 
 class Message(BaseModel):
-    """The base of all: frozen, strict about unknown fields, version 1 unless its class says otherwise."""
+    """The base class of all messages. They are frozen, reject unknown fields and have version 1 by default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     v: Literal[1] = 1
 
 
 class Text(Message):
-    """Something said in plain words, by a person or an agent."""
+    """Free text from a person or an agent."""
 
     kind: Literal["text"] = "text"
     text: str
 
 
 class CheckIn(Message):
-    """A timer came due. `late_s`: seconds between its due time and now."""
+    """A timer is due. `late_s`: seconds between its due time and the sending of this message."""
 
     kind: Literal["check_in"] = "check_in"
     timer: int
@@ -38,21 +38,21 @@ class CheckIn(Message):
 
 
 class ProjectBriefed(Message):
-    """The manager's start: a project's spec as written."""
+    """A project was created. Sent to its manager, which reads the spec and plans tasks."""
 
     kind: Literal["project_briefed"] = "project_briefed"
     project: str
 
 
 class TaskAssigned(Message):
-    """One task for its assignee."""
+    """A task was assigned. Sent to its assignee."""
 
     kind: Literal["task_assigned"] = "task_assigned"
     task: int
 
 
 class TaskSubmitted(Message):
-    """For the gate: an engineer says that `commit` is done."""
+    """An engineer submits `commit` as its task's result. Sent to the merge gate."""
 
     kind: Literal["task_submitted"] = "task_submitted"
     task: int
@@ -60,7 +60,7 @@ class TaskSubmitted(Message):
 
 
 class ReviewRequested(Message):
-    """For QA: the checks passed on `candidate`; what does a tester say?"""
+    """Asks QA to test `candidate`, the commit of a merge that passed the checks or has none."""
 
     kind: Literal["review_requested"] = "review_requested"
     task: int
@@ -68,7 +68,7 @@ class ReviewRequested(Message):
 
 
 class VerdictReported(Message):
-    """For the gate: QA's word on a candidate."""
+    """QA's verdict on a candidate. Sent to the merge gate."""
 
     kind: Literal["verdict_reported"] = "verdict_reported"
     task: int
@@ -78,7 +78,7 @@ class VerdictReported(Message):
 
 
 class TaskReturned(Message):
-    """For the assignee: the submission was not accepted; `feedback` says why."""
+    """A submission was not accepted; `feedback` gives the reason. Sent to its assignee."""
 
     kind: Literal["task_returned"] = "task_returned"
     task: int
@@ -86,7 +86,7 @@ class TaskReturned(Message):
 
 
 class TaskMerged(Message):
-    """The task's work is on the integration branch as `commit`."""
+    """The task was merged into the integration branch as `commit`. Sent to its assignee and the manager."""
 
     kind: Literal["task_merged"] = "task_merged"
     task: int
@@ -94,7 +94,7 @@ class TaskMerged(Message):
 
 
 class TaskParked(Message):
-    """The task was given up for tonight; `reason` is the evidence's first line."""
+    """The task was parked: the crew stopped working on it. `reason` is the first line of the evidence."""
 
     kind: Literal["task_parked"] = "task_parked"
     task: int
@@ -102,7 +102,7 @@ class TaskParked(Message):
 
 
 class AgentQuarantined(Message):
-    """For its manager and the human: the agent crashed past the limit and rests."""
+    """The agent crashed too often and is quarantined. Sent to its manager and the human."""
 
     kind: Literal["agent_quarantined"] = "agent_quarantined"
     agent: str
@@ -110,7 +110,7 @@ class AgentQuarantined(Message):
 
 
 class DeadLetter(Message):
-    """For sender and human: a message failed for good."""
+    """A message became a dead letter. Sent to its sender and the human."""
 
     kind: Literal["dead_letter"] = "dead_letter"
     message: int
@@ -119,7 +119,7 @@ class DeadLetter(Message):
 
 
 class InsightShared(Message):
-    """For managers of other projects: something learned."""
+    """A finding that may help other projects. Sent to their managers."""
 
     kind: Literal["insight_shared"] = "insight_shared"
     text: str
@@ -127,31 +127,33 @@ class InsightShared(Message):
 
 
 class Pause(Message):
-    """For an agent: stop after interrupting the current step, until Resume."""
+    """Interrupt the current step and stop until `Resume`. Sent to an agent."""
 
     kind: Literal["pause"] = "pause"
 
 
 class Resume(Message):
+    """Continue after `Pause`. Sent to an agent."""
+
     kind: Literal["resume"] = "resume"
 
 
 class CancelTurn(Message):
-    """For an agent: drop what you are doing now; the turn ends with `reason`."""
+    """Interrupt the current turn and end it with `reason`. Sent to an agent."""
 
     kind: Literal["cancel_turn"] = "cancel_turn"
     reason: str
 
 
 class ProjectChanged(Message):
-    """For the supervisor: a project's or an agent's row says what is wanted now; make it so."""
+    """The row of a project or agent has changed. The supervisor starts and ends processes accordingly."""
 
     kind: Literal["project_changed"] = "project_changed"
     project: str | None = None
 
 
 class RestartAgent(Message):
-    """For the supervisor: end this agent's process and start it anew; lifts a quarantine."""
+    """End this agent's process and start a new one, also if the agent is quarantined. Sent to the supervisor."""
 
     kind: Literal["restart_agent"] = "restart_agent"
     agent: str
@@ -183,12 +185,12 @@ _ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(AnyMessage)
 
 
 def encode(message: AnyMessage) -> dict[str, Any]:
-    """The JSON body of a message's row; `kind` and `v` are part of it."""
+    """The JSON body of a message's row, including `kind` and `v`."""
     return message.model_dump(mode="json")
 
 
 def decode(body: dict[str, Any]) -> AnyMessage:
-    """The message in a row's body. Raises `MessageUndecodable`, also for a version it does not know."""
+    """The message in a row's body. Raises `MessageUndecodable`, also for an unknown version."""
     try:
         return _ADAPTER.validate_python(body)
     except ValidationError as error:

@@ -1,6 +1,6 @@
-"""A child's life, from the fork to its exit: lock, store, recovery, ready, pump.
+"""Runs one actor in a child process: acquire its lock, open the store, recover, report ready, wait for events.
 
-Runs in a process forked from the zygote (`supervisor/zygote.py`), or directly in tests.
+The process is forked from the zygote (`supervisor/process/zygote.py`). Tests call `run` directly.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from store.engine import Store
 from store.failpoints import failpoint, set_actor_name
 from store.shared import file_lock
 
-EXIT_ORPHANED = 75  # the supervisor is gone; its successor starts this actor anew
-EXIT_NOT_STARTED = 76  # failed before it was ready
-ORPHAN_GRACE_S = 0.7
-ORPHAN_LOOK_S = 0.3
-LOCK_PATIENCE_S = 10.0
+EXIT_ORPHANED = 75  # the supervisor has ended; the next one starts this actor again
+EXIT_NOT_STARTED = 76  # the actor failed before it was ready
+ORPHAN_GRACE_S = 0.7  # for the running step, after the supervisor has ended
+ORPHAN_CHECK_S = 0.3  # how often the supervisor's end is checked during recovery
+LOCK_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Incarnation:
-    """One run of an actor in a process of its own. `config` is the text that `Config.to_json` returns."""
+    """One life of an actor, in its own process. `generation` counts them; `config` is from `Config.to_json`."""
 
     name: str
     kind: str
@@ -54,10 +54,10 @@ def run(incarnation: Incarnation, control: socket.socket, actor_class: type[Acto
     code = EXIT_NOT_STARTED
     try:
         code = _live(incarnation, control, actor_class)
-    except BaseException as error:  # noqa: BLE001 - the process boundary: said on stderr and by the exit code
+    except BaseException as error:  # noqa: BLE001 - the process boundary: reported on stderr and by the exit code
         print(f"{incarnation.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
     finally:
-        # Not sys.exit: a fork must not run what the zygote registered, nor wait for daemon threads.
+        # Not sys.exit: a fork must not run the zygote's exit handlers, nor wait for daemon threads.
         sys.stderr.flush()
         os._exit(code)
 
@@ -67,7 +67,7 @@ def _live(incarnation: Incarnation, control: socket.socket, actor_class: type[Ac
     failpoint("forked")
     signals = SignalPipe(signal.SIGTERM, signal.SIGINT)
     home = Home(Path(incarnation.home))
-    lock = hold_lock(home, incarnation.name, LOCK_PATIENCE_S)
+    lock = hold_lock(home, incarnation.name, LOCK_TIMEOUT_S)
     log.configure(incarnation.name, home.logs, level="INFO", stderr=False)
     waker = Waker(home.run)
     store = Store(home.store, notify=waker)
@@ -82,20 +82,24 @@ def _live(incarnation: Incarnation, control: socket.socket, actor_class: type[Ac
     failpoint("recovered")
     control.sendall(b"ready\n")
     code = _Pump(runtime, reference, control, wake, signals).run()
+    # Any other code means that the actor's thread may still run and hold the store's mutex. The end of the process
+    # then releases everything.
     if code == 0:
         wake.close()
         store.close()
-    # Else the actor's thread may hold the store's mutex for long: the process's end releases everything.
     os.close(lock)
     return code
 
 
 def _has_recovered(reference: pykka.ActorRef[Actor], control: socket.socket) -> bool:
-    """Wait for the recovery, however long; False if the supervisor ends meanwhile. Raises what it raised."""
+    """Wait without a time limit until the actor has recovered. False if the supervisor ends first.
+
+    Raises the exception that the recovery raised.
+    """
     recovery = reference.ask(Recover(), block=False)
     while True:
         with contextlib.suppress(pykka.Timeout):
-            recovery.get(timeout=ORPHAN_LOOK_S)
+            recovery.get(timeout=ORPHAN_CHECK_S)
             return True
         if select.select([control], [], [], 0)[0] and not control.recv(64):
             return False
@@ -104,7 +108,8 @@ def _has_recovered(reference: pykka.ActorRef[Actor], control: socket.socket) -> 
 def hold_lock(home: Home, name: str, patience_s: float) -> int:
     """Acquire the lock that an actor holds for life; returns its descriptor. Raises `ActorLocked`.
 
-    Acquired after the fork, and closed in what this process starts: no other process can hold it afterwards.
+    The lock is acquired after the fork and is not inherited by programs that this process starts. So it is free as
+    soon as this process has ended.
     """
     path = home.run / f"{file_name(name)}.lock"
     descriptor = file_lock.acquire(path, wait_s=patience_s)
@@ -117,7 +122,7 @@ def hold_lock(home: Home, name: str, patience_s: float) -> int:
 
 @dataclass(slots=True)
 class _Pump:
-    """The main thread: waits for a wake, the poll, a signal, or the supervisor's end."""
+    """The main thread's loop. It waits for a wake-up, the next poll, a signal, or the end of the supervisor."""
 
     runtime: Runtime
     reference: pykka.ActorRef[Actor]
@@ -126,13 +131,13 @@ class _Pump:
     signals: SignalPipe
 
     def run(self) -> int:
-        """Pump until the end; returns the exit code."""
+        """Run until the actor is stopped; returns the exit code."""
         self.reference.tell(Wake())
         sources: list[WakeSocket | socket.socket | SignalPipe] = [self.wake, self.control, self.signals]
         while True:
             if self.runtime.coupling.stopping.is_set():
                 return self._finish(0)
-            ready, _, _ = select.select(sources, [], [], self._patience_s())
+            ready, _, _ = select.select(sources, [], [], self._timeout_s())
             if self.control in ready and not self.control.recv(64):
                 self.runtime.coupling.stop()
                 return self._finish(EXIT_ORPHANED, ORPHAN_GRACE_S)
@@ -141,19 +146,22 @@ class _Pump:
                     self.runtime.coupling.stop()
                     return self._finish(0)
                 if ready == [self.signals]:
-                    continue  # only a nudge: the actor has said until when to wait
+                    continue  # only a wake by the actor's thread: `next_wake_at` has changed
             if self.wake in ready:
                 self.wake.drain()
-            self._look()
+            self._wake_actor()
 
-    def _patience_s(self) -> float:
-        """Until the actor's next look; one that is overdue is being taken, and a nudge will follow it."""
-        patience_s = self.runtime.coupling.next_wake_at - self.runtime.clock()
-        return min(patience_s, POLL_S) if patience_s > 0 else POLL_S
+    def _timeout_s(self) -> float:
+        """Seconds until the actor should run again, at most `POLL_S`.
 
-    def _look(self) -> None:
-        """Interrupt the running step if something urgent waits, and have the mailbox drained."""
-        # One that is not at work has no step to interrupt, and its next look finds all that is there now.
+        If that time has passed, the actor is running already. It wakes this thread when it sets a new time.
+        """
+        timeout_s = self.runtime.coupling.next_wake_at - self.runtime.clock()
+        return min(timeout_s, POLL_S) if timeout_s > 0 else POLL_S
+
+    def _wake_actor(self) -> None:
+        """Interrupt the running step if an urgent message is unread, and have the actor read its mailbox."""
+        # An idle actor has no step to interrupt, and it reads the whole mailbox when it wakes.
         if self.runtime.coupling.working:
             urgent = inbox.peek(
                 self.runtime.store,
@@ -163,13 +171,13 @@ class _Pump:
             )
             if urgent is not None:
                 self.runtime.coupling.cancelled.set()
-        # One waiting wake is enough: it will see everything that is there when it is taken.
+        # One queued `Wake` is enough: the actor reads the whole mailbox when it handles it.
         if self.reference.actor_inbox.empty():
             self.reference.tell(Wake())
 
-    def _finish(self, code: int, patience_s: float = 3600.0) -> int:
-        """Wait until the actor's thread has ended its step; the supervisor kills what takes too long."""
+    def _finish(self, code: int, timeout_s: float = 3600.0) -> int:
+        """Wait until the actor's thread has ended its step; returns `code`. The supervisor kills a slow process."""
         stopped = self.reference.stop(block=False)
         with contextlib.suppress(pykka.Timeout):
-            stopped.get(timeout=patience_s)
+            stopped.get(timeout=timeout_s)
         return code

@@ -1,8 +1,8 @@
-"""When failed work is tried again, and how often. The counts are kept in the store across restarts.
+"""Decides when and how often failed work is retried. The counts are stored, so a restart does not reset them.
 
 Failures of git, the sandbox or the system under them (memory, processes, disk space, a lock) are usually
 temporary. They are retried with a doubling pause for about ten minutes. Any other error is probably a fault
-of our own code: it is retried three times within seconds. Nothing sleeps in the meantime.
+of our own code: it is retried three times within seconds. The actor handles other messages in the meantime.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BRIEF_PAUSES = Backoff(first_s=0.5, max_s=8.0, factor=4.0, jitter=(0.75, 1.25))
 class Retry:
     """The next attempt at one message, due at `due_at` (UTC seconds), and the failures in a row so far.
 
-    `failures` counts those of the infrastructure, `others` all other ones.
+    `failures` counts infrastructure errors, `others` all other errors.
     """
 
     failures: int
@@ -38,12 +38,12 @@ class Retry:
     others: int = 0
 
     def is_waiting(self, now: float) -> bool:
-        """Whether it is too early. If the clock was set back by more than a pause, it is not."""
+        """Whether the attempt is not due yet. It is due at once if the clock was set back by more than a pause."""
         return now < self.due_at <= now + PAUSES.longest_s
 
 
-def next_retry(earlier: Retry | None, error: Exception, now: float, lot: float) -> Retry | None:
-    """The attempt after one more failure, None if there have been enough. `lot` in [0, 1) gives the jitter."""
+def next_retry(earlier: Retry | None, error: Exception, now: float, draw: float) -> Retry | None:
+    """The next attempt after one more failure; None after the last. `draw` in [0, 1) sets the jitter."""
     failures, others = (0, 0) if earlier is None else (earlier.failures, earlier.others)
     if isinstance(error, INFRASTRUCTURE):
         failures += 1
@@ -53,7 +53,7 @@ def next_retry(earlier: Retry | None, error: Exception, now: float, lot: float) 
         count, most, pauses = others, BRIEF_RETRIES, BRIEF_PAUSES
     if count > most:
         return None
-    return Retry(failures, now + pauses.pause_s(count, lot), others)
+    return Retry(failures, now + pauses.pause_s(count, draw), others)
 
 
 class Retries:
@@ -70,7 +70,7 @@ class Retries:
         return self._pending.get(message)
 
     def after(self, message: int, error: Exception, now: float) -> Retry | None:
-        """The retry after one more failure of this message; None if there have been enough."""
+        """The next attempt after one more failure of this message; None after the last."""
         return next_retry(self.pending(message), error, now, random.random())
 
     def record(self, tx: Transaction, row: Message, retry: Retry, error: Exception, *, now: float) -> None:
@@ -91,7 +91,7 @@ class Retries:
             )
 
     def drop(self, tx: Transaction, message: int, *, now: float) -> None:
-        """The message succeeded or was given up. Harmless if nothing was pending."""
+        """Forget a message that succeeded or became a dead letter. Harmless if no retry was pending."""
         if self._pending.pop(message, None) is not None:
             self._write(tx, now)
 

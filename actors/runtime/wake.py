@@ -1,6 +1,6 @@
-"""Waking another process: a Unix datagram that carries nothing and may be lost or coalesced.
+"""Wakes another process with an empty Unix datagram, which may be lost or coalesced.
 
-The truth is in the store and everyone polls it once in a while, so a wake only saves time.
+All state is in the store, which every actor polls. So a wake-up only reduces latency.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _LONGEST_ADDRESS = 100  # Linux takes 107 bytes, macOS 103
 
 
 def socket_path(run_dir: Path, name: str) -> Path:
-    """Where `name` listens; `run_dir` is private to the user."""
+    """The path of the socket on which the actor `name` listens. Only the user may access `run_dir`."""
     return run_dir / (re.sub(r"[^\w.-]", "_", name) + ".wake")
 
 
 class WakeSocket:
-    """The receiving end of one process."""
+    """The socket on which one process receives its wake-ups."""
 
     def __init__(self, run_dir: Path, name: str) -> None:
-        """Bind, replacing what a killed incarnation left behind. The caller holds the actor's lock."""
+        """Bind the socket, replacing the file of a killed incarnation. The caller holds the actor's lock."""
         self.path = socket_path(run_dir, name)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.setblocking(False)
@@ -36,11 +36,11 @@ class WakeSocket:
                 self.path.chmod(0o600)
 
     def fileno(self) -> int:
-        """For a selector."""
+        """The descriptor to select on for reading."""
         return self.socket.fileno()
 
     def drain(self) -> None:
-        """Take every datagram that waits: any number of them is one wake."""
+        """Read all datagrams that have arrived. Any number of them counts as one wake-up."""
         while True:
             try:
                 self.socket.recv(16)
@@ -54,22 +54,25 @@ class WakeSocket:
 
 
 class Waker:
-    """The sending end: one socket for all recipients, never blocking, never failing."""
+    """Sends wake-ups to all recipients through one socket. It never blocks and never raises."""
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        # Paths that are short enough to be addresses; made once, since building one costs more than sending.
+        # The address of each recipient whose path fits. Kept, because building a path costs more than sending.
         self._known: dict[str, str] = {}
 
     def __call__(self, recipients: Iterable[str]) -> None:
-        """Wake each; one that does not listen, or whose queue is full, will poll."""
+        """Wake each recipient. One that does not listen, or whose queue is full, reads its mailbox at its next poll."""
         for recipient in recipients:
             self.send(recipient, b"")
 
     def send(self, recipient: str, datagram: bytes) -> None:
-        """Send one datagram if it can be taken now. A lost one costs a poll, or a live token's sight."""
+        """Send one datagram if the recipient can receive it now.
+
+        A lost datagram delays the recipient until its next poll, or loses a piece of live text.
+        """
         known = self._known.get(recipient)
         if known is not None:
             self._send(known, datagram)
@@ -91,7 +94,10 @@ class Waker:
 
 @contextlib.contextmanager
 def _address(path: Path) -> Iterator[str | None]:
-    """The path, or a short way to it; None where there is none (macOS, long home): polling serves then."""
+    """The socket's path, or a shorter equivalent one. None if neither fits the limit (macOS with a long home).
+
+    A recipient without an address relies on polling.
+    """
     if len(os.fsencode(path)) <= _LONGEST_ADDRESS:
         yield str(path)
     elif sys.platform == "linux":
