@@ -1,8 +1,9 @@
 """The crew's one SQLite file: typed rows and the only ways to change them.
 
-It knows no process, no tmux, no git and no model, and imports nothing of the other packages. `schema.py` declares
-the tables, `rows.py` what a read returns, `states.py` the enums; each of the other modules owns the statements
-of a few tables. Every function takes the open `Store` to read, or a `Transaction` to write.
+It knows no process, no tmux, no git and no model, and imports nothing of the other packages. `schema/tables.py`
+declares the tables, `rows.py` the dataclasses that reads return, and `states.py` the enums. Each of the other
+modules owns the SQL statements of a few tables. Every function takes the open `Store` to read, or a `Transaction`
+to write.
 
     inbox          messages
     history, entries    agents' conversations, and what each kind of row holds
@@ -10,8 +11,8 @@ of a few tables. Every function takes the open `Store` to read, or a `Transactio
     tasks          tasks, their transitions, the gate's runs
     crew           projects and agents
     timers         check-ins
-    facts, incidents, insights    observations, troubles, lessons
-    engine/        connections, transactions, the writers' lock, the fence
+    facts, incidents, insights    latest observations, problems and events, findings shared between projects
+    engine/        connections, transactions, the writers' lock, the fencing token
     schema/        the tables
     migrations/    the versions of the schema
     upkeep/        creating, checking, backing up and pruning the file

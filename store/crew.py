@@ -1,4 +1,4 @@
-"""Projects and agents: who should run, who does, and under which generation."""
+"""Projects and agents: which actors should run, which are running, and the generation of each."""
 
 from __future__ import annotations
 

@@ -192,7 +192,11 @@ Body: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row. `message` is the message that it took in, `task` the task in hand, `created_at` UNIX time."""
+    """One history row.
+
+    `message`: id of the message that the agent was handling. `task`: id of its current task. `created_at`: UTC
+    seconds.
+    """
 
     id: int
     agent: str

@@ -1,4 +1,4 @@
-"""Facts: the latest observation of each name, as JSON, such as the sandbox's self-test or the model's hosts."""
+"""Facts: named JSON values, each overwritten by the next observation, such as the sandbox's self-test result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Fact(Generic[T]):
 
 
 class DiskShort(TypedDict):
-    """Where the crew waits for free disk space; in megabytes."""
+    """The folder whose file system is nearly full, so that the crew waits. Sizes are in megabytes."""
 
     path: str
     free_mb: int
@@ -38,7 +38,7 @@ class SleepInhibition(TypedDict):
 
 DISK_SHORT = Fact[DiskShort]("disk_short")
 MODEL_HOSTS = Fact[list[str]]("model_hosts")  # the URLs that the latest supervisor was started with
-MODEL_SLOTS = Fact[int]("model_slots")  # configured for each host; 0: found out
+MODEL_SLOTS = Fact[int]("model_slots")  # slots per host; 0: determined automatically
 SANDBOX = Fact[dict[str, Any]]("sandbox")  # `SelfTestReport.as_json`
 SLEEP = Fact[SleepInhibition]("sleep")
 SUPERVISOR_GENERATION = Fact[int]("supervisor_generation")
@@ -50,7 +50,7 @@ def archived_at(project: str) -> Fact[float]:
 
 
 def base_checks(project: str) -> Fact[dict[str, Any]]:
-    """What the checks said of a project's integration branch: `CheckReport` as JSON."""
+    """The latest check results of a project's integration branch: a `CheckReport` as JSON."""
     return Fact(f"base:{project}")
 
 

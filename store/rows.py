@@ -1,6 +1,6 @@
 """What the store returns: one frozen dataclass per table, and the values of its typed JSON columns.
 
-The fields have the names and the order of the columns in `schema.py`, so that a row is made from the driver's
+The fields have the names and the order of the columns in `schema/tables.py`, so that a row is made from the driver's
 tuple as `Task(*columns)`. Times (`*_at`) are seconds since 1970 in UTC.
 """
 

@@ -75,7 +75,7 @@ class ActorKind(StrEnum):
 
 
 class GateVerdict(StrEnum):
-    """What the gate says of a submission."""
+    """The merge gate's verdict on a submission."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -86,7 +86,7 @@ class GateVerdict(StrEnum):
 
 
 class IncidentKind(StrEnum):
-    """What the report and `incidents` tell of."""
+    """The kinds of incidents, which the report and `nightcrew incidents` list."""
 
     AGENT_HUNG = "agent_hung"
     AGENT_QUARANTINED = "agent_quarantined"

@@ -97,7 +97,7 @@ class MergeGate(MessageActor):
                 assignment.park(tx, task, reason=reason, by=self.runtime.name, now=self.now())
 
     def tick(self) -> float:
-        """Decide without QA where it has been silent for too long."""
+        """Accept tasks for which QA has used up its time without a verdict; returns when to run next."""
         now, ticked_at = self.now(), time.monotonic()
         # A longer interval is a suspended machine or a blocked process, which is not QA's working time.
         elapsed_s, self._ticked_at = min(ticked_at - self._ticked_at, 2 * TICK_S), ticked_at
@@ -109,7 +109,7 @@ class MergeGate(MessageActor):
         return now + (WAITING_TICK_S if is_waiting else TICK_S)
 
     def _decide_without_qa(self, task: Task, now: float) -> None:
-        """Send the gate a verdict in QA's place, the way that QA sends one."""
+        """Accept the task in QA's place: send the gate a passed verdict, in the same form that QA sends."""
         name = self.runtime.name
         verdict = VerdictReported(
             task=task.id,

@@ -94,7 +94,7 @@ class Judge:
     def _land(
         self, project: Project, task: Task, evaluation: Evaluation | None, findings: str | None = None
     ) -> Judgement:
-        """Move the integration branch. If somebody else has moved it, evaluate again on what is there now."""
+        """Land: move the integration branch to the candidate. If it has moved meanwhile, evaluate again first."""
         while evaluation is not None:
             result = evaluation.result
             if not result.may_land:

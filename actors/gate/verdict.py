@@ -145,7 +145,7 @@ def _names_all(result: CheckResult) -> bool:
 
 
 def _covers(old: str, name: str) -> bool:
-    """Whether the old failure is the new one, or that of a file or module it is in."""
+    """Whether `old` names the same test as `name`, or the file or module that contains it."""
     if old == name or name.startswith(f"{old}::"):
         return True
     if "_FailedTest" in old:  # unittest's name for a module that could not be imported

@@ -31,7 +31,7 @@ _INSTALL = (
     "Install it: `sudo apt install bubblewrap` (Debian, Ubuntu), `sudo dnf install bubblewrap` (Fedora), "
     "`sudo pacman -S bubblewrap` (Arch)."
 )
-_UNSAFE_HINT = "`--unsafe` runs commands without any sandbox, with all your rights."
+_UNSAFE_HINT = "`--unsafe` runs commands without any sandbox, with all permissions of your user account."
 
 
 def choose(

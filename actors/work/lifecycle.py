@@ -1,6 +1,6 @@
 """The life of a project: the table of its states, and the only functions that change them.
 
-Each function takes the transaction of the step that causes it and commits the change together with its messages.
+Each function changes the store in the caller's transaction, so the change and its messages are committed together.
 They raise `IllegalTransition` for a project that has ended already.
 
 | command or event  | from           | to        | and                                                    |
@@ -121,7 +121,7 @@ def _move(tx: Transaction, name: str, target: ProjectState, **values: Unpack[Pro
 
 
 def _control_team(tx: Transaction, project: str, message: AnyMessage, *, now: float) -> None:
-    """Send a control message to the agents that have turns to interrupt and that are to run."""
+    """Send a control message to each agent with a model that should run."""
     for agent in crew.all_agents(tx, project=project):
         if agent.role and agent.wanted:
             control(tx, agent.name, message, now=now)

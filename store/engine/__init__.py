@@ -1,16 +1,16 @@
-"""How one process reads and writes the store: connections, transactions, the writers' lock and the fence.
+"""How one process reads and writes the store: connections, transactions, the writers' lock and the fencing token.
 
-What only SQLite can do stays in this package and in `store/insights.py`. Only modules of `store` build
+Features that only SQLite has are used in this package and in `store/insights.py` alone. Only modules of `store` build
 statements; everybody else passes the `Store` or the `Transaction` to their functions. Imports `store.errors`,
 `store.schema` and `store.failpoints`.
 
     store          the open store of one process
-    transaction    a write in progress, and the fence
+    transaction    a write in progress, and the fencing token
     connection     one SQLite connection
     prepared       statements that are compiled once
     writers_lock   the queue of writers
-    header         is a file a store of this version?
-    translate      the driver's errors as ours
+    header         checks whether a file is a store of this version
+    translate      translates the driver's errors into the store's
 """
 
 from store.engine.store import Store

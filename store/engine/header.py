@@ -1,4 +1,4 @@
-"""Whether a file is a Nightcrew store of this version, found out without writing to it."""
+"""Checks whether a file is a Nightcrew store of this version, without writing to it."""
 
 from __future__ import annotations
 

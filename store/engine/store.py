@@ -1,11 +1,11 @@
-"""The open store of one process: plain reads, and short writes behind a fair lock and the fence.
+"""The open store of one process: reads without locks, and short writes under a fair lock and a fencing token.
 
-Measured rules that shaped it:
+Two measurements shaped it:
 
-- Reads are deferred and take no lock; only writers queue. SQLite's busy handler starves some of several
-  writers, so they first queue on a flock, which the kernel passes on in order of arrival.
-- Syncing takes ten times as long as writing, so what need not survive a power loss is written without
-  it (`write`).
+- Readers take no lock; only writers queue. SQLite's busy handler starves some of several writers, so they
+  first queue on a flock, which the kernel grants in order of arrival.
+- Syncing takes ten times as long as writing. So changes that need not survive a power loss are committed
+  without it (see `durable` in `write`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Store:
     """The open store of one process. Open it after a fork, never before. Threads may share it."""
 
     def __init__(self, path: Path, *, notify: Notify | None = None) -> None:
-        """Open the store at `path`. Raises a `StoreError`; a file that is not ours is left untouched."""
+        """Open the store at `path`. Raises a `StoreError`; a file that is not a Nightcrew store is not changed."""
         check_header(path)
         self.path = path
         self._notify = notify
@@ -69,7 +69,7 @@ class Store:
         return self._read(lambda connection: [make(*row) for row in connection.core.execute(statement)])
 
     def _read(self, read: Callable[[StoreConnection], T]) -> T:
-        # By the writer's connection while nobody writes: a second one costs a start 1 ms and its memory.
+        # Use the writer's connection if no write is in progress: a second one costs 1 ms and memory at start.
         if self._mutex.acquire(blocking=False):
             try:
                 if not self._writer.driver.in_transaction:
@@ -86,7 +86,7 @@ class Store:
         if reader is None:
             with translated(self.path):
                 reader = self._readers.connection = StoreConnection(self.path)
-            # Without the mutex: a thread that comes here must not wait for another's write.
+            # Without the mutex, so that a reading thread does not wait for another thread's write.
             self._opened.append(reader)
         return reader
 
@@ -95,8 +95,8 @@ class Store:
         """One transaction, committed when the block ends. Raises `StaleGeneration` if a newer incarnation exists.
 
         Without `durable` the commit survives a crash of the process, but a power loss may undo it, together
-        with everything that was committed later. For what means nothing after a power loss, such as which agent
-        is working on what.
+        with everything that was committed later. Use it for facts that a power loss makes meaningless, such as
+        which agent is working on what.
         """
         driver = self._writer.driver
         with self._mutex, translated(self.path):
@@ -113,7 +113,7 @@ class Store:
                     driver.execute("COMMIT")
                     failpoint("after_commit")
                 except BaseException:
-                    # After a full disk SQLite has rolled back by itself; a second one would hide the cause.
+                    # On a full disk SQLite has already rolled back. A second ROLLBACK would raise and hide the cause.
                     if driver.in_transaction:
                         driver.execute("ROLLBACK")
                     raise

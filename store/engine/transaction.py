@@ -1,4 +1,4 @@
-"""A write in progress, and the fence that keeps replaced incarnations from writing."""
+"""A write in progress, and the fence: the fencing token that keeps replaced incarnations from writing."""
 
 from __future__ import annotations
 
@@ -77,5 +77,5 @@ class Transaction:
         self.recipients.add(recipient)
 
 
-# Where a read may come from: what is committed, or what this transaction sees.
+# A source for reads: the store (committed rows), or a transaction (also its own changes).
 Source: TypeAlias = Union["Store", Transaction]

@@ -1,4 +1,4 @@
-"""The driver's errors as the store's own, with their cause."""
+"""Translates errors of the SQLite driver into `StoreError`s, which keep the original as their cause."""
 
 from __future__ import annotations
 

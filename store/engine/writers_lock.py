@@ -1,4 +1,4 @@
-"""The lock that the writers of all processes wait for, and which process has held it since when.
+"""The lock that serialises the writers of all processes, and a record of its current holder.
 
 A process that is stopped in the middle of a transaction (SIGSTOP, a debugger, a broken disk) blocks all writers.
 Therefore each holder writes its pid and the time into the lock's file. The supervisor's main thread, which never

@@ -126,7 +126,7 @@ messages = Table(
     Column("claimed_at", Float),
     Column("handled_at", Float),
     UniqueConstraint("sender", "key"),
-    # Only live rows: a mailbox stays as fast on its last night as on its first. Written with OR, for
+    # Index only live rows, so that a mailbox does not slow down as it grows. Written with OR, because
     # SQLite's planner does not see that `state = 'ready'` implies `state IN ('ready', 'claimed')`.
     Index(
         "ix_messages_mailbox",

@@ -1,6 +1,6 @@
-"""What state everything is in: the crew (`status`), the model hosts, the setup (`doctor`), and checks at start.
+"""Status of the crew (`status`) and of the model hosts, checks of the setup (`doctor`), and checks before start.
 
-`status.py` and `hosts.py` import little, because `nightcrew status` is to answer within a quarter of a second.
+`status.py` and `hosts.py` import little, because `nightcrew status` must finish within 250 ms.
 
-    preflight      what must be true before a crew starts
+    preflight      checks that must pass before a crew starts
 """

@@ -179,7 +179,9 @@ def _sandbox(home: Home, config: Config) -> Finding:
     from actors.sandbox.selftest import self_test
 
     if config.sandbox.mode == "off":
-        return Finding("sandbox", "warning", "switched off; commands run with all your rights")
+        return Finding(
+            "sandbox", "warning", "switched off; commands run with all permissions of your user account"
+        )
     try:
         report = self_test(choose(policy_of(config, home.path)), tmux_socket=home.run / "tmux.sock")
     except SandboxUnavailable as error:

@@ -1,6 +1,7 @@
-"""The model hosts as `status` shows them: who answers, the slots in use, and the state of the breaker.
+"""The model hosts as `status` shows them: which answer, the slots in use, and the state of the breaker.
 
-Looked for in the files and locks of the crew's run folder and by one connection; imports little, as `status.py`.
+The state is read from the files and locks of the crew's run folder, and from one connection attempt per host.
+Imports little, for the same reason as `status.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def known(store: Store) -> list[str] | None:
 
 
 def without_crew(urls: Sequence[str]) -> list[dict[str, Any]]:
-    """Each host while no crew runs: nobody asks it, so there are no slots and no breaker to report."""
+    """Each host while no crew runs. Slots and breaker are None, because nothing uses the host."""
     return [{"url": url, "state": state, "slots": None, "breaker": None} for url, state in _states(urls)]
 
 

@@ -39,7 +39,7 @@ def observe_sandbox(store: Store, config: Config, home: Home) -> None:
     if not report.holds and not unsafe:
         raise NotReady(
             f"the sandbox does not confine commands: {report.summary}. Run `nightcrew doctor` for details; "
-            "`--unsafe` runs commands without a sandbox, with all your rights"
+            "`--unsafe` runs commands without a sandbox, with all permissions of your user account"
         )
 
 

@@ -1,6 +1,6 @@
 """The current state of the crew as `--json` prints it: the store's rows, checked against running processes.
 
-Imports little, because `nightcrew status` is to answer within a quarter of a second.
+Imports little, because `nightcrew status` must finish within 250 ms.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def process_state(pid: int) -> str | None:
 def not_responding(found: Holder, store: Store) -> NotResponding | None:
     """Why the running supervisor does not respond; None if it does.
 
-    Reading the mailbox is its heartbeat: a message that lies there unread shows that it has stopped.
+    The supervisor reads its mailbox every second. An old unread message means that it no longer responds.
     """
     if found.pid and process_state(found.pid) == "T":
         return NotResponding(
@@ -87,7 +87,8 @@ def not_responding(found: Holder, store: Store) -> NotResponding | None:
     if not found.ready:
         return None  # it does not read its mailbox while it is starting
     now = time.time()
-    # The message that it would read next. A newer, more urgent one hides an older one until it is as old.
+    # The next unread message. A newer message with a higher priority may hide an older one. It is then reported
+    # when the newer one is old enough itself.
     unread = inbox.peek(store, SUPERVISOR, now=now)
     if unread is not None and (unread_s := now - max(unread.created_at, found.since)) > HEARTBEAT_LIMIT_S:
         return NotResponding(

@@ -9,5 +9,5 @@ acts on them. The zygote, a process of its own, imports only what actors need.
     child          one child, as the supervisor sees it
     records        the agents' rows
     recovery       kills what an earlier supervisor left running
-    unresponsive   finds processes that are alive and do not run
+    unresponsive   finds processes that are alive but blocked
 """

@@ -104,8 +104,8 @@ class Launcher:
             zygote.send(self._socket, order, descriptors)
             answer = zygote.receive(self._socket)
         except OSError as error:
-            # The zygote was killed or stopped. A new one may be asked: an actor that the old one still
-            # forked fails on its lock, or its writes are refused because its generation is too old.
+            # The zygote was killed or stopped. It is safe to ask a new one: if the old one still forks the actor,
+            # that process cannot get the actor's lock, or its writes are refused for their old generation.
             self.end_zygote()
             raise ZygoteNotReady(f"{order['name']} waits for a new zygote: {error}") from error
         if answer is None:

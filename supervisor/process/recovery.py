@@ -19,7 +19,7 @@ KILL_TIMEOUT_S = 5.0
 
 
 def kill_leftovers(home: Home) -> list[int]:
-    """Wait for every process that still holds an actor's lock, then kill it; returns the killed pids."""
+    """Kill the processes that still hold an actor's lock after `ORPHAN_TIMEOUT_S`; returns their pids."""
     held = [
         path for path in sorted(home.run.glob("*.lock")) if path != home.supervisor_lock and is_held(path)
     ]

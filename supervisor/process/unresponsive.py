@@ -1,7 +1,7 @@
-"""Finds processes that are alive and do not run: stopped by a signal, or keeping the store's write lock.
+"""Finds processes that are alive but blocked: stopped by a signal, or holding the store's write lock for too long.
 
-The supervisor's main thread looks for them and never writes to the store, because the supervisor's other
-thread may be waiting for the very lock that such a process keeps.
+The supervisor's main thread searches for them and never writes to the store, because the supervisor's other
+thread may be waiting for the lock that such a process holds.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from store.engine.writers_lock import Signature, holding
 STOPPED_LIMIT_S = 5.0
 LOCK_LIMIT_S = 5.0
 
-Sign = int | Signature  # the pid of a stopped process, or one holding of the write lock
+Symptom = int | Signature  # the pid of a stopped process, or one acquisition of the write lock
 
 
 @dataclass(frozen=True, slots=True)
 class Unresponsive:
-    """A process that does not run, and what shows it."""
+    """An unresponsive process, and the reason for calling it so."""
 
     pid: int
     reason: str
@@ -30,10 +30,10 @@ class Unresponsive:
 
 @dataclass(slots=True)
 class UnresponsiveSearch:
-    """Remembers for each sign since when it has been seen without a break."""
+    """Remembers since when each symptom has been observed without interruption."""
 
     store: Path
-    _since: dict[Sign, float] = field(default_factory=dict)
+    _since: dict[Symptom, float] = field(default_factory=dict)
 
     def find(self, pids: Iterable[int], now: float) -> list[Unresponsive]:
         """The processes that are unresponsive at `now` (monotonic seconds): those among `pids` that have
@@ -42,18 +42,20 @@ class UnresponsiveSearch:
         The holder of the lock may be a process that is not among `pids`, such as a person's command stopped
         by Ctrl-Z. Takes a microsecond per pid; called once a second.
         """
-        stopped: set[Sign] = {pid for pid in pids if is_stopped(pid)}
+        stopped: set[Symptom] = {pid for pid in pids if is_stopped(pid)}
         holder = holding(self.store)
-        signs = stopped if holder is None else stopped | {holder}
-        self._since = {sign: self._since.get(sign, now) for sign in signs}
+        symptoms = stopped if holder is None else stopped | {holder}
+        self._since = {symptom: self._since.get(symptom, now) for symptom in symptoms}
         found = []
-        for sign, since in self._since.items():
+        for symptom, since in self._since.items():
             seconds = now - since
-            if isinstance(sign, Signature):
+            if isinstance(symptom, Signature):
                 if seconds > LOCK_LIMIT_S:
-                    found.append(Unresponsive(sign.pid, f"held the store's write lock for {seconds:.0f} s"))
+                    found.append(
+                        Unresponsive(symptom.pid, f"held the store's write lock for {seconds:.0f} s")
+                    )
             elif seconds > STOPPED_LIMIT_S:
-                found.append(Unresponsive(sign, f"was stopped (SIGSTOP) for {seconds:.0f} s"))
+                found.append(Unresponsive(symptom, f"was stopped (SIGSTOP) for {seconds:.0f} s"))
         return found
 
 

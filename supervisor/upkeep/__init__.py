@@ -1,10 +1,10 @@
-"""Work beside the actors: nightly housekeeping, keeping the machine awake, noticing that a clock jumped.
+"""The supervisor's background work: nightly housekeeping, keeping the machine awake, detecting clock jumps.
 
-Whatever may wait for a disk or a system service runs in a process of its own.
+Anything that can block on a disk or a system service runs in its own process.
 
-    jobs           the processes for both
+    jobs           starts and ends the processes of `housekeeping` and `inhibit`
     housekeeping   backups, and deleting old rows and files
     inhibit        keeps the machine awake
-    clock          notices sleep and clock changes
+    clock          detects sleep and clock changes
     shifted_clock  a clock that a drill can set
 """

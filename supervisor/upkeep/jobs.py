@@ -66,7 +66,7 @@ class Jobs:
 
 @dataclass(slots=True)
 class Nightly:
-    """Starts the housekeeping process once a night. A night that the machine slept through is made up for."""
+    """Starts the housekeeping process once a night. If the machine sleeps at that time, it starts after waking."""
 
     home: Home
     config: Config

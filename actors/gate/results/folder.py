@@ -1,4 +1,4 @@
-"""The folder of one command's results: fresh, with a name that nobody can guess, gone when it has been read."""
+"""The result folder of one command: new and with an unguessable name. It is deleted after it was read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_FILE_BYTES = 20_000_000
 MAX_FILES = 2_000
 MAX_FOLDERS = 20_000
 
-# What these build tools always write: (the end of the folder's path, the start of the name, its end, the runner).
+# Report files that build tools write by default: (end of the folder's path, name prefix, name suffix, runner).
 _REPORTS = (
     ("target/surefire-reports", "TEST-", ".xml", "maven"),
     ("target/failsafe-reports", "TEST-", ".xml", "maven"),
@@ -47,7 +47,7 @@ class ResultFolder:
     _old_reports: frozenset[tuple[str, int]] = frozenset()
 
     def make(self) -> None:
-        """Create the folder, and remember which reports are there from before."""
+        """Create the folder, and remember which reports exist already."""
         (self.worktree / self.name).mkdir(mode=0o700)
         self._old_reports = frozenset((str(path), changed) for path, _, changed in self._reports())
 
@@ -64,7 +64,7 @@ class ResultFolder:
         return merged(parts)
 
     def remove(self) -> None:
-        """Delete the folder's files. If the command made folders in it, they go with the whole worktree."""
+        """Delete the folder's files. Folders that the command created in it are deleted with the worktree."""
         folder = self.worktree / self.name
         for path in _files_in(folder):
             path.unlink(missing_ok=True)

@@ -17,11 +17,13 @@ MAX_TESTS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class TestOutcomes:
-    """What the result files of one command say.
+    """The content of the result files of one command.
 
-    - `tests`: outcome by id. `runners`: which runners left a complete file. `unfinished`: which began and did not.
-    - `replaced`: functions of the runner that were other ones at the end than at the start. `shadowing`: modules
-      of the project that hid an installed one. `settings`: files of the project loaded as plugins, from the root.
+    - `tests`: outcome by id. `runners`: which runners left a complete file. `unfinished`: which
+      runners started but left an incomplete one.
+    - `replaced`: functions of the runner that were monkeypatched during the run. `shadowing`: modules of the
+      project that hid an installed one. `settings`: files of the project that the runner loaded as plugins; paths
+      are relative to the project's root.
     """
 
     __test__ = False  # the name makes pytest take it for a test class

@@ -44,8 +44,8 @@ class HostPool:
     def chat(self, request: ChatRequest, new_stream: Callable[[], Callable[[str], None]]) -> HostReply:
         """Send the request to the agent's current host, or to the next one that answers.
 
-        `new_stream` is called before each attempt and returns the receiver of its text. Raises the error of the
-        last host, but prefers one that a host reported over `BreakerOpen`.
+        `new_stream` is called before each attempt and returns the function that receives its text. If no host
+        answers, raises the last error that a host returned, or `BreakerOpen` if no host was tried.
         """
         self._return_to_preferred()
         last: ModelUnavailable | ModelMissing | None = None

@@ -3,11 +3,12 @@
 A slot is a file with a lock, which the kernel releases when its holder dies. An agent that finds no free slot waits
 in a queue (`tickets.py`), ordered by deadline. The deadline of brief turns (manager, QA, orchestrator) is now, that
 of other turns is `LONG_PATIENCE_S` later: brief turns go first, but no engineer waits behind requests that came
-later than its deadline. No lock covers the queue as a whole, so a stopped process is passed over. One that is
-stopped while it holds a slot is found by the supervisor's check for unresponsive agents.
+later than its deadline. No lock covers the queue as a whole, so a stopped process is passed over. A process that
+is stopped while it holds a slot is detected by the supervisor's check for unresponsive processes.
 
 The server still has the prompt of a slot's last user in its prefix cache. If others wait, the slot is reserved for
-that agent for a moment, because its next tool often takes less time than another agent's prefill.
+that agent for a moment, because its next tool call often takes less time than another agent's
+prefill (the server's reading of a prompt before it generates).
 
     a slot is free, and nobody waits     -> taken at once
     a slot is reserved for this agent    -> taken at once

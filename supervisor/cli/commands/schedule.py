@@ -42,7 +42,7 @@ class _MinutesOrCommand(click.Group):
     "schedule",
     cls=_MinutesOrCommand,
     invoke_without_command=True,
-    subcommand_metavar="MIN NOTE | list | cancel ID",
+    subcommand_metavar="MIN NOTE | NOTE --cron EXPR | list | cancel ID",
     short_help="Send an agent a note later, repeatedly, or by a cron rule.",
 )
 @shared
@@ -50,7 +50,7 @@ class _MinutesOrCommand(click.Group):
 def schedule_command(context: click.Context) -> None:
     """Send NOTE to an agent in MIN minutes, repeatedly with --every, or by a cron rule.
 
-    Check-ins survive a reboot. A missed one is sent once, and says that it is late.
+    Check-ins survive a reboot. A missed check-in is sent once, with a remark that it is late.
 
     \b
     nightcrew schedule 30 "Is the login page done?"              to the orchestrator
@@ -64,7 +64,7 @@ def schedule_command(context: click.Context) -> None:
 
 
 @schedule_command.command("add", hidden=True)
-@click.argument("words", nargs=-1, required=True, metavar="MIN NOTE")
+@click.argument("words", nargs=-1, required=True, metavar="MIN NOTE | NOTE --cron EXPR")
 @click.option(
     "--agent",
     default="orchestrator",

@@ -43,7 +43,11 @@ def rehearse_command(options: Options, keep: bool, verbose: bool) -> None:
 
 
 @click.command("drill", short_help="Kill processes of a working crew at random, then audit it.")
-@click.option("--minutes", type=click.FloatRange(min=0.1), help="Duration; 1 without --minutes and --kills.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0.1),
+    help="Duration in minutes; default: 1, or no limit with --kills.",
+)
 @click.option("--kills", type=click.IntRange(min=1), help="Stop after this number of kills.")
 @click.option("--seed", type=int, help="Seed of the random choices; default: a random one, which is printed.")
 @click.option("--keep", is_flag=True, help="Keep the drill's folder.")

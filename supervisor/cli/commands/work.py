@@ -31,7 +31,7 @@ def _project_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--engineers",
             type=click.IntRange(1, 100),
             metavar="N",
-            help="Maximum number of concurrent engineers.",
+            help="Maximum number of concurrent engineers; default: `[work] engineers`.",
         ),
         click.option(
             "--repo",
@@ -48,7 +48,11 @@ def _project_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command("run", short_help="Have a crew work on a spec; starts the crew if necessary.")
 @_project_options
-@click.option("--unsafe", is_flag=True, help="Run agents' commands without a sandbox, with all your rights.")
+@click.option(
+    "--unsafe",
+    is_flag=True,
+    help="Run agents' commands without a sandbox, with all permissions of your user account.",
+)
 @shared
 @pass_options
 def run_command(
@@ -62,8 +66,8 @@ def run_command(
 ) -> None:
     """Have a crew work on SPEC in a git repository. Your branches, index and files are not changed.
 
-    Work is merged into branches under `nightcrew/`. If the same spec is already being worked on, nothing changes.
-    With --wait, Ctrl-C stops watching; the crew goes on.
+    Work is merged into branches under `nightcrew/`. If this spec already has a running project, no second
+    one is started and --engineers and --qa have no effect. With --wait, Ctrl-C stops watching, but the crew continues.
 
     \b
     nightcrew run spec.md

@@ -100,7 +100,7 @@ def guarded_functions():
 
 
 def _replaced(before):
-    """Names of guarded functions that are other ones now."""
+    """Names of the guarded functions that were monkeypatched since the start."""
     now = guarded_functions()
     return [name for name, value in before.items() if name not in now or now[name] is not value]
 
