@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors import log
-from actors.environment.project import Environment, kept_environment, project_sandbox
+from actors.environment.project import kept_environment
+from actors.environment.setup.result import SetupFailed
+from actors.environment.worktrees import WorktreeSandboxes
 from actors.git.checkouts import checkout_scratch, ensure_worktree, open_worktree, remove_worktree
 from actors.git.commits import commit_all, uncommitted_files
 from actors.git.refs import head_of
 from actors.git.repository import Repository, open_repository
 from actors.git.worktree import Worktree
 from actors.runtime.context import Runtime
+from actors.sandbox.choose import choose
 from actors.sandbox.from_config import policy_of
 from actors.sandbox.policy import Sandbox
 from actors.tools.base import ToolContext, ToolLimits
@@ -49,7 +52,7 @@ class Workspace:
         self._runtime = runtime
         self._open: TaskFolder | View | None = None
         self._sandbox: Sandbox | None = None
-        self._environment: Environment | None = None
+        self._sandboxes: WorktreeSandboxes | None = None
         self._committed_at = time.monotonic()
 
     def is_ready(self, task: int | None) -> bool:
@@ -64,18 +67,27 @@ class Workspace:
                 return path
         return None
 
-    @property
-    def sandbox(self) -> Sandbox:
-        """Chosen once; the supervisor tested it when it started. Raises `SandboxUnavailable`."""
-        if self._sandbox is None:
+    def _sandbox_of(self, folder: Path) -> Sandbox:
+        """Chosen once for each folder that is opened. Raises `SandboxUnavailable`."""
+        if self._sandbox is None and self._sandboxes is not None:
+            self._sandbox = self._sandboxes.base_sandbox(folder)
+        elif self._sandbox is None:
             config = self._runtime.config
-            self._sandbox = project_sandbox(
-                self._environment,
-                policy_of(config, self._runtime.home.path),
-                user=self._runtime.name,
-                unsafe=config.sandbox.mode == "off",
-            )
+            policy = policy_of(config, self._runtime.home.path)
+            self._sandbox = choose(policy, unsafe=config.sandbox.mode == "off", probe=False)
         return self._sandbox
+
+    def _prepared_sandbox(self, timeout_s: float) -> tuple[Sandbox, str]:
+        """The sandbox for a command, after installing dependencies that the task changed, and a note on that."""
+        assert self._open is not None  # a tool has its context only from an open folder
+        folder = self._open.path
+        if self._sandboxes is None:
+            return self._sandbox_of(folder), ""
+        try:
+            self._sandbox = self._sandboxes.sandbox(folder, timeout_s=timeout_s)
+        except SetupFailed as failed:
+            return self._sandbox_of(folder), f"[{failed}]\n{failed.result.output}\n"
+        return self._sandbox, ""
 
     # -- tasks ---------------------------------------------------------------------------------
 
@@ -89,7 +101,7 @@ class Workspace:
         start = task.base_commit or head_of(repository, project.branch)
         path = self._task_path(task)
         worktree = ensure_worktree(repository, path, task.branch, start, locks=self._runtime.home.locks)
-        self._warm(project, path)
+        self._use_environment(project)
         self._open = TaskFolder(task.id, worktree, path)
         self._committed_at = time.monotonic()
         return str(start)
@@ -143,7 +155,7 @@ class Workspace:
         path = self._runtime.home.worktree(project.name, name)
         at = commit or head_of(repository, project.branch)
         checkout_scratch(repository, at, path, locks=self._runtime.home.locks)
-        self._warm(project, path)
+        self._use_environment(project)
         self._open = View(repository, path)
 
     def close_view(self) -> None:
@@ -162,7 +174,8 @@ class Workspace:
         shell_timeout_s = self._runtime.config.work.shell_timeout_s
         return ToolContext(
             worktree=folder,
-            sandbox=self.sandbox,
+            sandbox=self._sandbox_of(folder),
+            prepare=self._prepared_sandbox,
             spill_dir=self._runtime.home.spill(self._runtime.name),
             call_id=call_id,
             writable=writable,
@@ -170,10 +183,18 @@ class Workspace:
             limits=ToolLimits(default_timeout_s=shell_timeout_s),
         )
 
-    def _warm(self, project: Project, path: Path) -> None:
-        """Use the project's environment as it is now, and give the folder its build folders."""
+    def _use_environment(self, project: Project) -> None:
+        """Use the project's environment as it is now: it changes when the project is prepared again."""
+        config = self._runtime.config
         environment = kept_environment(self._runtime.store, project.name)
-        if environment != self._environment:
-            self._environment, self._sandbox = environment, None
+        self._sandbox = self._sandboxes = None
         if environment is not None:
-            environment.warm(path)
+            self._sandboxes = WorktreeSandboxes(
+                environment,
+                policy_of(config, self._runtime.home.path),
+                self._runtime.home.locks,
+                self._runtime.name,
+                unsafe=config.sandbox.mode == "off",
+                allow_network=config.environment.network != "never",
+                cancelled=self._runtime.coupling.cancelled,
+            )

@@ -9,6 +9,7 @@ from typing import Any
 
 from actors.environment.build_caches import needed_caches, prepare_cache, warm_worktree
 from actors.environment.folders import CheckoutFolders, find_folders, linked_folders
+from actors.environment.python_imports import python_sources
 from actors.environment.setup.units import SetupUnit, find_units
 from actors.environment.toolchains import Toolchains, find_toolchains
 from actors.git.checkouts import delete_tree
@@ -78,30 +79,65 @@ class Environment:
             workplace=Workplace(self.checkout, self.folders.mounts),
         )
 
-    def warm(self, worktree: Path) -> None:
-        """Give a worktree copies of the build folders and generated files that it lacks."""
-        warm_worktree(worktree, self.copied)
+    def policy_in_place(self, base: SandboxPolicy, worktree: Path) -> SandboxPolicy:
+        """As `policy`, for a worktree that can only be shown at its own path.
+
+        Nothing of the checkout is used: its virtual environments and links lead to its own sources. Python finds
+        the worktree's sources before any installed package.
+        """
+        policy = self.policy(base)
+        variables = dict(policy.variables)
+        if Path(variables.get("VIRTUAL_ENV", "/")).is_relative_to(self.checkout):
+            del variables["VIRTUAL_ENV"]
+        sources = python_sources(worktree, self.folders.manifests)
+        if sources:
+            variables["PYTHONPATH"] = ":".join(sources)
+        outside = (entry for entry in policy.search_path if not Path(entry).is_relative_to(self.checkout))
+        return replace(policy, search_path=tuple(outside), variables=tuple(variables.items()), workplace=None)
+
+    def warm(self, worktree: Path, *, in_place: bool = False) -> None:
+        """Give a worktree copies of the build folders and generated files that it lacks.
+
+        `in_place`: also of the dependency folders, which cannot be mounted. Links in them that are relative lead
+        into the worktree. Virtual environments have absolute paths, so they are not copied.
+        """
+        copies = list(self.copied)
+        if in_place:
+            top = f"{self.checkout}/"
+            copies += [
+                (mount.target.removeprefix(top), mount.source)
+                for mount in self.folders.mounts
+                if mount.kind == "read_only" and mount.target not in self.folders.environments
+            ]
+        warm_worktree(worktree, copies)
+
+
+def can_move_worktrees(base: SandboxPolicy, *, unsafe: bool) -> bool:
+    """Whether the sandbox can show a worktree at another path: only bubblewrap can. Raises SandboxUnavailable."""
+    return choose(base, unsafe=unsafe, probe=False).mode == "bubblewrap"
 
 
 def project_sandbox(
-    environment: Environment | None, base: SandboxPolicy, *, user: str, unsafe: bool = False
+    environment: Environment | None,
+    base: SandboxPolicy,
+    worktree: Path,
+    *,
+    user: str,
+    unsafe: bool = False,
 ) -> Sandbox:
-    """The sandbox for commands of a project. Raises SandboxUnavailable, OSError.
+    """The sandbox for a project's commands in a worktree, which also gets the build folders that it lacks.
 
     - `environment` is None for a project that was deployed without one; then `base` alone counts.
     - `user` is an agent's name, or the gate's: each has its own build caches.
+
+    Raises SandboxUnavailable, OSError.
     """
     if environment is None:
         return choose(base, unsafe=unsafe, probe=False)
-    policy = _with_caches(environment, environment.policy(base), user)
-    sandbox = choose(policy, unsafe=unsafe, probe=False)
-    if sandbox.mode == "bubblewrap":
-        return sandbox
-    # The worktree cannot be shown at the checkout's path, so what lies there would use the checkout's sources.
-    outside = tuple(
-        entry for entry in policy.search_path if not Path(entry).is_relative_to(environment.checkout)
-    )
-    return choose(replace(policy, search_path=outside), unsafe=unsafe, probe=False)
+    moves = can_move_worktrees(base, unsafe=unsafe)
+    environment.warm(worktree, in_place=not moves)
+    policy = environment.policy(base) if moves else environment.policy_in_place(base, worktree)
+    return choose(_with_caches(environment, policy, user), unsafe=unsafe, probe=False)
 
 
 def drop_caches(environment: Environment, user: str) -> None:

@@ -57,9 +57,8 @@ def resolve_outside(
     ]
     if not questions:
         return ()
-    answer = run_command(
-        sandbox, "\n".join(questions), worktree=worktree, timeout_s=_TIMEOUT_S, shown_chars=200_000
-    )
+    lines = python_imports.own_programs(sandbox, command) + "\n".join(questions)
+    answer = run_command(sandbox, lines, worktree=worktree, timeout_s=_TIMEOUT_S, shown_chars=200_000)
     workplace = sandbox.workplace
     place = workplace.path if workplace is not None else str(worktree.resolve())
     dependencies = tuple(mount.target for mount in workplace.mounts) if workplace is not None else ()

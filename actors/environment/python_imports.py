@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from actors.environment.reading import read_file, read_toml, table
+from actors.sandbox.policy import Sandbox
 
 _NOT_PACKAGES = frozenset(
     {"tests", "test", "docs", "doc", "examples", "example", "benchmarks", "scripts", "tools"}
@@ -20,7 +21,7 @@ _SCRIPT = """\
 import importlib.machinery as m, importlib.util as u, os, sys
 mark, first, names = sys.argv[1], sys.argv[2], sys.argv[3:]
 here = [os.path.abspath(p) for p in first.split(":") if p]
-sys.path[:] = [p for p in sys.path if p not in ("", os.getcwd())]
+sys.path[:] = [p for p in sys.path if p]
 for name in names:
     try:
         spec = m.PathFinder.find_spec(name, here) if here else None
@@ -42,7 +43,7 @@ def questions(worktree: Path, manifests: Sequence[str], command: str, mark: str)
     Empty if the repository has no Python package.
     """
     folders = _python_folders(manifests)
-    start = _start_folder(command)
+    start = start_folder(command)
     lines = []
     for folder in folders:
         packages = _packages(worktree, folder)
@@ -50,9 +51,32 @@ def questions(worktree: Path, manifests: Sequence[str], command: str, mark: str)
             first = ":".join(_first_folders(worktree, folder, start, command))
             words = " ".join(shlex.quote(word) for word in ("-c", _SCRIPT, mark, first, *packages))
             pythons = " ".join(shlex.quote(name) for name in _interpreters(command))
-            attempt = f'if command -v "$p" > /dev/null; then exec "$p" {words}; fi'
+            # Such a Python ignores PYTHONPATH.
+            isolated = "-E " if re.search(r"\bpython[\d.]*\s+-\w*[IE]", command) else ""
+            attempt = f'if command -v "$p" > /dev/null; then exec "$p" {isolated}{words}; fi'
             lines.append(f"( cd {shlex.quote(start)}; for p in {pythons}; do {attempt}; done ) 2> /dev/null")
     return lines
+
+
+def own_programs(sandbox: Sandbox, command: str) -> str:
+    """A shell line that puts the virtual environment of the check's folder first on PATH; "" if it has none.
+
+    In a repository with several projects `cd api && pytest` means the environment in `api`.
+    """
+    workplace, start = sandbox.workplace, start_folder(command)
+    if workplace is None or start == ".":
+        return ""
+    targets = {mount.target for mount in workplace.mounts}
+    places = [f"{workplace.path}/{start}/{name}" for name in (".venv", "venv")]
+    found = next((place for place in places if place in targets), None)
+    return "" if found is None else f'export PATH={shlex.quote(found)}/bin:"$PATH"\n'
+
+
+def python_sources(worktree: Path, manifests: Sequence[str]) -> list[str]:
+    """The folders (absolute) that hold the top-level packages of the repository's Python projects."""
+    names = ("pyproject.toml", "setup.py", "setup.cfg")
+    places = [(worktree / path).parent for path in manifests if PurePosixPath(path).name in names]
+    return [str(place / "src" if (place / "src").is_dir() else place) for place in dict.fromkeys(places)]
 
 
 def _python_folders(manifests: Sequence[str]) -> list[str]:
@@ -61,7 +85,7 @@ def _python_folders(manifests: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found)) or ["."]
 
 
-def _start_folder(command: str) -> str:
+def start_folder(command: str) -> str:
     """The folder that a check changes into first, relative to the top."""
     found = re.match(r"\s*cd\s+([\w./-]+)\s*(?:&&|;)", command)
     return found[1].strip("/") if found is not None else "."

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from actors.environment.project import Environment, project_sandbox
 from actors.environment.proof import explain, resolve_outside
+from actors.environment.python_imports import own_programs
 from actors.environment.setup.result import SetupFailed
 from actors.environment.worktrees import WorktreeSandboxes
 from actors.gate.checks import CheckRun, Ending
@@ -45,15 +46,17 @@ class SandboxedChecks:
             result = failed.result
             exit_code = result.exit_code or 1
             return CheckRun(command, exit_code, f"{failed}\n{result.output}", result.duration_s)
+        programs = ""
         if self._worktrees is not None:
             # The lines before the last one set variables for the recorders of test results.
             own_line = command.splitlines()[-1] if command else ""
+            programs = own_programs(sandbox, own_line)
             outside = resolve_outside(sandbox, folder, self._worktrees.manifests(folder), own_line)
             if outside:
                 return CheckRun(command, -1, explain(outside), 0.0, "not_started")
         done = run_command(
             sandbox,
-            command,
+            programs + command,
             worktree=folder,
             timeout_s=timeout_s,
             cancelled=self.cancelled,
@@ -74,7 +77,7 @@ class SandboxedChecks:
         environment = self.find_environment()
         if environment is None:
             self._worktrees = None
-            return project_sandbox(None, base, user=USER, unsafe=unsafe)
+            return project_sandbox(None, base, folder, user=USER, unsafe=unsafe)
         if self._worktrees is None or self._worktrees.environment != environment:
             self._worktrees = WorktreeSandboxes(
                 environment,

@@ -100,8 +100,7 @@ def _landlock(policy: SandboxPolicy, host: Mapping[str, str], home: Path) -> San
     if problem is not None:
         raise SandboxUnavailable(f"Landlock cannot confine commands: {problem} {_UNSAFE_HINT}")
     landlock.remove_stale_scratches()
-    covered = bubblewrap.covered_paths(policy, home)
-    toolchains = tuple(str(path) for path in bubblewrap.toolchains(policy))
+    covered, toolchains = _covered_and_readable(policy, home)
     grants = landlock.fixed_grants(covered, toolchains, network=policy.network)
     environment = _environment(policy, host)
     shell = _shell("/usr/bin:/bin:/usr/local/bin")
@@ -113,10 +112,18 @@ def _seatbelt(policy: SandboxPolicy, host: Mapping[str, str], home: Path) -> San
     launcher = shutil.which(seatbelt.LAUNCHER)
     if launcher is None:
         raise SandboxUnavailable(f"{seatbelt.LAUNCHER} was not found on this Mac. {_UNSAFE_HINT}")
-    covered = bubblewrap.covered_paths(policy, home)
-    toolchains = tuple(str(path) for path in bubblewrap.toolchains(policy))
+    covered, toolchains = _covered_and_readable(policy, home)
     environment, shell = _environment(policy, host), _shell("/bin:/usr/bin")
     return Sandbox(policy, launcher, (), covered, toolchains, environment, shell, "seatbelt")
+
+
+def _covered_and_readable(policy: SandboxPolicy, home: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What to hide and what to show where nothing can be mounted: the policy's mounts count at their sources."""
+    hidden = [mount.target for mount in policy.mounts if mount.kind == "hidden"]
+    shown = [mount.source for mount in policy.mounts if mount.kind in ("read_only", "writable")]
+    toolchains = [str(path) for path in bubblewrap.toolchains(policy)]
+    covered = (*bubblewrap.covered_paths(policy, home), *hidden)
+    return tuple(dict.fromkeys(covered)), tuple(dict.fromkeys([*toolchains, *shown]))
 
 
 def _environment(policy: SandboxPolicy, host: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

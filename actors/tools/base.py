@@ -42,6 +42,8 @@ class ToolContext:
       can read it.
     - `call_id`: unique among the agent's calls, and the same after a restart.
     - `writable`: False for a reviewer.
+    - `prepare`: gives the sandbox for a command, after installing dependencies that the task changed within that
+      many seconds, and a note for the model, which is often empty.
     - `on_output`: receives a command's output live, from the calling thread.
     """
 
@@ -51,8 +53,13 @@ class ToolContext:
     call_id: str
     writable: bool = True
     cancelled: threading.Event = field(default_factory=threading.Event)
+    prepare: Callable[[float], tuple[Sandbox, str]] | None = None
     on_output: Callable[[str], None] = _discard
     limits: ToolLimits = field(default_factory=ToolLimits)
+
+    def command_sandbox(self, timeout_s: float) -> tuple[Sandbox, str]:
+        """The sandbox for a command now, and a note for the model."""
+        return (self.sandbox, "") if self.prepare is None else self.prepare(timeout_s)
 
     @property
     def shown_at(self) -> str | None:

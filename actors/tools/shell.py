@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -66,12 +67,20 @@ class Shell:
             timeout_s = whole_number(arguments, "timeout_s", default, 1, most)
         except ToolRefused as refused:
             return ToolResult(str(refused), ok=False)
+        began = time.monotonic()
+        sandbox, note = context.command_sandbox(timeout_s)
+        # What installing dependencies took counts: the whole call must end within its limit.
+        left_s = timeout_s - (time.monotonic() - began)
+        if left_s <= 0:
+            return ToolResult(
+                f"{note}[stopped: installing changed dependencies took {timeout_s} s]", ok=False
+            )
         result = run_command(
-            context.sandbox,
+            sandbox,
             command,
             worktree=context.worktree,
             writable=context.writable,
-            timeout_s=timeout_s,
+            timeout_s=left_s,
             cancelled=context.cancelled,
             on_output=context.on_output,
             spill_dir=context.spill_dir,
@@ -79,7 +88,7 @@ class Shell:
             shown_chars=limits.max_output_chars,
         )
         record = ExitRecord(result.exit_code, result.killed_for, result.duration_s, result.total_bytes)
-        return _result(record, result.output, context, f"the limit of {timeout_s} s")
+        return _result(record, note + result.output, context, f"the limit of {timeout_s} s")
 
     def settle(
         self, arguments: Mapping[str, Any], evidence: Mapping[str, Any], context: ToolContext

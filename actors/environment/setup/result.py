@@ -19,6 +19,7 @@ class SetupResult:
     - `exit_code` is None if the command was killed, for example at its time limit. `output` is its end.
     - `mounts` show what it made at the checkout's path. `variables` and `folders` (shown read-only) make tools
       find its caches. `copied` are pairs of a relative path and the file or folder that worktrees get a copy of.
+    - `path`: folders of programs, where what was made cannot be mounted at the checkout's path.
     """
 
     key: str
@@ -32,6 +33,7 @@ class SetupResult:
     variables: tuple[tuple[str, str], ...] = ()
     folders: tuple[str, ...] = ()
     copied: tuple[tuple[str, str], ...] = ()
+    path: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -46,6 +48,7 @@ class SetupResult:
                 "mounts": tuple(Mount(**mount) for mount in value["mounts"]),
                 "variables": tuple((name, text) for name, text in value["variables"]),
                 "folders": tuple(value["folders"]),
+                "path": tuple(value["path"]),
                 "copied": tuple((path, source) for path, source in value["copied"]),
             }
         )
@@ -67,12 +70,12 @@ def with_setup(environment: Environment, results: Sequence[SetupResult]) -> Envi
         kept = tuple(m for m in environment.folders.mounts if not is_below(m.target, targets))
         tools = environment.toolchains
         bins = [f"{m.target}/bin" for m in result.mounts if (Path(m.source) / "pyvenv.cfg").is_file()]
-        path = tuple(dict.fromkeys([*bins, *tools.path]))
+        path = tuple(dict.fromkeys([*result.path, *bins, *tools.path]))
         # A cache that everyone has a copy of: set-up made the original.
         caches = tuple((name, dict(result.variables).get(name, old)) for name, old in environment.caches)
         added = {name: text for name, text in result.variables if name not in dict(caches)}
         variables = dict(tools.variables) | added
-        if bins:
+        if bins or result.path:
             variables.pop("VIRTUAL_ENV", None)
         environment = replace(
             environment,

@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from actors.environment.folders import dependency_mounts, find_folders
-from actors.environment.project import EMPTY_FILE, Environment
+from actors.environment.project import EMPTY_FILE, Environment, can_move_worktrees
 from actors.environment.reading import read_file
-from actors.environment.setup.result import SetupResult, is_below
+from actors.environment.setup.result import SetupResult, is_below, with_setup
 from actors.environment.setup.units import SPEC, SetupUnit
 from actors.git.checkouts import checkout_scratch, delete_tree, remove_worktree
 from actors.git.locks import hold
@@ -55,7 +55,7 @@ _FIXED = {
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "CI": "1",
 }
-_LOCK_WAIT_S = 3600.0
+_USUAL_FOLDERS = (".venv", "venv", "node_modules", "vendor", "target", "build", "dist")
 _SHOWN_CHARACTERS = 8_000
 
 
@@ -86,23 +86,33 @@ class SetupRunner:
     def run(self, unit: SetupUnit) -> SetupResult:
         """Install what the unit needs, or return the result of an earlier run. Only success is kept.
 
-        Waits while another process does the same. Raises SandboxError, WorkspaceError, OSError.
+        Waits up to `timeout_s` while another process does the same. Raises LockTimeoutError, SandboxError,
+        WorkspaceError, OSError.
         """
         place = Path(self.environment.folder) / "setups" / unit.key
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with hold(self.locks, "setup", place, wait_s=_LOCK_WAIT_S):
+        with hold(self.locks, "setup", place, wait_s=self.timeout_s):
             known = _known(place)
             if known is not None:
                 return known
+            if not (place / "tree" / ".git").exists():
+                delete_tree(place / "tree")  # kept by a run that was killed before its result was written
             tree = checkout_scratch(self.repository, self.commit, place / "tree", locks=self.locks)
             try:
                 self._copy_manifests(tree.path)
                 result = self._install(unit, tree, place)
+                if result.path:
+                    _detach(tree)
             finally:
-                remove_worktree(self.repository, tree.path, locks=self.locks)
+                if tree.git_dir.exists():
+                    remove_worktree(self.repository, tree.path, locks=self.locks)
             if result.ok:
                 replace_file(place / "result.json", json.dumps(asdict(result)))
             return result
+
+    @property
+    def _moves(self) -> bool:
+        return can_move_worktrees(self.base, unsafe=self.unsafe)
 
     def _copy_manifests(self, tree: Path) -> None:
         """Bring the manifests of `overlay`, which may not be committed yet, into the tree."""
@@ -115,18 +125,22 @@ class SetupRunner:
     def _install(self, unit: SetupUnit, tree: Worktree, place: Path) -> SetupResult:
         """Nothing if the probe succeeds without the network, else the unit's command, with it."""
         name, command = unit.name, unit.command
+        if not self._moves:
+            self.environment.warm(tree.path, in_place=True)
         if unit.probe is not None:
-            probe = self._command(replace(self.base, network=False), unit.probe, tree.path)
+            probe = self._command(self._plain_policy(tree.path, network=False), unit.probe, tree.path)
             if probe.ok:
                 return SetupResult(unit.key, name, command, needed=False, duration_s=probe.duration_s)
         caches = Path(self.environment.folder) / "caches" / "setup" if self.lasting else place / "caches"
-        done = self._command(self._policy(unit, caches), command, tree.path)
+        if not self._moves:
+            # Under Landlock no command can make an entry in the top folder. Git ignores folders that stay empty.
+            for path in unit.makes or _USUAL_FOLDERS:
+                (tree.path / path).mkdir(parents=True, exist_ok=True)
+        done = self._command(self._policy(unit, caches, tree.path), command, tree.path)
         result = SetupResult(unit.key, name, command, True, done.exit_code, done.duration_s, done.output)
         return self._collected(result, unit, tree, place, caches) if done.ok else result
 
     def _command(self, policy: SandboxPolicy, command: str, tree: Path) -> CommandResult:
-        if policy.workplace is None:
-            policy = self.environment.policy(policy)
         sandbox: Sandbox = choose(policy, unsafe=self.unsafe, probe=False)
         return run_command(
             sandbox,
@@ -138,9 +152,13 @@ class SetupRunner:
             shown_chars=_SHOWN_CHARACTERS,
         )
 
-    def _policy(self, unit: SetupUnit, caches: Path) -> SandboxPolicy:
+    def _plain_policy(self, tree: Path, *, network: bool) -> SandboxPolicy:
+        base = replace(self.base, network=network)
+        return self.environment.policy(base) if self._moves else self.environment.policy_in_place(base, tree)
+
+    def _policy(self, unit: SetupUnit, caches: Path, tree: Path) -> SandboxPolicy:
         """The network, writable caches, and no folder in the way of those that the unit makes."""
-        policy = self.environment.policy(replace(self.base, network=self.allow_network))
+        policy = self._plain_policy(tree, network=self.allow_network)
         variables = dict(policy.variables) | _FIXED
         variables.pop("VIRTUAL_ENV", None)
         folders = dict(_CACHES) | {variable: name for name, variable in _KEPT_CACHES.items()}
@@ -150,14 +168,15 @@ class SetupRunner:
             variables[variable] = _value(variable, folder, variables)
         _copy_cargo_settings(dict(policy.variables).get("CARGO_HOME"), caches / "cargo")
         workplace = policy.workplace
-        assert workplace is not None  # the environment's policy always has one
-        made = {f"{workplace.path}/{path}" for path in unit.makes}
-        kept = () if unit.tool == SPEC else tuple(m for m in workplace.mounts if not is_below(m.target, made))
+        if workplace is not None:
+            made = {f"{workplace.path}/{path}" for path in unit.makes}
+            kept = [m for m in workplace.mounts if unit.tool != SPEC and not is_below(m.target, made)]
+            workplace = replace(workplace, mounts=tuple(kept))
         return replace(
             policy,
             variables=tuple(variables.items()),
             mounts=(*policy.mounts, Mount(str(caches), str(caches), "writable")),
-            workplace=replace(workplace, mounts=kept),
+            workplace=workplace,
         )
 
     def _collected(
@@ -168,13 +187,19 @@ class SetupRunner:
         made = place / "made"
         delete_tree(made)
         mounts: list[Mount] = []
+        copied: list[tuple[str, str]] = []
+        kept_here = () if self._moves else found.environments
         for mount in found.mounts:
+            if mount.target in kept_here:
+                continue
             if mount.kind == "read_only" and not Path(mount.target).is_symlink():
                 name = Path(mount.target).relative_to(tree.path)
                 moved = _moved(tree.path / name, made / name)
                 target = f"{self.environment.checkout}/{name}"
+                if not self._moves:
+                    copied.append((str(name), str(moved)))
+                    continue
                 mounts += dependency_mounts(moved, target, Path(self.environment.folder) / EMPTY_FILE)
-        copied = []
         for path in (*found.build, *found.generated):
             copied.append((path, str(_moved(tree.path / path, made / path))))
         kept = {tool: caches / tool for tool in _KEPT_CACHES if unit.tool in (tool, SPEC)}
@@ -186,9 +211,25 @@ class SetupRunner:
             variables=tuple(
                 (_KEPT_CACHES[t], _value(_KEPT_CACHES[t], f, variables)) for t, f in used.items()
             ),
-            folders=tuple(str(folder) for folder in used.values()),
+            folders=(*(str(folder) for folder in used.values()), *kept_here),
+            path=tuple(f"{folder}/bin" for folder in kept_here),
             copied=tuple(copied),
         )
+
+
+def prepare_base(runner: SetupRunner) -> tuple[Environment, list[SetupResult]]:
+    """Run the set-up of the base commit; the environment with what succeeded, and all results in order.
+
+    Called before a project starts. Keep the environment with `keep_environment`. Raises as `SetupRunner.run`.
+    """
+    results = [runner.run(unit) for unit in runner.environment.units]
+    return with_setup(runner.environment, [result for result in results if result.ok]), results
+
+
+def _detach(tree: Worktree) -> None:
+    """Make the tree an ordinary folder: programs in its virtual environment name its path, so it stays there."""
+    (tree.path / ".git").unlink()
+    delete_tree(tree.git_dir)
 
 
 def _known(place: Path) -> SetupResult | None:

@@ -87,7 +87,8 @@ def fixed_grants(covered: Iterable[str], toolchains: Iterable[str], *, network: 
     roots = [*system_roots(), "/etc"]
     granted = [path for root in roots for path in _all_but(root, hidden)]
     resolver = [os.path.realpath("/etc/resolv.conf")] if network else []
-    return tuple(dict.fromkeys([*granted, *(os.path.realpath(path) for path in toolchains), *resolver]))
+    tools = [shown for path in toolchains for shown in _all_but(os.path.realpath(path), hidden)]
+    return tuple(dict.fromkeys([*granted, *tools, *resolver]))
 
 
 def _all_but(path: str, hidden: frozenset[str]) -> list[str]:
@@ -110,6 +111,7 @@ def rules(sandbox: Sandbox, view: View, scratch: Path) -> list[Rule]:
     found += [(f"/dev/{name}", _DEVICE, False) for name in _DEVICES]
     found += [(str(path.resolve()), _READ, True) for path in view.read_only]
     found.append((str(scratch.resolve()), _WRITE, True))
+    found += [(m.source, _WRITE, False) for m in sandbox.policy.mounts if m.kind == "writable"]
     if view.worktree is not None:
         found += _worktree_rules(view.worktree.resolve(), view)
     known = ruleset(sandbox.landlock_version, network=True)["fs"]

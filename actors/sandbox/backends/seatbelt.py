@@ -43,6 +43,8 @@ def profile(sandbox: Sandbox, view: View) -> str:
         _rule("deny file-read* file-write*", sandbox.covered),
         _rule("allow file-read* file-write*", [_SCRATCH], prefix=True),
     ]
+    writable = [mount.source for mount in sandbox.policy.mounts if mount.kind == "writable"]
+    lines.append(_rule("allow file-read* file-write*", writable))
     if sandbox.policy.network:
         lines.append("(allow network-outbound network-inbound (local ip) (remote ip))")
         lines.append('(allow network-outbound (literal "/private/var/run/mDNSResponder"))')

@@ -67,8 +67,7 @@ class Project:
         """Run a command in the worktree, with the project's environment."""
         if self.sandbox is None:
             environment = self.environment()
-            environment.warm(self.worktree)
-            self.sandbox = project_sandbox(environment, SandboxPolicy(), user="engineer-1")
+            self.sandbox = project_sandbox(environment, SandboxPolicy(), self.worktree, user="engineer-1")
         return run_command(
             self.sandbox, command, worktree=self.worktree, timeout_s=timeout_s, shown_chars=50_000
         )

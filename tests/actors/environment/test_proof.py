@@ -18,7 +18,9 @@ PYPROJECT = "[project]\nname = 'shop'\nversion = '1'\n"
 
 
 def ask(project: Project, command: str, *, unsafe: bool = False) -> tuple[Resolved, ...]:
-    sandbox = project_sandbox(project.environment(), SandboxPolicy(), user="gate", unsafe=unsafe)
+    sandbox = project_sandbox(
+        project.environment(), SandboxPolicy(), project.worktree, user="gate", unsafe=unsafe
+    )
     return resolve_outside(sandbox, project.worktree, find_manifests(Git(project.worktree)), command)
 
 
@@ -83,7 +85,9 @@ def test_link_into_the_users_checkout_is_outside_without_a_sandbox(project: Proj
     (site / "shop.pth").write_text(f"{project.checkout}/src\n")
     project.environ["PATH"] = f"{place}/bin:{project.environ['PATH']}"
     project.environ["VIRTUAL_ENV"] = str(place)
-    found = ask(project, "python3 -m pytest", unsafe=True)
+    # The worktree's sources come first there, unless the check's Python ignores PYTHONPATH.
+    assert ask(project, "python3 -m pytest", unsafe=True) == ()
+    found = ask(project, "python3 -E -m pytest", unsafe=True)
     assert found == (Resolved("shop", f"{project.checkout}/src/shop/__init__.py"),)
     # The same environment in the sandbox leads into the worktree.
     assert ask(project, "python3 -m pytest") == ()
@@ -92,7 +96,9 @@ def test_link_into_the_users_checkout_is_outside_without_a_sandbox(project: Proj
 def test_checkouts_virtual_environment_is_not_borrowed_without_a_sandbox(project: Project) -> None:
     site = python_project(project)
     (site / "shop.pth").write_text(f"{project.checkout}/src\n")
-    sandbox = project_sandbox(project.environment(), SandboxPolicy(), user="gate", unsafe=True)
+    sandbox = project_sandbox(
+        project.environment(), SandboxPolicy(), project.worktree, user="gate", unsafe=True
+    )
     assert str(project.checkout) not in dict(sandbox.environment)["PATH"]
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from actors.environment.project import Environment, find_environment, project_sandbox
-from actors.environment.setup.result import SetupFailed, SetupResult, with_setup
-from actors.environment.setup.run import SetupRunner
+from actors.environment.python_imports import own_programs
+from actors.environment.setup.result import SetupFailed, SetupResult
+from actors.environment.setup.run import SetupRunner, prepare_base
 from actors.environment.setup.units import SetupUnit, find_units
 from actors.environment.worktrees import WorktreeSandboxes
 from actors.git.repository import open_repository
@@ -157,13 +158,11 @@ def prepared(
         allow_network=network,
         timeout_s=600,
     )
-    results = [runner.run(unit) for unit in environment.units]
-    return with_setup(environment, results), results
+    return prepare_base(runner)
 
 
 def use(project: Project, environment: Environment) -> None:
-    environment.warm(project.worktree)
-    project.sandbox = project_sandbox(environment, SandboxPolicy(), user="engineer-1")
+    project.sandbox = project_sandbox(environment, SandboxPolicy(), project.worktree, user="engineer-1")
 
 
 def test_setup_of_the_spec_runs_once_with_the_network_and_outside_the_checkout(project: Project) -> None:
@@ -243,6 +242,19 @@ def test_change_of_dependencies_that_cannot_be_installed(project: Project) -> No
     with pytest.raises(SetupFailed) as failure:
         found.sandbox(project.worktree)
     assert failure.value.result.exit_code == 1
+
+
+def test_check_in_a_folder_uses_the_virtual_environment_of_that_folder(project: Project) -> None:
+    install = "for d in api web; do ( cd $d && python3 -m venv --without-pip .venv ) || exit; done"
+    project.write({"api/a.py": "", "web/b.py": "", ".gitignore": ".venv/\n"})
+    project.commit()
+    environment, _ = prepared(project, commands=(install,))
+    use(project, environment)
+    assert project.sandbox is not None
+    for folder in ("api", "web"):
+        command = f"cd {folder} && python3 -c 'import sys; print(sys.prefix)'"
+        answer = project.run(own_programs(project.sandbox, command) + command)
+        assert answer.output.strip() == f"{project.checkout}/{folder}/.venv"
 
 
 @pytest.mark.slow
