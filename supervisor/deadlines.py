@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from actors import log
-from actors.work import assignment
+from actors.work import deadlines
 from store import crew
 from store.engine import Store
 from store.rows import Agent
@@ -37,11 +37,11 @@ class Deadlines:
         if slept_s or drift_s:
             log.info("clock_drifted", slept_s=round(slept_s), drift_s=round(drift_s))
             with self.store.write() as tx:
-                assignment.stretch_deadlines(tx, drift_s, slept_s=slept_s, now=time.time())
+                deadlines.move_deadlines(tx, drift_s, slept_s=slept_s, now=time.time())
 
     def _kill_overdue(self) -> None:
         """Kill agents without durable progress by their deadline; each resumes where it was."""
-        for row in assignment.past_deadline(self.store, time.time()):
+        for row in deadlines.overdue_agents(self.store, time.time()):
             if self.children.kill_running(row.name):
                 self._record(row, "no progress by its deadline")
 

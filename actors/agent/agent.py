@@ -22,7 +22,7 @@ from actors.runtime.actor import Actor
 from actors.runtime.addresses import Priority
 from actors.runtime.context import Runtime
 from actors.runtime.retries import INFRASTRUCTURE
-from actors.work import assignment
+from actors.work import outcomes
 from store import crew, inbox, tasks
 from store.engine import Transaction
 from store.errors import StaleGeneration, StoreUnwritable
@@ -181,7 +181,7 @@ class Agent(Actor):
         if row.kind in ("task_assigned", "task_returned") and task_id is not None:
             task = tasks.current(tx, task_id)
             if task.state in (TaskState.ASSIGNED, TaskState.IN_PROGRESS):
-                assignment.park(tx, task, reason=reason, by=self.runtime.name, now=self.now())
+                outcomes.park(tx, task, reason=reason, by=self.runtime.name, now=self.now())
 
     # -- disk space ----------------------------------------------------------------------------
 

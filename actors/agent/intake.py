@@ -13,7 +13,7 @@ from actors.runtime import messages
 from actors.runtime.addresses import HUMAN
 from actors.runtime.context import Effects, nothing
 from actors.runtime.messages import AnyMessage, CancelTurn, Pause, Resume
-from actors.work import assignment
+from actors.work import outcomes
 from store import crew, inbox, tasks
 from store.engine import Transaction
 from store.entries import Entry, MessageBody, NoteBody
@@ -123,7 +123,7 @@ class Intake:
         def effects(tx: Transaction) -> None:
             task = tasks.current(tx, task_id)
             if task.state in (TaskState.ASSIGNED, TaskState.IN_PROGRESS):
-                assignment.park(tx, task, reason=reason, by=HUMAN, now=self._runtime.clock())
+                outcomes.park(tx, task, reason=reason, by=HUMAN, now=self._runtime.clock())
 
         return effects
 

@@ -20,7 +20,7 @@ from actors.runtime.context import Runtime
 from actors.runtime.messages import Text
 from actors.tools.base import WorktreeTool
 from actors.tools.registry import CREW_TOOLS, WORKTREE_TOOL_NAMES, worktree_tools
-from actors.work import assignment
+from actors.work import team
 from store import crew, history, inbox, tasks
 from store.crew import AgentChange
 from store.engine import Transaction
@@ -68,7 +68,7 @@ class WorkingState:
         """The role's prompt; equal for every context of this agent."""
         facts = []
         if self.project is not None and self.role is not Role.PROJECT_MANAGER:
-            facts.append(("manager", assignment.manager(self.project)))
+            facts.append(("manager", team.manager(self.project)))
         return system_prompt(self.role_file, self.runtime.name, self.project, facts)
 
     # -- the task in hand ----------------------------------------------------------------------

@@ -18,7 +18,7 @@ from actors.runtime import mailbox
 from actors.runtime.context import Effects, Runtime
 from actors.runtime.handler import MessageActor
 from actors.runtime.messages import AnyMessage, TaskSubmitted, VerdictReported
-from actors.work import assignment
+from actors.work import outcomes, team
 from store import crew, inbox, incidents, tasks
 from store.engine import Transaction
 from store.rows import Message, Project, Task
@@ -94,7 +94,7 @@ class MergeGate(MessageActor):
         if task_id is not None:
             task = tasks.current(tx, task_id)
             if task.state in AT_GATE:
-                assignment.park(tx, task, reason=reason, by=self.runtime.name, now=self.now())
+                outcomes.park(tx, task, reason=reason, by=self.runtime.name, now=self.now())
 
     def tick(self) -> float:
         """Accept tasks for which QA has used up its time without a verdict; returns when to run next."""
@@ -122,7 +122,7 @@ class MergeGate(MessageActor):
                 tx,
                 IncidentKind.VERDICT_MISSING,
                 now=now,
-                agent=assignment.member(task.project, Role.QA),
+                agent=team.member(task.project, Role.QA),
                 project=task.project,
                 task=task.id,
             )

@@ -14,7 +14,7 @@ from actors.gate.merging import GateResult
 from actors.gate.records import Records, is_wanted
 from actors.runtime import mailbox
 from actors.runtime.messages import ReviewRequested
-from actors.work import assignment
+from actors.work import outcomes, team
 from store import facts, tasks
 from store.engine import Transaction
 from store.rows import Task
@@ -93,7 +93,7 @@ def _commit_merged(tx: Transaction, records: Records, merged: Merged) -> None:
         facts.put(tx, facts.base_checks(task.project), asdict(result.checks), now=now)
     if merged.findings is not None:
         tasks.amend(tx, task.id, now=now, feedback=merged.findings)
-    assignment.merged(
+    outcomes.record_merge(
         tx,
         tasks.current(tx, task.id),
         commit=result.candidate or "",
@@ -108,7 +108,7 @@ def _commit_merged(tx: Transaction, records: Records, merged: Merged) -> None:
 def _commit_refused(tx: Transaction, records: Records, refused: Refused, attempts: int) -> None:
     task, now = refused.task, records.now()
     current = tasks.current(tx, task.id)
-    assignment.returned(tx, current, feedback=refused.feedback, limit=attempts, by=records.gate, now=now)
+    outcomes.return_task(tx, current, feedback=refused.feedback, limit=attempts, by=records.gate, now=now)
     tasks.amend(tx, task.id, now=now, candidate_commit=None)
     records.note(tx, f"task {task.id}: not accepted\n{refused.feedback}")
 
@@ -121,7 +121,7 @@ def _commit_await_review(tx: Transaction, records: Records, asked: AwaitReview) 
     mailbox.post(
         tx,
         records.gate,
-        assignment.member(task.project, Role.QA),
+        team.member(task.project, Role.QA),
         ReviewRequested(task=task.id, candidate=candidate),
         now=now,
         key=f"review:{asked.submission}:{candidate}",

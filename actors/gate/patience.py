@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from actors.runtime.messages import review_request
-from actors.work import assignment
+from actors.work import team
 from store import crew, inbox, tasks
 from store.engine import Store
 from store.rows import Task
@@ -29,7 +29,7 @@ class QaPatience:
 
     def spend(self, elapsed_s: float) -> list[Task]:
         """Subtract `elapsed_s` from the questions QA is working on. Returns the tasks whose time is used up."""
-        tester = crew.agent(self.store, assignment.member(self.project, Role.QA))
+        tester = crew.agent(self.store, team.member(self.project, Role.QA))
         is_gone = tester.state == AgentState.QUARANTINED
         if not is_gone and tester.activity in AT_REST:
             return []

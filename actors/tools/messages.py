@@ -11,7 +11,7 @@ from actors.runtime.context import Runtime
 from actors.runtime.messages import InsightShared, Text
 from actors.text import did_you_mean
 from actors.tools.crew_tool import CallRefused, CrewContext, CrewToolResult, crew_tool
-from actors.work import assignment
+from actors.work import team
 from store import crew, insights, tasks, timers
 from store.engine import Transaction
 from store.states import Role
@@ -40,7 +40,7 @@ def _find_recipient(context: CrewContext, to: str) -> str:
     Raises CallRefused if there is no such address.
     """
     names = [row.name for row in crew.all_agents(context.store) if row.role]
-    manager = assignment.manager(context.project or "")
+    manager = team.manager(context.project or "")
     words = {"human": HUMAN, "user": HUMAN, "manager": manager, "pm": manager, "project_manager": manager}
     plain = to.lower()
     for candidate in (to, words.get(plain, ""), f"{to}.{context.project}", plain):

@@ -13,7 +13,7 @@ from actors.roles import role_named
 from actors.runtime import mailbox
 from actors.runtime.messages import TaskSubmitted
 from actors.tools.crew_tool import CallRefused, CrewContext, CrewToolResult, crew_tool
-from actors.work import assignment, lifecycle
+from actors.work import assignment, deliverables, lifecycle, outcomes, team
 from store import tasks
 from store.engine import Transaction
 from store.rows import Task, Usage
@@ -67,7 +67,7 @@ def _submit_task(context: CrewContext, arguments: dict[str, Any]) -> CrewToolRes
             submitted_commit=commit,
             summary=summary,
         )
-        gate, submitted = assignment.gate(task.project), TaskSubmitted(task=task.id, commit=commit)
+        gate, submitted = team.gate(task.project), TaskSubmitted(task=task.id, commit=commit)
         key = f"submit:{task.id}:{context.call_id}"
         mailbox.post(tx, context.name, gate, submitted, now=now, key=key)
 
@@ -117,7 +117,7 @@ def _review_task(context: CrewContext, arguments: dict[str, Any]) -> CrewToolRes
             assignment.replan(tx, current, reason="the manager wants another try", by=context.name, now=now)
         elif current.state == TaskState.SUBMITTED:
             limit = context.runtime.config.budgets.attempts_per_task
-            assignment.returned(tx, current, feedback=feedback, limit=limit, by=context.name, now=now)
+            outcomes.return_task(tx, current, feedback=feedback, limit=limit, by=context.name, now=now)
 
     return CrewToolResult(f"Task {task.id} goes back with your feedback.", effects=effects)
 
@@ -136,7 +136,7 @@ def _finish_project(context: CrewContext, arguments: dict[str, Any]) -> CrewTool
     project = context.own_project()
     rows = tasks.of_project(context.store, project.name)
     waiting = [f"task {row.id} ({row.title}) is {row.state}" for row in rows if row.state in assignment.OPEN]
-    missing = [project.spec.deliverables[n - 1] for n in assignment.uncovered(project, rows)]
+    missing = [project.spec.deliverables[n - 1] for n in deliverables.uncovered(project, rows)]
     if waiting:
         raise CallRefused("Not finished: " + "; ".join(waiting) + ". Stop and wait for their messages.")
     if missing:

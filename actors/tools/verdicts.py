@@ -8,7 +8,7 @@ from actors.model.protocol import Parameter
 from actors.runtime import mailbox
 from actors.runtime.messages import VerdictReported, review_request
 from actors.tools.crew_tool import CallRefused, CrewContext, CrewToolResult, crew_tool
-from actors.work import assignment
+from actors.work import team
 from store import tasks
 from store.engine import Transaction
 from store.rows import Task
@@ -28,7 +28,7 @@ def post_verdict(
     """Send the gate a verdict on the task's current merge. Only the first verdict per `request` counts."""
     candidate = task.candidate_commit
     verdict = VerdictReported(task=task.id, candidate=candidate, passed=passed, findings=findings)
-    mailbox.post(tx, sender, assignment.gate(task.project), verdict, now=now, key=f"verdict:{request}")
+    mailbox.post(tx, sender, team.gate(task.project), verdict, now=now, key=f"verdict:{request}")
 
 
 def _report_verdict(context: CrewContext, arguments: dict[str, Any]) -> CrewToolResult:

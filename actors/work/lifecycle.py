@@ -21,7 +21,7 @@ from typing import Unpack
 from actors.runtime import mailbox
 from actors.runtime.addresses import HUMAN, SUPERVISOR, Priority
 from actors.runtime.messages import AnyMessage, CancelTurn, Pause, RestartAgent, Resume
-from actors.work import assignment
+from actors.work import assignment, team
 from store import crew, facts, incidents, timers
 from store.crew import ProjectEnd
 from store.engine import Transaction
@@ -56,7 +56,7 @@ def stop(tx: Transaction, name: str, *, now: float) -> None:
     """End all its processes, until `resume` or `restart`."""
     _move(tx, name, ProjectState.PAUSED)
     _want_team(tx, name, wanted=False)
-    assignment.notify_supervisor(tx, name, now=now)
+    team.notify_supervisor(tx, name, now=now)
 
 
 def resume(tx: Transaction, name: str, *, now: float) -> None:
@@ -65,7 +65,7 @@ def resume(tx: Transaction, name: str, *, now: float) -> None:
     _want_team(tx, name, wanted=True)
     _control_team(tx, name, Resume(), now=now)
     assignment.assign_waiting(tx, crew.project(tx, name), now=now)
-    assignment.notify_supervisor(tx, name, now=now)
+    team.notify_supervisor(tx, name, now=now)
 
 
 def restart(tx: Transaction, name: str, *, now: float) -> None:
@@ -138,4 +138,4 @@ def _dismiss_team(tx: Transaction, project: str, *, now: float) -> None:
     for name in names:
         crew.change_agent(tx, name, wanted=False, task=None)
     timers.cancel_for(tx, names)
-    assignment.notify_supervisor(tx, project, now=now)
+    team.notify_supervisor(tx, project, now=now)

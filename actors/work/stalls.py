@@ -1,17 +1,17 @@
-"""Work that is ready while somebody for it is idle: found from the rows, and set going again.
+"""Finds work that is ready while nobody works on it, and starts it again.
 
-Every message and assignment is committed with what causes it, so none of this should ever happen. A night
-is not to be lost to the case that nobody has thought of.
+Every message and assignment is committed with its cause, so none of this should happen. It limits the damage of
+faults that nobody foresaw: a night's work must not stop because of one.
 
-| what stands in the store                                         | what is done                     |
-|------------------------------------------------------------------|----------------------------------|
-| a message is due, its recipient runs and is idle                 | it is woken; next time, replaced |
-| a message is claimed, its recipient is idle, without a deadline  | the same                         |
-| a message is due, its recipient is wanted and has no process     | the supervisor is told           |
-| a task is planned, and somebody for it is free or may be hired   | it is assigned                   |
-| a task is assigned or in progress, its assignee knows of nothing | it is told again                 |
-| a task waits for the gate, and the gate knows of nothing         | the gate is told again           |
-| all tasks have ended, and the manager knows of nothing           | the manager is told to finish    |
+| in the store                                                          | what is done                             |
+|-----------------------------------------------------------------------|------------------------------------------|
+| a message is due and its recipient runs, but is idle                  | it is woken; the next time it is replaced |
+| a message is claimed, its recipient is idle and has no deadline       | the same                                 |
+| a message is due, its recipient is wanted but has no process          | the supervisor is notified               |
+| a task is planned, and an agent for it is free or may be hired        | it is assigned                           |
+| a task is assigned or in progress, and its assignee has no message    | the message is sent again                |
+| a task waits for the gate, and the gate has no message                | the same                                 |
+| all tasks have ended, and the manager has no message                  | the manager is asked to finish           |
 """
 
 from __future__ import annotations
@@ -23,21 +23,28 @@ from actors import log
 from actors.runtime import mailbox
 from actors.runtime.addresses import SUPERVISOR, TIMER
 from actors.runtime.messages import CheckIn, TaskAssigned, TaskReturned, TaskSubmitted
-from actors.work import assignment
+from actors.work import assignment, team
 from store import crew, inbox, incidents, tasks, timers
 from store.engine import Fence, Store, Transaction
 from store.rows import Agent, Project, Task
 from store.states import Activity, AgentState, IncidentKind, TaskState
 
-GO_ON = "The crew noticed that nobody works on this task. Go on with it, and submit it when it is done."
-FINISH = "Every task of the project has ended. Look at what came of them and call finish_project."
+CONTINUE_TASK = "Nobody was working on this task. Continue with it, and submit it when it is done."
+FINISH_PROJECT = "Every task of the project has ended. Check the results and call finish_project."
 
-Kind = Literal["deaf", "absent", "unassigned", "untold", "ungated", "unfinished"]
+Kind = Literal[
+    "message_not_taken",
+    "no_process",
+    "not_assigned",
+    "assignee_has_no_message",
+    "gate_has_no_message",
+    "not_finished",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """One finding. Equal findings at two looks in a row are real: no step takes that long to commit."""
+    """One finding. It is acted on if the next check finds an equal one: no transaction takes that long."""
 
     kind: Kind
     agent: str | None
@@ -47,8 +54,8 @@ class Stall:
 
 
 @dataclass(slots=True)
-class Rounds:
-    """The timer's: looks every `stall_s`, acts on what it saw the last time too."""
+class StallCheck:
+    """Run by the timer every `stall_s` seconds. Acts on what the previous check found too."""
 
     store: Store
     fence: Fence
@@ -57,61 +64,59 @@ class Rounds:
     _seen: frozenset[Stall] = field(default=frozenset())
     _woken: frozenset[Stall] = field(default=frozenset())
 
-    def look(self, now: float) -> float:
-        """Look if it is time; returns when the next look is, in UTC seconds."""
-        # A clock that was set back must not switch this off for hours.
+    def run_if_due(self, now: float) -> float:
+        """Check if it is time; returns when the next check is due, in UTC seconds."""
+        # If the clock was set back by more than the interval, check now and not hours later.
         if self.next_at - self.stall_s <= now < self.next_at:
             return self.next_at
         self.next_at = now + self.stall_s
-        found = frozenset(find(self.store, now, self.stall_s))
+        found = frozenset(find_stalls(self.store, now, self.stall_s))
         for stall in found & self._seen:
             with self.store.write(self.fence) as tx:
-                if settle(tx, stall, now=now, woken=stall in self._woken):
-                    log.warning("stall_settled", kind=stall.kind, agent=stall.agent, task=stall.task)
-                    note(tx, stall, now=now)
+                if resolve(tx, stall, now=now, woken=stall in self._woken):
+                    log.warning("stall_resolved", kind=stall.kind, agent=stall.agent, task=stall.task)
+                    _record(tx, stall, now=now)
         self._woken = found & self._seen
         self._seen = found
         return self.next_at
 
 
-def find(store: Store, now: float, stall_s: float) -> list[Stall]:
-    """Everything that has been ready for `stall_s`. Reads only, all of it by index."""
+def find_stalls(store: Store, now: float, stall_s: float) -> list[Stall]:
+    """Everything that has been ready for `stall_s` seconds. Only reads, always by an index."""
     found: list[Stall] = []
-    rows = crew.all_agents(store)
     live = {project.name: project for project in crew.active_projects(store)}
     idle: set[str] = set()
-    for row in rows:
-        if row.paused or not row.wanted or row.state == AgentState.QUARANTINED:
+    for row in crew.all_agents(store):
+        if row.paused or not row.wanted or row.state is AgentState.QUARANTINED:
             continue
         if row.project is not None and row.project not in live:
             continue
-        stall = _unmoved(store, row, now, stall_s)
+        stall = _message_stall(store, row, now, stall_s)
         if stall is not None:
             found.append(stall)
-        elif _is_idle(row) and not _knows_of_something(store, row.name):
+        elif _is_idle(row) and not _has_message(store, row.name):
             idle.add(row.name)
     waiting = {timer.recipient for timer in timers.listed(store) if timer.every_s is None}
     for project in live.values():
-        found += _of_project(store, project, idle, waiting, now - stall_s)
+        found += _project_stalls(store, project, idle, waiting, now - stall_s)
     return found
 
 
 def _is_idle(row: Agent) -> bool:
-    is_at_rest = row.activity == Activity.IDLE and row.deadline_at is None
-    return bool(is_at_rest and row.state == AgentState.RUNNING)
+    return row.activity is Activity.IDLE and row.deadline_at is None and row.state is AgentState.RUNNING
 
 
-def _knows_of_something(store: Store, name: str) -> bool:
-    # Far in the future: a message that is due later (a failed one after its pause) is one too.
+def _has_message(store: Store, name: str) -> bool:
+    # Far in the future: a failed message that waits for its retry counts too.
     return bool(inbox.claimed(store, name)) or inbox.peek(store, name, now=1e12) is not None
 
 
-def _unmoved(store: Store, row: Agent, now: float, stall_s: float) -> Stall | None:
-    """A message that lies before an agent who could take it, or has taken it and does nothing."""
+def _message_stall(store: Store, row: Agent, now: float, stall_s: float) -> Stall | None:
+    """A message that an agent should have taken, or has taken without working on it."""
     name, project = row.name, row.project
-    if row.state == AgentState.STOPPED:
+    if row.state is AgentState.STOPPED:
         message = inbox.peek(store, name, now=now - stall_s)
-        return None if message is None else Stall("absent", name, project, message=message.id)
+        return None if message is None else Stall("no_process", name, project, message=message.id)
     if not _is_idle(row):
         return None
     since = max(row.ready_at or 0.0, row.activity_since or 0.0)
@@ -119,12 +124,13 @@ def _unmoved(store: Store, row: Agent, now: float, stall_s: float) -> Stall | No
     message = claimed[0] if claimed else inbox.peek(store, name, now=now - stall_s)
     if message is None or since > now - stall_s:
         return None
-    return Stall("deaf", name, project, message=message.id)
+    return Stall("message_not_taken", name, project, message=message.id)
 
 
-def _of_project(
+def _project_stalls(
     store: Store, project: Project, idle: set[str], waiting: set[str], before: float
 ) -> list[Stall]:
+    """Of tasks not changed since `before`. `idle`: agents without a message; `waiting`: with a check-in to come."""
     name = project.name
     rows = tasks.of_project(store, name)
     found = []
@@ -134,63 +140,66 @@ def _of_project(
         assignee = task.assignee
         match task.state:
             case TaskState.PLANNED:
-                found.append(Stall("unassigned", None, name, task.id))
+                found.append(Stall("not_assigned", None, name, task.id))
             case TaskState.ASSIGNED | TaskState.IN_PROGRESS if assignee in idle - waiting:
-                found.append(Stall("untold", assignee, name, task.id))
+                found.append(Stall("assignee_has_no_message", assignee, name, task.id))
             case TaskState.SUBMITTED | TaskState.CHECKING if (
-                task.candidate_commit is None and assignment.gate(name) in idle
+                task.candidate_commit is None and team.gate(name) in idle
             ):
-                found.append(Stall("ungated", assignment.gate(name), name, task.id))
+                found.append(Stall("gate_has_no_message", team.gate(name), name, task.id))
             case _:
                 pass
     is_over = rows and all(row.state in tasks.ENDED and row.updated_at < before for row in rows)
-    if is_over and assignment.manager(name) in idle:
-        found.append(Stall("unfinished", assignment.manager(name), name))
+    if is_over and team.manager(name) in idle:
+        found.append(Stall("not_finished", team.manager(name), name))
     return found
 
 
-def settle(tx: Transaction, stall: Stall, *, now: float, woken: bool) -> bool:
-    """Set it going; False if there was nothing to do (nobody is free for a planned task)."""
+def resolve(tx: Transaction, stall: Stall, *, now: float, woken: bool) -> bool:
+    """Act on a stall as in the table above; False if nothing could be done (no agent is free for a planned task).
+
+    `woken`: waking the agent has not helped.
+    """
     match stall.kind:
-        case "deaf" if stall.agent is not None:
+        case "message_not_taken" if stall.agent is not None:
             if woken:
-                # Past its deadline: the supervisor replaces it at its next look.
+                # The supervisor replaces an agent whose deadline has passed.
                 crew.change_agent(tx, stall.agent, deadline_at=now - 1)
             tx.notify(stall.agent)
-        case "absent":
-            assignment.notify_supervisor(tx, stall.project, now=now)
-        case "unassigned" if stall.project is not None and stall.task is not None:
+        case "no_process":
+            team.notify_supervisor(tx, stall.project, now=now)
+        case "not_assigned" if stall.project is not None and stall.task is not None:
             assignment.assign_waiting(tx, crew.project(tx, stall.project), now=now)
-            return bool(tasks.current(tx, stall.task).state != TaskState.PLANNED)
-        case "untold" | "ungated" if stall.task is not None:
-            return _tell_again(tx, tasks.current(tx, stall.task), now=now)
-        case "unfinished" if stall.agent is not None:
-            mailbox.post(tx, TIMER, stall.agent, CheckIn(timer=0, note=FINISH), now=now)
+            return tasks.current(tx, stall.task).state is not TaskState.PLANNED
+        case "assignee_has_no_message" | "gate_has_no_message" if stall.task is not None:
+            return _send_again(tx, tasks.current(tx, stall.task), now=now)
+        case "not_finished" if stall.agent is not None:
+            mailbox.post(tx, TIMER, stall.agent, CheckIn(timer=0, note=FINISH_PROJECT), now=now)
         case _:
-            raise ValueError(f"a stall without its subject: {stall}")
+            raise ValueError(f"incomplete stall: {stall}")
     return True
 
 
-def _tell_again(tx: Transaction, task: Task, *, now: float) -> bool:
+def _send_again(tx: Transaction, task: Task, *, now: float) -> bool:
+    """Send the message that belongs to the task's state; False if the state has changed."""
     assignee, project = task.assignee, task.project
     if assignee is None:
         return False
     match task.state:
         case TaskState.ASSIGNED:
-            mailbox.post(tx, assignment.manager(project), assignee, TaskAssigned(task=task.id), now=now)
+            mailbox.post(tx, team.manager(project), assignee, TaskAssigned(task=task.id), now=now)
         case TaskState.IN_PROGRESS:
-            words = "\n\n".join(filter(None, (GO_ON, task.feedback)))
-            mailbox.post(tx, SUPERVISOR, assignee, TaskReturned(task=task.id, feedback=words), now=now)
+            feedback = "\n\n".join(filter(None, (CONTINUE_TASK, task.feedback)))
+            mailbox.post(tx, SUPERVISOR, assignee, TaskReturned(task=task.id, feedback=feedback), now=now)
         case TaskState.SUBMITTED | TaskState.CHECKING:
-            news = TaskSubmitted(task=task.id, commit=task.submitted_commit or "")
-            mailbox.post(tx, assignee, assignment.gate(project), news, now=now)
+            submitted = TaskSubmitted(task=task.id, commit=task.submitted_commit or "")
+            mailbox.post(tx, assignee, team.gate(project), submitted, now=now)
         case _:
             return False
     return True
 
 
-def note(tx: Transaction, stall: Stall, *, now: float) -> None:
-    """The incident, in the transaction that settles it."""
+def _record(tx: Transaction, stall: Stall, *, now: float) -> None:
     incidents.record(
         tx,
         IncidentKind.WORK_STALLED,

@@ -1,6 +1,6 @@
-"""The timer: sends a check-in when one comes due, once, also after sleep or a reboot.
+"""The timer actor: sends each check-in once when it is due, also after sleep or a reboot.
 
-Between them it makes its rounds: is there room on the disk, and does work lie where somebody is idle?
+In between it checks the disk space and looks for stalled work.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from actors.runtime import mailbox
 from actors.runtime.context import Runtime
 from actors.runtime.handler import MessageActor
 from actors.runtime.messages import CheckIn
-from actors.work.stalls import Rounds
+from actors.work.stalls import StallCheck
 from store import crew, facts, incidents, timers
 from store.engine import Transaction
 from store.facts import DiskShort
@@ -24,52 +24,51 @@ from store.failpoints import failpoint
 from store.rows import Timer
 from store.states import IncidentKind
 
-LONGEST_LOOK_S = 30.0  # monotonic waits stop while the machine sleeps: look at UTC at least this often
-DISK_LOOK_S = 10.0
+MAX_PAUSE_S = 30.0  # waits stop while the machine sleeps, so the time is compared at least this often
+DISK_CHECK_S = 10.0
 
 
 class TimerActor(MessageActor):
-    """Its mailbox is only a wake: a new or cancelled timer changes when to look next."""
+    """A message to it only wakes it: a timer was added or cancelled, so the next time to run may have changed."""
 
     def __init__(self, runtime: Runtime) -> None:
         super().__init__(runtime)
         config = runtime.config
-        self.rounds = Rounds(
-            runtime.store, runtime.fence, config.supervisor.stall_s, self.now() + config.supervisor.stall_s
-        )
-        self.room = DiskWatch([runtime.home.path], config.retention.min_free_mb)
-        self.was_short: bool | None = None
+        stall_s = config.supervisor.stall_s
+        self._stalls = StallCheck(runtime.store, runtime.fence, stall_s, self.now() + stall_s)
+        self._disk = DiskWatch([runtime.home.path], config.retention.min_free_mb)
+        self._was_short: bool | None = None
 
     def tick(self) -> float:
-        """Fire what is due and make the rounds; returns when the next one is."""
+        """Fire the timers that are due and run the checks that are due; returns when the next one is."""
         now = self.now()
         for timer in timers.due(self.store, now):
             self._fire(timer, now)
-        self._look_at_the_disk(now)
+        self._check_disk(now)
+        next_at = [now + MAX_PAUSE_S, self._stalls.run_if_due(now)]
+        if self._disk.min_free_mb:
+            next_at.append(now + DISK_CHECK_S)
         due_at = timers.next_due_at(self.store)
-        looks = [now + LONGEST_LOOK_S, self.rounds.look(now)]
-        if self.room.min_free_mb:
-            looks.append(now + DISK_LOOK_S)
-        return min([*looks, *([] if due_at is None else [due_at])])
+        return min(next_at if due_at is None else [*next_at, due_at])
 
-    def _look_at_the_disk(self, now: float) -> None:
-        """Say it to people when the crew begins to wait for room, and when it goes on."""
-        short = self.room.check()
-        if self.was_short is None:
-            self.was_short = facts.get(self.store, facts.DISK_SHORT) is not None
-        if (short is not None) == self.was_short:
+    def _check_disk(self, now: float) -> None:
+        """Record when the disk becomes nearly full, so that the crew waits, and when that is over."""
+        short = self._disk.check()
+        if self._was_short is None:
+            self._was_short = facts.get(self.store, facts.DISK_SHORT) is not None
+        if (short is not None) == self._was_short:
             return
         log.warning("disk_short" if short else "disk_has_room", path=str(self.runtime.home.path))
         with self.write() as tx:
-            self._note_room(tx, short, now)
-        self.was_short = short is not None
+            self._record_disk(tx, short, now)
+        self._was_short = short is not None
 
-    def _note_room(self, tx: Transaction, short: FreeSpace | None, now: float) -> None:
+    def _record_disk(self, tx: Transaction, short: FreeSpace | None, now: float) -> None:
         if short is None:
             facts.drop(tx, facts.DISK_SHORT)
             incidents.record(tx, IncidentKind.DISK_HAS_ROOM, now=now)
             return
-        path, free_mb, least_mb = str(short.path), short.free_bytes // MB, self.room.min_free_mb
+        path, free_mb, least_mb = str(short.path), short.free_bytes // MB, self._disk.min_free_mb
         fact = DiskShort(path=path, free_mb=free_mb, least_mb=least_mb)
         facts.put(tx, facts.DISK_SHORT, fact, now=now)
         incidents.record(
@@ -83,7 +82,7 @@ class TimerActor(MessageActor):
         )
 
     def _fire(self, timer: Timer, now: float) -> None:
-        """One transaction: the check-in is sent and the timer moved on, or neither."""
+        """Send the check-in and set the timer's next time, in one transaction."""
         late_s = max(0.0, now - timer.due_at)
         failpoint("timer_due")
         with self.write() as tx:
@@ -104,7 +103,7 @@ class TimerActor(MessageActor):
 
 
 def next_due(timer: Timer, now: float) -> float | None:
-    """After a firing at `now`: the next due time in the future, so that missed ones coalesce into one."""
+    """When a timer that fired at `now` is due again; None if never. Times that were missed are left out."""
     if timer.every_s is not None:
         missed = int((now - timer.due_at) // timer.every_s) if now > timer.due_at else 0
         return timer.due_at + (missed + 1) * timer.every_s
@@ -114,9 +113,9 @@ def next_due(timer: Timer, now: float) -> float | None:
 
 
 def next_cron(expression: str, timezone: str | None, after: float) -> float | None:
-    """The first time after `after` that the rule names, in UTC seconds. Raises ValueError for an invalid rule.
+    """The first time after `after` that matches a cron rule, in UTC seconds. Raises ValueError for an invalid rule.
 
-    Cron's clock is local: cronsim handles the hours that daylight saving skips or repeats.
+    Cron rules are in local time. cronsim handles the hours that daylight saving skips or repeats.
     """
     zone = ZoneInfo(timezone) if timezone else datetime.now(UTC).astimezone().tzinfo
     start = datetime.fromtimestamp(after, UTC).astimezone(zone)

@@ -19,7 +19,7 @@ from actors.runtime import mailbox
 from actors.runtime.addresses import HUMAN, ORCHESTRATOR
 from actors.runtime.messages import ProjectBriefed
 from actors.settings import Config
-from actors.work import assignment
+from actors.work import team
 from store import crew, timers
 from store.crew import NewProject
 from store.engine import Store, Transaction
@@ -139,16 +139,16 @@ def _as_stored(spec: Spec) -> ProjectSpec:
 def _add(tx: Transaction, config: Config, values: NewProject, *, now: float) -> None:
     """Add the project, its gate, manager and QA, the regular check-ins and the briefing. Engineers come later."""
     name = values["name"]
-    manager = assignment.manager(name)
+    manager = team.manager(name)
     crew.add_project(tx, now=now, **values)
-    crew.add_agent(tx, name=assignment.gate(name), kind="gate", role=None, project=name, now=now)
+    crew.add_agent(tx, name=team.gate(name), kind="gate", role=None, project=name, now=now)
     _add_member(tx, manager, Role.PROJECT_MANAGER, name, now)
     if values["with_qa"]:
-        _add_member(tx, assignment.member(name, Role.QA), Role.QA, name, now)
+        _add_member(tx, team.member(name, Role.QA), Role.QA, name, now)
     _check_in(tx, manager, MANAGER_NOTE, config.check_ins.manager_minutes, now)
     _check_in(tx, ORCHESTRATOR, ORCHESTRATOR_NOTE, config.check_ins.orchestrator_minutes, now)
     mailbox.post(tx, HUMAN, manager, ProjectBriefed(project=name), now=now, key=f"brief:{name}")
-    assignment.notify_supervisor(tx, name, now=now)
+    team.notify_supervisor(tx, name, now=now)
 
 
 def _add_member(tx: Transaction, name: str, role: Role, project: str, now: float) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from actors.runtime.context import Effects, Runtime
 from actors.runtime.messages import ReviewRequested, review_request
 from actors.tools.verdicts import post_verdict
-from actors.work import assignment, lifecycle
+from actors.work import assignment, deliverables, lifecycle
 from store import crew, incidents, tasks, timers
 from store.engine import Transaction
 from store.entries import Entry, MessageBody, ToolResultBody
@@ -50,7 +50,7 @@ def _manager_owes(runtime: Runtime, name: str) -> str | None:
     if project.state is not ProjectState.ACTIVE:
         return None
     rows = tasks.of_project(runtime.store, name)
-    missing = assignment.uncovered(project, rows)
+    missing = deliverables.uncovered(project, rows)
     if missing:
         listed = "\n".join(f"{n}. {project.spec.deliverables[n - 1]}" for n in missing)
         return f"No task covers these deliverables yet. Call assign_task for each:\n{listed}"
@@ -127,10 +127,9 @@ def _waits_for(task: Task, request: ReviewRequested) -> bool:
 
 
 def _manage(tx: Transaction, by: str, project: Project, *, now: float) -> None:
-    deliverables = project.spec.deliverables
     rows = tasks.of_project(tx, project.name)
-    for number in assignment.uncovered(project, rows):
-        text = deliverables[number - 1]
+    for number in deliverables.uncovered(project, rows):
+        text = project.spec.deliverables[number - 1]
         title = text.splitlines()[0][:80]
         assignment.plan(tx, project, title=title, description=text, role=Role.ENGINEER, by=by, now=now)
     rows = tasks.of_project(tx, project.name)

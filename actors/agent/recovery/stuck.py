@@ -14,7 +14,7 @@ from actors.agent.tool_calls import ToolCalls
 from actors.agent.turn import Continue, Ended
 from actors.agent.turn_end import end_turn
 from actors.git.commits import commit_all
-from actors.work import assignment
+from actors.work import assignment, outcomes
 from store import crew, incidents, tasks
 from store.engine import Transaction
 from store.entries import Entry, MessageBody
@@ -96,7 +96,7 @@ class Recovery:
             if rung is Rung.OTHER_AGENT:
                 assignment.replan(tx, task, reason=reason, by=self._runtime.name, now=now)
             else:
-                assignment.park(tx, task, reason=reason, by=self._runtime.name, now=now)
+                outcomes.park(tx, task, reason=reason, by=self._runtime.name, now=now)
 
         # Before the commit, because after it the worktree may be another agent's. A kill in between is harmless:
         # the branch has all the work, and the worktree is created again.

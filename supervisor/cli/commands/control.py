@@ -117,12 +117,12 @@ def cancel_command(options: Options, name: str, reason: str) -> None:
 @pass_options
 def stop_command(options: Options, name: str) -> None:
     """Stop the processes of NAME, an agent or a project. `restart` starts them again, and work resumes."""
-    from actors.work import assignment, lifecycle
+    from actors.work import lifecycle, team
 
     def act(tx: Transaction, target: Agent | Project) -> str:
         if isinstance(target, Agent):
             crew.change_agent(tx, target.name, wanted=False)
-            assignment.notify_supervisor(tx, target.project, now=time.time())
+            team.notify_supervisor(tx, target.project, now=time.time())
         else:
             lifecycle.stop(tx, target.name, now=time.time())
         return f"{target.name} will stop; `nightcrew restart {target.name}` starts it again"

@@ -36,7 +36,7 @@ def create_command(options: Options, agent: str, role: str, project: str) -> Non
     nightcrew create reviewer-1 --role reviewer --project shop
     """
     from actors.roles import role_named
-    from actors.work import assignment, lifecycle
+    from actors.work import assignment, lifecycle, team
     from store import crew
     from supervisor.health import status
 
@@ -55,7 +55,7 @@ def create_command(options: Options, agent: str, role: str, project: str) -> Non
                 tx, name=name, kind=ActorKind.AGENT, role=kind, project=row.name, now=time.time()
             )
             assignment.assign_waiting(tx, row, now=time.time())
-            assignment.notify_supervisor(tx, row.name, now=time.time())
+            team.notify_supervisor(tx, row.name, now=time.time())
     alive = status.holder(options.home) is not None
     if options.as_json:
         output.print_json({"name": name, "role": kind, "project": row.name, "created": added})

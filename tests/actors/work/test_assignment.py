@@ -6,7 +6,7 @@ from typing import Unpack
 
 import pytest
 
-from actors.work import assignment
+from actors.work import assignment, deliverables, outcomes
 from store import crew, inbox, tasks
 from store.crew import AgentChange
 from store.engine import Store
@@ -64,14 +64,14 @@ def plan(store: Store, title: str) -> Task:
 def test_a_task_is_about_the_deliverable_whose_words_it_shares(
     text: str, taken: set[int], expected: int | None
 ) -> None:
-    assert assignment.deliverable_for(text, DELIVERABLES, taken) == expected
+    assert deliverables.best_match(text, DELIVERABLES, taken) == expected
 
 
 def test_a_deliverable_that_was_only_split_off_another_stays_uncovered(shop: Store) -> None:
     plan(shop, "Login endpoint")
     plan(shop, "Logout endpoint")
     rows = tasks.of_project(shop, "shop")
-    assert assignment.uncovered(crew.project(shop, "shop"), rows) == [2]
+    assert deliverables.uncovered(crew.project(shop, "shop"), rows) == [2]
 
 
 def test_a_paused_engineer_gets_no_task_while_another_may_be_hired(shop: Store) -> None:
@@ -94,7 +94,7 @@ def test_a_task_beyond_the_limit_waits_and_goes_to_whoever_is_free_first(shop: S
     third = plan(shop, "Logout endpoint")
     assert third.state == TaskState.PLANNED
     with shop.write() as tx:
-        assignment.park(tx, tasks.current(tx, first.id), reason="no use", by="test", now=NOW)
+        outcomes.park(tx, tasks.current(tx, first.id), reason="no use", by="test", now=NOW)
     assert tasks.get(shop, third.id).assignee == first.assignee
 
 
@@ -169,7 +169,7 @@ def test_a_task_that_is_not_accepted_does_not_go_back_to_an_agent_in_quarantine(
         tasks.move(tx, task, TaskState.SUBMITTED, by="test", reason="done", now=NOW)
         crew.change_agent(tx, ENGINEERS[0], state=AgentState.QUARANTINED)
         crew.change_agent(tx, ENGINEERS[1], paused=not others)
-        assignment.returned(
+        outcomes.return_task(
             tx, tasks.current(tx, task), feedback="It fails.", limit=5, by="gate.shop", now=NOW
         )
     row = tasks.get(shop, task)
@@ -184,7 +184,7 @@ def test_a_task_that_is_not_accepted_does_not_go_back_to_an_agent_in_quarantine(
 def cancelled(shop: Store, title: str) -> int:
     task = int(str(plan(shop, title).id))
     with shop.write() as tx:
-        assignment.park(tx, tasks.current(tx, task), reason="cancelled by the human", by="human", now=NOW)
+        outcomes.park(tx, tasks.current(tx, task), reason="cancelled by the human", by="human", now=NOW)
     return task
 
 
