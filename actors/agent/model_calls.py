@@ -22,7 +22,7 @@ from actors.model.errors import (
     RequestRefused,
 )
 from actors.model.hosts.failover import HostPool
-from actors.model.hosts.host import ChatRequest, HostReply
+from actors.model.hosts.host import ChatRequest, HostReply, ModelHost
 from actors.model.parsing.calls import extract
 from actors.runtime.addresses import HUMAN
 from actors.runtime.live import LiveStream
@@ -63,6 +63,11 @@ class ModelCalls:
         if state.role is Role.ORCHESTRATOR and settings.preload:
             # One process per crew loads the model, before any agent waits for it.
             preload.start(settings.hosts, self._options, limits)
+
+    @property
+    def hosts(self) -> list[ModelHost]:
+        """The model hosts, the agent's preferred one first."""
+        return self._pool.hosts
 
     def close(self) -> None:
         """Close the connections kept during a turn."""
