@@ -12,8 +12,8 @@ from actors.environment.folders import CheckoutFolders, find_folders, linked_fol
 from actors.environment.python_imports import python_sources
 from actors.environment.setup.units import SetupUnit, find_units
 from actors.environment.toolchains import Toolchains, find_toolchains
-from actors.git.checkouts import delete_tree
 from actors.git.command import Git
+from actors.git.delete import delete_tree
 from actors.home import file_name
 from actors.sandbox.choose import choose
 from actors.sandbox.policy import Mount, Sandbox, SandboxPolicy, Workplace

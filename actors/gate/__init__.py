@@ -2,6 +2,8 @@
 
     merging        merges, checks, compares and lands
     checks, runner    run commands in the sandbox and judge them
+    looks          runs them on the base, on the candidate, and on mixtures of both
+    protection/    which files decide about a change, and what a change does to them
     results/       result files of test runners
     counts/        parsers of test runners' output
     tampering      finds weakened tests

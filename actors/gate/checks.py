@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,7 +77,8 @@ CheckRunner = Callable[[str, Path, float], CheckRun]
 class CheckResult:
     """One judged check: the `reason` in words, the `failing` tests that were named, the end of the `output`.
 
-    `recorded` are the outcomes of all tests, if the runner left a complete result file.
+    `recorded` are the outcomes of all tests, if the runner left a complete result file. `rewrote` are files that
+    decide about checks and that the command changed while it ran.
     """
 
     command: str
@@ -89,6 +90,7 @@ class CheckResult:
     failing: tuple[str, ...]
     output: str
     recorded: TestOutcomes | None = None
+    rewrote: tuple[str, ...] = ()
 
     @property
     def evidence(self) -> Evidence:
@@ -111,6 +113,11 @@ class CheckReport:
         return bool(self.results) and all(result.outcome == "passed" for result in self.results)
 
     @property
+    def settings(self) -> tuple[str, ...]:
+        """Files of the project that a runner loaded as plugins."""
+        return tuple(path for result in self.results if result.recorded for path in result.recorded.settings)
+
+    @property
     def commands(self) -> tuple[str, ...]:
         """The commands that were run, in order."""
         return tuple(result.command for result in self.results)
@@ -123,9 +130,16 @@ def run_checks(
     *,
     commit: str = "",
     timeout_s: float = DEFAULT_CHECK_TIMEOUT_S,
+    restore: Callable[[], tuple[str, ...]] = tuple,
 ) -> CheckReport:
-    """Run all commands in the worktree, one after the other. A failure does not stop the others."""
-    results = [_run_one(worktree, command, run, timeout_s) for command in commands]
+    """Run all commands in the worktree, one after the other. A failure does not stop the others.
+
+    `restore` is called after each. It puts back what a check must not change, and returns these paths.
+    """
+    results = []
+    for command in commands:
+        result = _run_one(worktree, command, run, timeout_s)
+        results.append(replace(result, rewrote=restore()))
     return CheckReport(commit, tuple(results))
 
 
@@ -159,8 +173,8 @@ def report_from_json(value: Mapping[str, Any]) -> CheckReport:
     for item in value["results"]:
         counts = None if item["counts"] is None else TestCounts(**item["counts"])
         recorded = None if item.get("recorded") is None else _outcomes_from_json(item["recorded"])
-        failing = tuple(item["failing"])
-        results.append(CheckResult(**{**item, "counts": counts, "failing": failing, "recorded": recorded}))
+        lists = {name: tuple(item.get(name, ())) for name in ("failing", "rewrote")}
+        results.append(CheckResult(**{**item, **lists, "counts": counts, "recorded": recorded}))
     return CheckReport(value["commit"], tuple(results))
 
 

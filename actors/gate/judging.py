@@ -11,6 +11,7 @@ from actors.gate import merging
 from actors.gate.checks import CheckReport, report_from_json
 from actors.gate.judgement import AwaitReview, Dropped, Evaluation, Judgement, Merged, Refused
 from actors.gate.merging import GateResult
+from actors.gate.protection.examine import permitted_paths
 from actors.gate.records import AT_GATE, Records
 from actors.gate.runner import SandboxedChecks
 from actors.git.refs import head_of
@@ -22,6 +23,7 @@ from store.rows import Project, Task
 from store.shared.ref_names import task_label
 from store.states import GateVerdict, Role, TaskState
 
+MAX_LOOKS = 4  # see `looks`
 SETTLING_S = 300.0  # for git and the store, beside the checks' own time
 
 
@@ -68,7 +70,7 @@ class Judge:
     def _evaluate(self, project: Project, task: Task, commit: str) -> Evaluation | None:
         """Merge and check. None if the submission is no longer wanted. Raises `Interrupted`."""
         work = self._runtime.config.work
-        patience_s = (2 * len(project.checks) + 1) * work.check_timeout_s + SETTLING_S
+        patience_s = (MAX_LOOKS * len(project.checks) + 1) * work.check_timeout_s + SETTLING_S
         with self._store.write(self._runtime.fence) as tx:
             if not self._records.begin_checking(tx, task, patience_s):
                 return None
@@ -85,6 +87,7 @@ class Judge:
             base=self._base(project.name),
             timeout_s=work.check_timeout_s,
             needs_progress=task.role not in (Role.WRITER, Role.RESEARCHER),
+            permitted=permitted_paths(project.spec.notes),
         )
         if self._runtime.coupling.stopping.is_set():
             # A check that ended because we are stopping says nothing about the work.

@@ -22,11 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.gate.checks import DEFAULT_CHECK_TIMEOUT_S, CheckReport, CheckRunner, report_from_json, run_checks
+from actors.gate.checks import DEFAULT_CHECK_TIMEOUT_S, CheckReport, CheckRunner, report_from_json
+from actors.gate.looks import Looks
+from actors.gate.protection.examine import Examination, examine
 from actors.gate.report import conflict_text, failed_text, passed_text
 from actors.gate.tampering import find_test_changes
-from actors.gate.verdict import Verdict, compare
-from actors.git.checkouts import checkout_scratch, remove_worktree
+from actors.gate.verdict import NewTests, Verdict, compare, find_new_tests, with_base_tests
 from actors.git.errors import WorkspaceError
 from actors.git.merge import merge_trees
 from actors.git.refs import NO_COMMIT, commit_at, head_of, is_ancestor, move_ref
@@ -77,7 +78,8 @@ class GateResult:
 
     `candidate` and `parent` are None unless there is something to land. `report` is the text for the
     engineer. The text for a conflict refers to conflict markers, so call `sync_worktree` before passing it on.
-    `checks` are the results on the merge. After landing they are the base of the next submission.
+    `checks` are the results on the merge. After landing they are the base of the next submission. `marks` are
+    what a person or QA should read; `notes` repeat them.
     """
 
     verdict: GateVerdict
@@ -92,6 +94,7 @@ class GateResult:
     notes: tuple[str, ...] = ()
     made_progress: bool = True
     duration_s: float = 0.0
+    marks: tuple[str, ...] = ()
 
     @property
     def may_land(self) -> bool:
@@ -105,7 +108,7 @@ def result_from_json(value: Mapping[str, Any]) -> GateResult:
         name: None if value[name] is None else report_from_json(value[name])
         for name in ("checks", "base_checks")
     }
-    lists = {name: tuple(value[name]) for name in ("conflicts", "blocks", "notes")}
+    lists = {name: tuple(value.get(name, ())) for name in ("conflicts", "blocks", "notes", "marks")}
     return GateResult(**{**value, **checks, **lists, "verdict": GateVerdict(value["verdict"])})
 
 
@@ -151,13 +154,16 @@ def evaluate(
     base: CheckReport | None = None,
     timeout_s: float = DEFAULT_CHECK_TIMEOUT_S,
     needs_progress: bool = True,
+    permitted: Sequence[str] = (),
 ) -> GateResult:
     """Judge a submitted commit: merge it, run `commands` on the merge, compare with the integration branch.
 
+    The candidate's tests and settings do not decide about it alone: `looks` has the runs that are compared.
+
     `scratch` is a folder used only by this evaluation. `base` is the report on the branch's head if the caller
     has it (the `checks` of the last landed result); otherwise the checks are run there too. `timeout_s`
-    applies to each command. For `needs_progress` see `verdict.compare`. Raises `WorkspaceError` or `GitError`
-    if git fails.
+    applies to each command. For `needs_progress` see `verdict.compare`. `permitted` are patterns of the tests and
+    settings that this task may change. Raises `WorkspaceError` or `GitError` if git fails.
     """
     started = time.monotonic()
     merged = merge_candidate(repository, integration, commit, message)
@@ -166,12 +172,29 @@ def evaluate(
     if not commands:
         text = "Merged without verification: the project has no checks."
         return GateResult(GateVerdict.UNVERIFIED, commit, merged.commit, merged.parent, text)
-    changes = find_test_changes(repository, merged.parent, merged.commit)
+    looks = Looks(repository, commands, run, scratch, locks, timeout_s)
+    looks.sweep()
     if base is None or base.commit != merged.parent or base.commands != tuple(commands):
-        base = _check(repository, merged.parent, commands, run, scratch / "base", locks, timeout_s)
-    report = _check(repository, merged.commit, commands, run, scratch / "candidate", locks, timeout_s)
+        base, report = looks.at(merged.parent, merged.commit)
+    else:
+        (report,) = looks.at(merged.commit)
     failpoint("checks_over")
-    verdict = compare(base, report, changes, needs_progress=needs_progress)
+    examination = examine(
+        repository.git(),
+        merged.parent,
+        merged.commit,
+        commands=commands,
+        settings=base.settings,
+        permitted=permitted,
+        scratch=scratch,
+    )
+    changes = find_test_changes(repository, merged.parent, merged.commit).without(permitted)
+    verdict = compare(
+        base, report, changes, needs_progress=needs_progress, may_lose_tests=examination.uses_permission
+    )
+    verdict = verdict.after_examination(examination.blocks, examination.marks)
+    if verdict.passed:
+        verdict = _with_base_tests(verdict, examination, looks, base, report, needs_progress)
     return _judged(commit, merged, base, report, verdict, started)
 
 
@@ -224,20 +247,26 @@ def land(
     return tag
 
 
-def _check(
-    repository: Repository,
-    commit: str,
-    commands: Sequence[str],
-    run: CheckRunner,
-    path: Path,
-    locks: Path,
-    timeout_s: float,
-) -> CheckReport:
-    worktree = checkout_scratch(repository, commit, path, locks=locks)
-    try:
-        return run_checks(worktree.path, commands, run, commit=commit, timeout_s=timeout_s)
-    finally:
-        remove_worktree(repository, path, locks=locks)
+def _with_base_tests(
+    verdict: Verdict,
+    examination: Examination,
+    looks: Looks,
+    base: CheckReport,
+    report: CheckReport,
+    needs_progress: bool,
+) -> Verdict:
+    """Run the looks that show whether the change passes by its product code or only by its tests."""
+    wanted = [commit for commit in (examination.with_base_tests, examination.new_tests_on_base) if commit]
+    reports = dict(zip(wanted, looks.at(*wanted), strict=True))
+    with_new = reports.get(examination.new_tests_on_base or "")
+    return with_base_tests(
+        verdict,
+        base,
+        reports.get(examination.with_base_tests or ""),
+        find_new_tests(base, report, with_new) if with_new else NewTests(),
+        is_permitted=examination.uses_permission,
+        needs_progress=needs_progress,
+    )
 
 
 def _merge_of(repository: Repository, submitted: str, head: str) -> str | None:
@@ -276,7 +305,8 @@ def _judged(
         checks=report,
         base_checks=base,
         blocks=verdict.blocks,
-        notes=verdict.notes,
+        notes=(*verdict.notes, *(f"for review: {mark}" for mark in verdict.marks)),
+        marks=verdict.marks,
         made_progress=verdict.made_progress,
         duration_s=round(time.monotonic() - started, 3),
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from actors.gate.protection.trees import is_permitted
 from actors.git.command import Git
 from actors.git.repository import Repository
 
@@ -24,6 +26,17 @@ class TestChanges:
     skips: tuple[str, ...] = ()
     conditional_skips: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
+
+    def without(self, permitted: Sequence[str]) -> TestChanges:
+        """Without what happened to files that the task may change. The sentences begin with the file's name."""
+
+        def kept(texts: tuple[str, ...]) -> tuple[str, ...]:
+            paths = (text.partition(" was ")[0].partition(": ")[0] for text in texts)
+            return tuple(
+                text for text, path in zip(texts, paths, strict=True) if not is_permitted(path, permitted)
+            )
+
+        return TestChanges(kept(self.deleted), kept(self.skips), kept(self.conditional_skips), self.changed)
 
 
 _ALWAYS_SKIPS = re.compile(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from actors.git import pending_merge
+from actors.git.delete import delete_tree
 from actors.git.errors import OccupiedPathError, WorkspaceError
 from actors.git.locks import hold
 from actors.git.refs import create_branch
@@ -123,22 +123,6 @@ def repair(worktree: Worktree, *, locks: Path, keep_fds: Sequence[int]) -> Workt
     worktree = replace(worktree, repairs=tuple(repairs))
     pending_merge.finish_interrupted(worktree, locks=locks, keep_fds=keep_fds)
     return worktree
-
-
-def delete_tree(path: Path) -> None:
-    """Delete a folder, even a read-only one, a file or a link, following no links. Harmless if it is gone."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-        return
-    if not path.exists():
-        return
-    try:
-        shutil.rmtree(path)
-    except PermissionError:
-        for folder, _, _ in os.walk(path):
-            with contextlib.suppress(PermissionError):
-                Path(folder).chmod(0o700)
-        shutil.rmtree(path)
 
 
 def _usable_git_dir(repository: Repository, path: Path) -> Path | None:

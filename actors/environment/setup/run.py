@@ -23,7 +23,8 @@ from actors.environment.project import EMPTY_FILE, Environment, can_move_worktre
 from actors.environment.reading import read_file
 from actors.environment.setup.result import SetupResult, is_below, with_setup
 from actors.environment.setup.units import SPEC, SetupUnit
-from actors.git.checkouts import checkout_scratch, delete_tree, remove_worktree
+from actors.git.checkouts import checkout_scratch, remove_worktree
+from actors.git.delete import delete_tree
 from actors.git.locks import hold
 from actors.git.repository import Repository
 from actors.git.worktree import Worktree
