@@ -36,7 +36,7 @@ def _change_agent(columns: tuple[str, ...]) -> Prepared:
 
 
 class NewProject(TypedDict):
-    """The columns that a new project brings."""
+    """The columns of a new project."""
 
     name: str
     title: str
@@ -106,19 +106,22 @@ def all_projects(store: Store) -> list[Project]:
 
 
 def active_projects(store: Store) -> list[Project]:
-    """The projects that are worked on now, oldest first."""
+    """The active projects, oldest first."""
     return store.fetch(_ACTIVE)
 
 
 def is_active(store: Store) -> bool:
-    """Whether any project is worked on now."""
+    """Whether any project is active."""
     return store.first(_ANY_ACTIVE) is not None
 
 
 def add_agent(
     tx: Transaction, *, name: str, kind: str, role: Role | None, project: str | None, now: float
 ) -> bool:
-    """Make an agent wanted, or wanted again; False if it was already. `kind` is an `ActorKind` or `module:Class`."""
+    """Add an agent that should run (`wanted`), or set `wanted` of an existing one; False if it was set already.
+
+    `kind` is an `ActorKind` or `module:Class`.
+    """
     known = find_agent(tx, name)
     if known is not None:
         if not known.wanted:
@@ -155,7 +158,7 @@ def change_agent(tx: Transaction, name: str, **values: Unpack[AgentChange]) -> N
 
 
 def next_generation(tx: Transaction, name: str) -> int:
-    """Raise the fence: from this commit on, the agent's older incarnations can write nothing."""
+    """Raise the agent's generation and return it. After the commit, writes of older incarnations are refused."""
     tx.run(_RAISE, {"agent_name": name})
     return agent(tx, name).generation
 
@@ -174,7 +177,7 @@ def find_agent(source: Source, name: str) -> Agent | None:
 
 
 def all_agents(source: Source, *, project: str | None = None) -> list[Agent]:
-    """Agents in the order in which they were made; archived ones are left out."""
+    """Agents in the order of their creation, without archived ones."""
     if project is None:
         return source.fetch(_AGENTS)
     return source.fetch(_PRESENT_TEAM, {"project_name": project})

@@ -74,7 +74,7 @@ NO_COST = ReplyCost()
 
 @dataclass(frozen=True, slots=True)
 class ReplyBody:
-    """What the model answered. Its calls are run in order; `problems` are to be corrected by the model.
+    """A reply of the model. Its calls are run in order. `problems`: errors in the reply that the model must correct.
 
     `stream` is the number of the model call whose text was streamed to the screen.
     """

@@ -22,7 +22,7 @@ def record(
     needs_human: bool = False,
     **detail: Any,
 ) -> int:
-    """Record an incident; returns its id. `detail` holds what its kind tells of, as JSON."""
+    """Record an incident; returns its id. `detail` holds the fields of its kind, as JSON."""
     values = {
         "kind": kind,
         "agent": agent,

@@ -1,4 +1,4 @@
-"""Insights that one project had and others may use; searched with SQLite's FTS5."""
+"""Insights: findings of one project that may help others. They are searched with SQLite's FTS5."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SEARCH = Query(
 
 
 def add(tx: Transaction, *, project: str | None, author: str, words: str, now: float) -> int:
-    """Keep an insight and who had it; returns its id. The same text again is kept once."""
+    """Store an insight with its author; returns its id. A text that is stored already is not added again."""
     known = tx.execute(select(insights.c.id).where(insights.c.text == words)).scalar()
     if known is not None:
         return int(known)

@@ -3,6 +3,8 @@
 (none)   + intend            -> INTENDED
 INTENDED + outcome written   -> DONE
 INTENDED + cannot be settled -> UNKNOWN   (after a crash; the model reads what is known)
+
+To settle an intent is to find out after a crash, from stored evidence, what its call did.
 """
 
 from __future__ import annotations
@@ -92,6 +94,6 @@ def find(store: Store, agent: str, reply: int, position: int) -> Intent | None:
 
 
 def listed(store: Store, state: IntentState, *, most: int = 1000) -> list[Intent]:
-    """Intents in a state, newest first; the audit looks for those that stayed open."""
+    """Intents in a state, newest first. The audit searches for intents that stayed open."""
     query = select(intents).where(intents.c.state == state).order_by(intents.c.id.desc()).limit(most)
     return store.select(query, Intent)

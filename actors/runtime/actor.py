@@ -1,10 +1,10 @@
-"""The base of every actor: its life on its own thread, from recovery to the end of the process.
+"""The base class of every actor. It runs on its own thread, from recovery to the end of the process.
 
 Two threads share an actor's process. The main thread (`process.py`) turns wake-up datagrams, polls and
 signals into `Wake` messages and sets the cancellation. The actor's thread does all the work.
 
-A subclass says what there is to do in `drain`. Most handle one message after the other and derive from
-`handler.MessageActor`; an agent works on a message in many steps and has a `drain` of its own.
+A subclass does its work in `drain`. Most actors handle one message after the other and derive from
+`handler.MessageActor`. An agent works on a message in many steps and has its own `drain`.
 """
 
 from __future__ import annotations
@@ -56,24 +56,27 @@ class Actor(pykka.ThreadingActor, abc.ABC):
     # -- hooks for subclasses ------------------------------------------------------------------
 
     def recover(self) -> None:
-        """Settle what an older incarnation left unfinished. Called before the first message."""
+        """Settle the work that an older incarnation left unfinished: find out what was done, and continue or undo it.
+
+        Called before the first message.
+        """
 
     @abc.abstractmethod
     def drain(self) -> None:
-        """Work until there is nothing to do, or the process is asked to stop."""
+        """Work until nothing is left to do, or the process is asked to stop."""
 
     def tick(self) -> float:
-        """Do what is due by the clock; called after each `drain`. Returns when to run next, in UTC seconds."""
+        """Do work that is due at a time; called after each `drain`. Returns when to run next, in UTC seconds."""
         return self.now() + POLL_S
 
     def on_unwritable(self) -> None:
-        """A write failed because the disk is full or read-only. Called before the pause."""
+        """Called before the pause after a write that failed because the disk is full or read-only."""
 
     def on_retry(self, tx: Transaction) -> None:
-        """A message went back to the mailbox after a failure; part of the same transaction."""
+        """Called when a message returns to the mailbox after a failure, in the same transaction."""
 
     def on_dead_letter(self, tx: Transaction, row: Message, reason: str) -> None:
-        """A message failed for the last time; part of the same transaction."""
+        """Called when a message becomes a dead letter, in the same transaction."""
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -91,7 +94,7 @@ class Actor(pykka.ThreadingActor, abc.ABC):
             log.warning("stale_generation", reason=str(error))
             self.coupling.stop()
         except StoreUnwritable as error:
-            # A full disk is no fault of the message: wait. Nothing is acknowledged in the meantime.
+            # A full disk is not the message's fault, so wait. No message is acknowledged in the meantime.
             log.error("store_unwritable", reason=str(error))
             self.on_unwritable()
             self.coupling.sleep_until(self.now() + UNWRITABLE_PAUSE_S)
@@ -99,10 +102,10 @@ class Actor(pykka.ThreadingActor, abc.ABC):
             self.coupling.working = False
 
     def _take_over(self) -> None:
-        """Make the claims of older incarnations this one's."""
+        """Assign the claims of older incarnations to this one."""
         with self.write(durable=False) as tx:
             inbox.take_over(tx, self.runtime.name, self.runtime.generation)
-            # An actor that was killed between its commit and its wake-ups leaves recipients asleep: wake them.
+            # An actor that was killed between its commit and its wake-ups has not woken its recipients: wake them.
             for recipient in inbox.recipients_waiting(tx, now=self.now()):
                 tx.notify(recipient)
 
@@ -129,5 +132,5 @@ class Actor(pykka.ThreadingActor, abc.ABC):
         return self.runtime.clock()
 
     def write(self, *, durable: bool = True) -> AbstractContextManager[Transaction]:
-        """A transaction under this incarnation's fence; for `durable` see `Store.write`."""
+        """A transaction with this incarnation's fencing token; for `durable` see `Store.write`."""
         return self.store.write(self.runtime.fence, durable=durable)

@@ -1,4 +1,4 @@
-"""Signals as something to select on, together with sockets."""
+"""Delivers signals through a pipe, so that one `select` can wait for signals and sockets."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from types import FrameType
 class SignalPipe:
     """A pipe that becomes readable when one of `signals` arrives, or when another thread calls `wake`.
 
-    Handlers do nothing: the interpreter writes a signal's number into the pipe, and the main loop reads it. So no
-    code of ours runs between two arbitrary instructions.
+    Handlers do nothing: the interpreter writes a signal's number into the pipe, and the main loop reads it. So the
+    code that reacts to a signal runs in that loop, not at an arbitrary instruction.
     """
 
     def __init__(self, *signals: signal.Signals) -> None:
-        """Take over `signals` of this process. Only on its main thread, and once."""
+        """Handle `signals` of this process. Call it once, on the main thread."""
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
@@ -43,4 +43,4 @@ class SignalPipe:
 
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:
-    """Nothing: but a signal without a handler would end the process."""
+    """Do nothing. Without a handler the signal would end the process."""

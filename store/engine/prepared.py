@@ -113,7 +113,7 @@ def as_it_is(value: Any) -> Any:
 
 @functools.cache
 def _dialect() -> Dialect:
-    """One for all statements: it remembers how each type is converted."""
+    """The dialect that all statements share, because it caches the conversions of each type."""
     return sqlite.dialect(paramstyle="named")
 
 

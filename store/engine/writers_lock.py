@@ -30,7 +30,7 @@ def lock_path(store: Path) -> Path:
 
 
 class WritersLock:
-    """A flock, which the kernel passes on in order of arrival. One per open store; not reentrant."""
+    """A flock, which the kernel grants in order of arrival. One per open store; not reentrant."""
 
     def __init__(self, store: Path) -> None:
         self._file = file_lock.open_file(lock_path(store))
@@ -39,13 +39,13 @@ class WritersLock:
     def acquire(self) -> None:
         """Wait for the lock without a limit, then write pid and time into its file."""
         file_lock.lock(self._file)
-        # Of fixed width, so that a reader never sees half of a longer one. Not synced: after a power loss nobody
-        # holds the lock. On a full disk the signature is missing, but the lock is held.
+        # The text has a fixed width, so that a reader never sees a part of a longer one. It is not synced, because
+        # no process holds the lock after a power loss. On a full disk it is missing, but the lock is held.
         with contextlib.suppress(OSError):
             os.pwrite(self._file, b"%010d %020d\n" % (self._pid, time.monotonic_ns()), 0)
 
     def release(self) -> None:
-        """Let the next writer have it."""
+        """Release the lock. The next writer in the queue gets it."""
         file_lock.unlock(self._file)
 
     def close(self) -> None:
@@ -56,7 +56,7 @@ class WritersLock:
 
 
 def holding(store: Path) -> Signature | None:
-    """Who holds the lock now; None if nobody does or it cannot be read. Does not wait."""
+    """The current holder of the lock; None if it is free or cannot be read. Does not wait."""
     with contextlib.suppress(OSError, ValueError):
         if file_lock.is_held(path := lock_path(store)):
             pid, since_ns = path.read_bytes().split()

@@ -43,7 +43,7 @@ from store.states import (
     TimerState,
 )
 
-APPLICATION_ID = 0x4E437277  # "NCrw", in the file's header: tells our file from a stranger's
+APPLICATION_ID = 0x4E437277  # "NCrw" in the file's header marks a Nightcrew store
 SCHEMA_VERSION = 1  # PRAGMA user_version; equals the number of the newest migration
 
 metadata = MetaData(

@@ -1,4 +1,4 @@
-"""Mechanisms that all packages share, one owner each. They know nothing of the store and import nothing of ours.
+"""Mechanisms that all packages share, one owner each. They import nothing of the project.
 
 - `file_lock.py`: locks between processes.
 - `replace.py`: write a file in one step.

@@ -216,7 +216,7 @@ def of_task(row: Task) -> dict[str, Any]:
 
 
 def needing_attention(store: Store) -> int:
-    """The number of incidents for people, of live projects or of the last day."""
+    """The number of incidents that need attention: those of live projects and of the last 24 hours."""
     live = {
         row.name
         for row in crew.all_projects(store)

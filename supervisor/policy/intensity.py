@@ -14,7 +14,7 @@ class Intensity:
     crashes: tuple[float, ...] = ()
 
     def record(self, now: float) -> Intensity:
-        """The account with a crash at `now` added, and crashes before the window removed."""
+        """A copy with a crash at `now`, and without the crashes before the window."""
         return replace(self, crashes=(*(at for at in self.crashes if now - at < self.window_s), now))
 
     def is_exhausted(self, now: float) -> bool:
@@ -22,5 +22,5 @@ class Intensity:
         return sum(1 for at in self.crashes if now - at < self.window_s) > self.limit
 
     def cleared(self) -> Intensity:
-        """The account without crashes, for a child that a person restarted."""
+        """A copy without crashes, for a child that a person restarted."""
         return replace(self, crashes=())

@@ -18,7 +18,7 @@ class Tier(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """One child, which is restarted after every exit that nobody requested.
+    """One child. It is restarted after every exit that was not requested.
 
     `kind` names its class (`actors/runtime/kinds.py`). `grace_s` is the time from TERM to KILL.
     """

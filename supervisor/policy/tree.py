@@ -14,7 +14,7 @@ ORDER = tuple(Tier)
 
 
 def add_services(tx: Transaction, *, now: float, tmux: bool) -> None:
-    """Add the rows of the timer, of tmux and of the orchestrator where they are missing."""
+    """Add the rows of the timer, the tmux actor and the orchestrator, unless they exist."""
     crew.add_agent(tx, name=TIMER, kind=ActorKind.TIMER, role=None, project=None, now=now)
     crew.add_agent(tx, name=TMUX, kind=ActorKind.TMUX, role=None, project=None, now=now)
     crew.change_agent(tx, TMUX, wanted=tmux)
@@ -34,5 +34,5 @@ def spec_of(row: Agent, grace_s: float) -> ChildSpec:
 
 
 def in_start_order(specs: list[ChildSpec]) -> list[ChildSpec]:
-    """Sorted by tier, from the services down; in the given order within a tier."""
+    """Sorted by tier, services first; within a tier the order is unchanged."""
     return sorted(specs, key=lambda spec: ORDER.index(spec.tier))

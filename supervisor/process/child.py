@@ -40,14 +40,14 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """Crashed too often. Started again at `until`, so that one bad hour does not cost the whole run."""
+    """Crashed too often. Started again at `until`, so that an agent is not lost for the whole run."""
 
     until: float
 
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """Was sent SIGTERM; gets SIGKILL at `kill_at`. `again`: start it anew after its end."""
+    """Was sent SIGTERM; gets SIGKILL at `kill_at`. `again`: start it again after its end."""
 
     process: Process
     kill_at: float

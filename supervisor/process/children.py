@@ -74,7 +74,7 @@ class Children:
             self._record_stopped(name, "ended with its supervisor")
 
     def restart(self, name: str) -> None:
-        """Stop the child and start it again, with its earlier crashes forgotten: a person asked for it."""
+        """Stop the child and start it again, and forget its earlier crashes, because a person requested it."""
         child = self._by_name[name]
         child.intensity = child.intensity.cleared()
         self._stop(child, again=True)
@@ -198,7 +198,7 @@ class Children:
     def _stop(self, child: Child, *, again: bool) -> None:
         """Send SIGTERM; SIGKILL follows after the child's grace period. A second stop is harmless.
 
-        `again`: start the child anew after its end.
+        `again`: start the child again after its end.
         """
         match child.status:
             case Starting(process) | Running(process):
@@ -238,7 +238,7 @@ class Children:
         records.backing_off(self.store, child.spec.name, reason)
 
     def _quarantine(self, child: Child, reason: str, now: float) -> None:
-        """Too many crashes: do not start the child for a whole window, and let others do its work."""
+        """Quarantine a child that crashed too often: do not start it for a whole window, and reassign its task."""
         window_s = self.settings.intensity_window_s
         child.status = Quarantined(now + window_s)
         window = f"{window_s / 60:g} minutes" if window_s >= 120 else f"{window_s:g} s"

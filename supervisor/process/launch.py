@@ -165,7 +165,7 @@ class Launcher:
         self._spawned_at = time.monotonic()
 
     def end_zygote(self) -> None:
-        """Kill the zygote. The actors that it has forked go on as the supervisor's children."""
+        """Kill the zygote. The actors that it has forked continue as the supervisor's children."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -73,7 +73,7 @@ def stopped(store: Store, name: str, reason: str) -> None:
 
 
 def unresponsive(store: Store, row: Agent, reason: str) -> None:
-    """Record the incident of a child that was killed because it did nothing. `row`: its row before the kill."""
+    """Record the incident of a child that was killed because it made no progress. `row`: its row before the kill."""
     with store.write() as tx:
         crew.change_agent(tx, row.name, deadline_at=None)
         incidents.record(

@@ -33,7 +33,7 @@ class ChildReady:
 
 @dataclass(frozen=True, slots=True)
 class ChildExited:
-    """A child has ended and is to be reaped."""
+    """A child has ended and must be reaped."""
 
     name: str
     pid: int
@@ -41,7 +41,7 @@ class ChildExited:
 
 @dataclass(frozen=True, slots=True)
 class ChildUnresponsive:
-    """A child did not run and was killed. Its `ChildExited` follows."""
+    """An unresponsive child was killed. Its `ChildExited` follows."""
 
     name: str
     pid: int
@@ -55,7 +55,7 @@ class MailboxChanged:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Once a second, and earlier where `tick_by` asked for it: do what is due."""
+    """Sent once a second, and earlier if `tick_by` requested it: run the work that is due."""
 
 
 @dataclass(frozen=True, slots=True)

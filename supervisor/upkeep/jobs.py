@@ -20,7 +20,7 @@ from store.engine import Store
 from store.facts import Fact
 from supervisor.upkeep.inhibit import Inhibition, Inhibitor
 
-NIGHTLY = "30 4 * * *"  # local time: late, so that the backup has most of the night's work
+NIGHTLY = "30 4 * * *"  # local time: late at night, so that the backup contains most of the night's work
 CHECK_INTERVAL_S = 5.0
 LAST_START_FACT = Fact[float]("housekeeping_started")
 
