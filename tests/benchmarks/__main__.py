@@ -23,13 +23,13 @@ from tests.benchmarks import (
     history,
     latency,
     loop,
-    machine,
     recovery,
     start,
     windows,
 )
-from tests.benchmarks.rows import Row
-from tests.benchmarks.table import HEADER, line
+from tests.benchmarks.harness import machine
+from tests.benchmarks.harness.rows import Row
+from tests.benchmarks.harness.table import HEADER, line
 
 Benchmark = Callable[[bool], Iterator[Row]]
 BENCHMARKS: dict[str, Benchmark] = {

@@ -8,9 +8,9 @@ import sys
 import time
 from collections.abc import Iterator
 
-from tests.benchmarks.crew import ROOT, BenchCrew, BenchmarkFailed, open_crew
-from tests.benchmarks.kinds import CLERK
-from tests.benchmarks.rows import Beside, Row, at_most, median
+from tests.benchmarks.harness.crew import ROOT, BenchCrew, BenchmarkFailed, open_crew
+from tests.benchmarks.harness.kinds import CLERK
+from tests.benchmarks.harness.rows import Beside, Row, at_most, median
 
 
 def measure(quick: bool) -> Iterator[Row]:

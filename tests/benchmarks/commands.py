@@ -12,7 +12,7 @@ from actors.sandbox.choose import choose
 from actors.sandbox.from_config import policy_of
 from actors.sandbox.run import run_command
 from actors.settings import Config
-from tests.benchmarks.rows import Beside, Row, at_most, median, percentile
+from tests.benchmarks.harness.rows import Beside, Row, at_most, median, percentile
 
 COMMAND = "echo over"
 

@@ -10,10 +10,10 @@ import psutil
 
 from store.rows import Agent
 from store.states import Role
-from tests.benchmarks.crew import BenchCrew, open_crew
-from tests.benchmarks.kinds import COLLECT, THRIFTY
-from tests.benchmarks.model import reply, timed_model
-from tests.benchmarks.rows import Row, at_most, median
+from tests.benchmarks.harness.crew import BenchCrew, open_crew
+from tests.benchmarks.harness.kinds import COLLECT, THRIFTY
+from tests.benchmarks.harness.model import reply, timed_model
+from tests.benchmarks.harness.rows import Row, at_most, median
 from tests.support.stores import message
 from tests.support.waiting import eventually
 

@@ -27,10 +27,10 @@ from sqlalchemy import column, text
 from store.engine.prepared import Query
 from store.states import Role
 from store.upkeep import migrate
-from tests.benchmarks.crew import PATIENCE_S, BenchCrew, BenchmarkFailed, open_crew
-from tests.benchmarks.kinds import CANNED, CLERK, ROW_TEXT
+from tests.benchmarks.harness.crew import PATIENCE_S, BenchCrew, BenchmarkFailed, open_crew
+from tests.benchmarks.harness.kinds import CANNED, CLERK, ROW_TEXT
+from tests.benchmarks.harness.rows import Beside, Row, at_least_times, at_most, at_most_times, median
 from tests.benchmarks.peers import environment
-from tests.benchmarks.rows import Beside, Row, at_least_times, at_most, at_most_times, median
 from tests.support.waiting import eventually
 
 ROUNDS = 3

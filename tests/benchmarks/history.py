@@ -9,10 +9,10 @@ from typing import Any
 from actors.runtime.addresses import ORCHESTRATOR
 from store import crew
 from store.states import Role
-from tests.benchmarks.crew import PATIENCE_S, BenchCrew, open_crew
-from tests.benchmarks.model import TimedState, reply, timed_model
+from tests.benchmarks.harness.crew import PATIENCE_S, BenchCrew, open_crew
+from tests.benchmarks.harness.model import TimedState, reply, timed_model
+from tests.benchmarks.harness.rows import Beside, Row, at_most_times, median
 from tests.benchmarks.recovery import fill_history
-from tests.benchmarks.rows import Beside, Row, at_most_times, median
 from tests.support.waiting import eventually
 
 SIZES = (100, 100_000)

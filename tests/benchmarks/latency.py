@@ -16,9 +16,9 @@ from actors.runtime import mailbox
 from actors.runtime.addresses import HUMAN
 from actors.runtime.messages import Text
 from store.states import Role
-from tests.benchmarks.crew import BenchCrew, open_crew
-from tests.benchmarks.kinds import CANNED, CLERK, ROW_TEXT
-from tests.benchmarks.rows import Beside, Row, at_most, median, percentile
+from tests.benchmarks.harness.crew import BenchCrew, open_crew
+from tests.benchmarks.harness.kinds import CANNED, CLERK, ROW_TEXT
+from tests.benchmarks.harness.rows import Beside, Row, at_most, median, percentile
 
 ALONE_RATE = 100  # messages a second
 CROWD_RATE = 100  # to sixteen agents, each of which then has a turn

@@ -21,9 +21,9 @@ from store import tasks
 from store.states import TaskState
 from supervisor.project_spec.deploy import deploy
 from supervisor.project_spec.parse import parse_spec
-from tests.benchmarks.crew import PATIENCE_S, BenchCrew, open_crew
-from tests.benchmarks.model import Request, TimedState, reply, timed_model
-from tests.benchmarks.rows import Bar, Row, at_most, median, percentile
+from tests.benchmarks.harness.crew import PATIENCE_S, BenchCrew, open_crew
+from tests.benchmarks.harness.model import Request, TimedState, reply, timed_model
+from tests.benchmarks.harness.rows import Bar, Row, at_most, median, percentile
 from tests.support.waiting import eventually
 
 PROJECT = "loop"

@@ -19,10 +19,10 @@ from actors.runtime.messages import Resume
 from actors.runtime.wake import WakeSocket
 from store import crew, inbox
 from store.states import Role
-from tests.benchmarks.crew import BenchCrew, open_crew, wait_for_wake
-from tests.benchmarks.kinds import ROW_TEXT
+from tests.benchmarks.harness.crew import BenchCrew, open_crew, wait_for_wake
+from tests.benchmarks.harness.kinds import ROW_TEXT
+from tests.benchmarks.harness.rows import Bar, Beside, Row, at_least_times, at_most, median, percentile
 from tests.benchmarks.peers import environment
-from tests.benchmarks.rows import Bar, Beside, Row, at_least_times, at_most, median, percentile
 
 AGENT = "engineer-1"
 SIZES = (100, 10_000, 100_000)

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 
 from store.states import Role
-from tests.benchmarks.crew import open_crew
-from tests.benchmarks.rows import Row
+from tests.benchmarks.harness.crew import open_crew
+from tests.benchmarks.harness.rows import Row
 
 AGENTS = 20
 

@@ -24,8 +24,8 @@ from store import crew, history
 from store.engine import Fence
 from store.entries import NoteBody
 from store.states import Role
-from tests.benchmarks.crew import BenchCrew, BenchmarkFailed, open_crew
-from tests.benchmarks.rows import Beside, Row, at_most, at_most_times, median, percentile
+from tests.benchmarks.harness.crew import BenchCrew, BenchmarkFailed, open_crew
+from tests.benchmarks.harness.rows import Beside, Row, at_most, at_most_times, median, percentile
 from tests.support.stores import add_project
 from tests.support.waiting import eventually
 

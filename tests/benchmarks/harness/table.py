@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.benchmarks.rows import Row
+from tests.benchmarks.harness.rows import Row
 
 HEADER = (
     f"{'what':<62} {'value':>9} {'unit':<8} {'peer or limit':<34} {'there':>9} {'ratio':>8} {'bar':<12} met"

@@ -32,7 +32,7 @@ from supervisor.health import status
 from supervisor.process import recovery
 from tests.support.waiting import eventually
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 60.0
 # What a night must not do, a benchmark must: any number of kills, each restart at once.
 RESTARTS = {"intensity": 1_000_000, "backoff_first_s": 0.0}
@@ -64,7 +64,13 @@ class BenchCrew:
 
     def up(self, environment: Mapping[str, str] | None = None) -> None:
         """Start the supervisor; returns when it is ready."""
-        words = [sys.executable, "-m", "tests.benchmarks.server", str(self.home.path), self.config.to_json()]
+        words = [
+            sys.executable,
+            "-m",
+            "tests.benchmarks.harness.server",
+            str(self.home.path),
+            self.config.to_json(),
+        ]
         with (self.home.logs / "server.stderr").open("ab") as stderr:
             self.server = subprocess.Popen(
                 words,

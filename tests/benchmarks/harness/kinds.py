@@ -29,9 +29,9 @@ from store.engine import Transaction
 from store.entries import ReplyBody, ToolResultBody
 from store.rows import Message
 
-CANNED = "tests.benchmarks.kinds:Canned"
-CLERK = "tests.benchmarks.kinds:Clerk"
-THRIFTY = "tests.benchmarks.kinds:Thrifty"
+CANNED = "tests.benchmarks.harness.kinds:Canned"
+CLERK = "tests.benchmarks.harness.kinds:Clerk"
+THRIFTY = "tests.benchmarks.harness.kinds:Thrifty"
 ROW_TEXT = "x" * 1000
 COLLECT = "collect"
 

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.server HOME CONFIG_JSON`: the product's supervisor for a home, as it is."""
+"""`python -m tests.benchmarks.harness.server HOME CONFIG_JSON`: the product's supervisor for a home, as it is."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What every benchmark uses: a crew, its actors and model, the machine's own figures, rows and the table."""
