@@ -2,8 +2,9 @@
 
 Two files beside the stored output, in a folder that commands cannot write:
 
-- `<call>.status` grows while the command runs. We append "started" before the command may run. The sandbox's
-  launcher appends the exit code, from outside of the sandbox.
+- `<call>.status` grows while the command runs. We append "started" before the command may run, and "launching" before
+  that where the command could run although we were killed in between. The sandbox's launcher appends the exit
+  code, from outside of the sandbox.
 - `<call>.exit.json` is the complete result, written atomically at the end.
 """
 
@@ -88,6 +89,11 @@ def read_record(files: RecordFiles) -> ExitRecord | None:
     if isinstance(facts.get("exit-code"), int) and "started" in facts:
         return ExitRecord(facts["exit-code"], None, None, None)
     return None
+
+
+def may_have_started(files: RecordFiles) -> bool:
+    """False only if it is certain that the command never ran."""
+    return not {"launching", "started"}.isdisjoint(read_status(files))
 
 
 def read_status(files: RecordFiles) -> dict[str, Any]:

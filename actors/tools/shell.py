@@ -11,7 +11,7 @@ from actors.model.protocol import Parameter, ToolSpec
 from actors.sandbox.launch.marks import kill_marked
 from actors.sandbox.output import read_spilled
 from actors.sandbox.policy import GIB, SandboxPolicy
-from actors.sandbox.record import ExitRecord, RecordFiles, prune, read_record, read_status
+from actors.sandbox.record import ExitRecord, RecordFiles, may_have_started, prune, read_record
 from actors.sandbox.run import run_command
 from actors.sandbox.usage import boot_id
 from actors.tools.base import ToolContext, ToolRefused, ToolResult, text_argument, whole_number
@@ -107,7 +107,7 @@ class Shell:
             return replace(
                 result, text=f"{result.text}\n[the agent was restarted meanwhile; output may be missing]"
             )
-        if "started" not in read_status(files) and evidence.get("boot_id") == boot_id():
+        if not may_have_started(files) and evidence.get("boot_id") == boot_id():
             # Since the same boot a missing line is proof. After a power failure it may have been lost.
             return None
         text = (

@@ -20,7 +20,7 @@ from tests.support.nights import PROJECT, WORDS, Night, scripted_model
 
 ENGINEER, MANAGER, GATE = f"engineer-1.{PROJECT}", f"pm.{PROJECT}", f"gate.{PROJECT}"
 # Killed there, the command was on its way and nobody saw its end.
-IN_DOUBT = {"tool_started", "tool_running"}
+IN_DOUBT = {"command_held", "tool_started", "tool_running"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ INSTANTS = [
         "intent_written": "has_written_its_intent_to_run_a_command",
         "intent_written@2": "has_written_its_intent_to_write_a_file",
         "intent_written@3": "has_written_its_intent_to_edit_a_file",
+        "command_held": "has_prepared_a_command_and_not_let_it_run",
         "tool_started": "has_just_started_a_command",
         "tool_running": "is_in_the_middle_of_a_command",
         "command_over": "saw_the_command_end_and_kept_no_record",

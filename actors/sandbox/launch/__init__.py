@@ -6,8 +6,8 @@
   variable. `cgroup.py`: a limit on the number of processes that also binds root.
 
 The one thing to know: a confined command is started in two steps. Its first process is set up and waits;
-we record "started"; then one byte on a pipe lets it run. So a record without "started" proves that the command
-never ran.
+we record "started"; then one byte on a pipe lets it run. A record without "started" (with bubblewrap: without
+"launching", see there) proves that the command never ran.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from actors.sandbox.launch.running import RunningCommand
 from actors.sandbox.policy import Sandbox, View
 from actors.sandbox.record import append_status
 from actors.sandbox.usage import UsageMeter
+from store.failpoints import failpoint
 
 
 def launch_bubblewrap(
@@ -44,6 +45,10 @@ def launch_bubblewrap(
         descriptors |= _seccomp_option(sandbox, inherited)
         command = _command(sandbox, words, view, descriptors)
         environment, pass_fds = dict(sandbox.environment), list(descriptors.values())
+        if status_fd is not None:
+            # bubblewrap takes the end of the pipe for the start byte too. If we are killed from here on, the
+            # command may run for the moment until bubblewrap is killed with us.
+            append_status(status_fd, {"launching": time.time()})
         process, group = start_limited(sandbox, command, output_write, pass_fds, environment, kept)
         # While we hold the write ends too, we would never see the end of the output or of a failed set-up.
         inherited.close()
@@ -52,8 +57,8 @@ def launch_bubblewrap(
         kept.callback(os.close, pidfd)
         if group is not None:
             cgroup.join(group, pid)
+        failpoint("command_held")
         if status_fd is not None:
-            # Before it may run: a record without this line belongs to a command that never ran.
             append_status(status_fd, {"started": time.time()})
         os.write(start_write, b"g")
         # Everything worked: the caller now owns what `kept` would have cleaned up.

@@ -17,12 +17,15 @@ from actors.tools.confined import draft_name
 from actors.tools.edits import EditFile
 from actors.tools.files import ReadFile, WriteFile
 from actors.tools.shell import Shell
+from store import failpoints
 from tests.actors.sandbox.conftest import processes_with
 from tests.support.waiting import eventually
 
 _AGENT = """
-import sys
+import os, sys
 from pathlib import Path
+from store import failpoints
+failpoints.arm(os.environ, "engineer-1")
 from actors.sandbox.choose import choose
 from actors.sandbox.policy import SandboxPolicy
 from actors.tools.base import ToolContext
@@ -37,9 +40,12 @@ sys.stdin.read()
 """
 
 
-def _start_agent(context: ToolContext, command: str, mode: str = "confined") -> subprocess.Popen[bytes]:
+def _start_agent(
+    context: ToolContext, command: str, mode: str = "confined", failpoint: str | None = None
+) -> subprocess.Popen[bytes]:
     words = [sys.executable, "-c", _AGENT, str(context.worktree), str(context.spill_dir), command, mode]
-    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    environment = os.environ | ({} if failpoint is None else {failpoints.VARIABLE: failpoint})
+    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
 
 
 def _kill(agent: subprocess.Popen[bytes]) -> None:
@@ -57,6 +63,22 @@ def test_kill_between_the_commands_end_and_the_commit_gives_the_real_result(cont
     result = Shell().settle(arguments, intent, context)
     assert result is not None
     assert result.text == "built\n[exit code 3]"
+
+
+def test_a_command_whose_agent_is_killed_just_before_it_may_run_is_never_run_again(
+    context: ToolContext, tmp_path: Path
+) -> None:
+    # bubblewrap then runs it for a moment: it takes the end of the pipe for the byte that lets the command run.
+    arguments = {"command": "echo ran >>count"}
+    evidence = Shell().intend(arguments, context)
+    marker = tmp_path / "killed"
+    agent = _start_agent(context, arguments["command"], failpoint=f"*:command_held:1:SIGKILL:{marker}")
+    agent.communicate(timeout=60)
+    assert marker.exists()
+    eventually(lambda: not processes_with("echo ran"), "bubblewrap is gone", within_s=20)
+    result = Shell().settle(arguments, evidence, context)
+    assert result is not None
+    assert result.outcome_unknown
 
 
 def test_command_that_ends_while_its_agent_is_stopped_leaves_its_exit_code(context: ToolContext) -> None:
