@@ -179,23 +179,40 @@ def evaluate(
     else:
         (report,) = looks.at(merged.commit)
     failpoint("checks_over")
+    verdict = _verdict(
+        repository, merged, looks, base, report, needs_progress=needs_progress, permitted=permitted
+    )
+    return _judged(commit, merged, base, report, verdict, started)
+
+
+def _verdict(
+    repository: Repository,
+    merged: Candidate,
+    looks: Looks,
+    base: CheckReport,
+    report: CheckReport,
+    *,
+    needs_progress: bool,
+    permitted: Sequence[str],
+) -> Verdict:
+    """Compare the merge's report with the base's, with what the change does to tests and settings in mind."""
     examination = examine(
         repository.git(),
         merged.parent,
         merged.commit,
-        commands=commands,
+        commands=looks.commands,
         settings=base.settings,
         permitted=permitted,
-        scratch=scratch,
+        scratch=looks.scratch,
     )
     changes = find_test_changes(repository, merged.parent, merged.commit).without(permitted)
     verdict = compare(
         base, report, changes, needs_progress=needs_progress, may_lose_tests=examination.uses_permission
     )
     verdict = verdict.after_examination(examination.blocks, examination.marks)
-    if verdict.passed:
-        verdict = _with_base_tests(verdict, examination, looks, base, report, needs_progress)
-    return _judged(commit, merged, base, report, verdict, started)
+    if not verdict.passed:
+        return verdict
+    return _with_base_tests(verdict, examination, looks, base, report, needs_progress)
 
 
 def advance(repository: Repository, branch: str, new: str, old: str, *, locks: Path) -> bool:

@@ -13,7 +13,7 @@ statements; everybody else passes the `Store` or the `Transaction` to their func
     translate      translates the driver's errors into the store's
 """
 
-from store.engine.store import Store
-from store.engine.transaction import Fence, Notify, Source, Transaction
+from store.engine.store import Source, Store
+from store.engine.transaction import Fence, Notify, Transaction
 
 __all__ = ["Fence", "Notify", "Source", "Store", "Transaction"]

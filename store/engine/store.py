@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Select
 
@@ -150,3 +150,7 @@ class Store:
                 connection.close()
             self._opened.clear()
             self._lock.close()
+
+
+# What rows are read from: the store (committed rows), or a transaction (its own changes too).
+Source: TypeAlias = Store | Transaction

@@ -5,15 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Executable, Select
 
 from store.engine.connection import StoreConnection
 from store.engine.prepared import Prepared, Query
-
-if TYPE_CHECKING:
-    from store.engine.store import Store
 
 T = TypeVar("T")
 Notify = Callable[[frozenset[str]], None]
@@ -75,7 +72,3 @@ class Transaction:
     def notify(self, recipient: str) -> None:
         """Wake `recipient` after the commit; before it, the recipient would find nothing."""
         self.recipients.add(recipient)
-
-
-# A source for reads: the store (committed rows), or a transaction (also its own changes).
-Source: TypeAlias = Union["Store", Transaction]
