@@ -46,15 +46,15 @@ class ModelCalls:
     """The part of an agent that calls its model."""
 
     def __init__(self, state: WorkingState, tool_calls: ToolCalls) -> None:
-        self.state = state
-        self.tool_calls = tool_calls
-        self.runtime = state.runtime
-        settings = self.runtime.config.model
+        self._state = state
+        self._tool_calls = tool_calls
+        self._runtime = state.runtime
+        settings = self._runtime.config.model
         limits = settings.request_limits()
         self._options = settings.options(state.role)
         self._window = ContextWindow(state, self._options)
         self._pool = HostPool(
-            self.runtime.name, settings.hosts, self.runtime.home.run, limits, settings.slots
+            self._runtime.name, settings.hosts, self._runtime.home.run, limits, settings.slots
         )
         self._attempts = 0
         self._malformed = 0  # unreadable replies in a row
@@ -87,21 +87,21 @@ class ModelCalls:
         except ModelError as error:
             return self._after_failure(error)
         failpoint("model_answered")
-        self.state.budget.add_work(time.monotonic() - started - (reply.cost.queue_ms or 0.0) / 1000)
+        self._state.budget.add_work(time.monotonic() - started - (reply.cost.queue_ms or 0.0) / 1000)
         result = self._commit(turn, reply)
         failpoint("reply_written")
         return result
 
     def _request(self) -> ReplyBody:
         """The model's reply, with its tool calls checked. Raises a `ModelError`."""
-        slot_wait = SlotWait(self.state)
+        slot_wait = SlotWait(self._state)
         request = ChatRequest(
-            agent=self.runtime.name,
-            is_brief=self.state.role in BRIEF_ROLES,
+            agent=self._runtime.name,
+            is_brief=self._state.role in BRIEF_ROLES,
             messages=self._window.messages,
-            tools=self.state.specs,
-            options=ladder.sampling(self._options, self.state.budget.rung, self._malformed),
-            cancelled=self.runtime.coupling.cancelled,
+            tools=self._state.specs,
+            options=ladder.sampling(self._options, self._state.budget.rung, self._malformed),
+            cancelled=self._runtime.coupling.cancelled,
             on_wait=slot_wait.on_wait,
             on_slot=slot_wait.on_slot,
         )
@@ -118,15 +118,15 @@ class ModelCalls:
         return self._stream().send
 
     def _stream(self) -> LiveStream:
-        return LiveStream(self.runtime.waker, self.runtime.name, self._stream_number())
+        return LiveStream(self._runtime.waker, self._runtime.name, self._stream_number())
 
     def _stream_number(self) -> int:
         """The number of the latest attempt; it rises across restarts too."""
-        return self.runtime.generation * 1_000_000 + self._attempts
+        return self._runtime.generation * 1_000_000 + self._attempts
 
     def _body(self, host_reply: HostReply) -> ReplyBody:
         reply = host_reply.reply
-        extraction = extract(reply, self.state.specs)
+        extraction = extract(reply, self._state.specs)
         problems = list(extraction.problems)
         if reply.done_reason == "length" and not extraction.calls and not problems:
             problems.append(CUT)
@@ -145,32 +145,32 @@ class ModelCalls:
     # -- the reply -----------------------------------------------------------------------------
 
     def _commit(self, turn: Message, reply: ReplyBody) -> Continue | Ended:
-        ends = not reply.calls and not reply.problems and self.state.unfinished_duty(turn) is None
-        planned = self.tool_calls.plan_first(turn, reply)
+        ends = not reply.calls and not reply.problems and self._state.unfinished_duty(turn) is None
+        planned = self._tool_calls.plan_first(turn, reply)
         intent: Intent | None = None
         cut = self._window.find_cut(reply)
 
         def effects(tx: Transaction) -> list[Entry]:
             nonlocal intent
-            entry = self.state.append(tx, reply)
-            self.state.budget.add_reply(tx, reply.cost)
+            entry = self._state.append(tx, reply)
+            self._state.budget.add_reply(tx, reply.cost)
             for message in self._unanswered_people(turn) if reply.text else ():
-                self.state.answer(tx, message, reply.text)
+                self._state.answer(tx, message, reply.text)
             if ends:
-                self.state.finish(tx, turn, reply.text)
+                self._state.finish(tx, turn, reply.text)
             if planned is not None:
-                intent = self.tool_calls.record_intent(tx, planned, entry.id)
+                intent = self._tool_calls.record_intent(tx, planned, entry.id)
             if cut is not None:
                 self._window.record_cut(tx, reply.host, cut)
             return [entry]
 
         if ends:
-            self.state.write(effects)
+            self._state.write(effects)
         elif planned is None:
-            self.state.write(effects, Activity.MODEL)
+            self._state.write(effects, Activity.MODEL)
         else:
-            self.state.write(effects, Activity.TOOL, planned.patience_s)
-        self.tool_calls.carry(intent)
+            self._state.write(effects, Activity.TOOL, planned.patience_s)
+        self._tool_calls.carry(intent)
         self._outage_recorded = False
         self._too_long = 0
         return Ended() if ends else Continue()
@@ -178,7 +178,7 @@ class ModelCalls:
     def _unanswered_people(self, turn: Message) -> list[int]:
         """Messages from people that came during the turn and that no text of the model has followed yet."""
         found: list[int] = []
-        for entry in reversed(self.state.memory.entries):
+        for entry in reversed(self._state.memory.entries):
             if entry.message == turn.id:
                 break
             match entry.body:
@@ -200,14 +200,14 @@ class ModelCalls:
                 return self._after_malformed(error)
             case ModelUnavailable() | RequestRefused():
                 self._record_outage(error)
-                self._pool.wait_to_retry(error, self.runtime.coupling.cancelled)
+                self._pool.wait_to_retry(error, self._runtime.coupling.cancelled)
                 return Continue()
         raise error
 
     def _after_malformed(self, error: ReplyMalformed) -> Continue | Stuck:
-        log.warning("reply_malformed", actor=self.runtime.name, reason=str(error))
+        log.warning("reply_malformed", actor=self._runtime.name, reason=str(error))
         self._malformed += 1
-        if self._malformed < self.runtime.config.budgets.format_errors:
+        if self._malformed < self._runtime.config.budgets.format_errors:
             return Continue()
         self._malformed = 0
         return Stuck(f"the model's replies could not be read: {error}")
@@ -219,7 +219,7 @@ class ModelCalls:
             return Continue()
         self._too_long += 1
         if self._too_long <= TOO_LONG_TRIES and self._window.fits():
-            self._pool.wait_to_retry(error, self.runtime.coupling.cancelled)
+            self._pool.wait_to_retry(error, self._runtime.coupling.cancelled)
             return Continue()
         self._too_long = 0
         return Stuck(f"its prompt does not fit the window: {error}")
@@ -227,17 +227,17 @@ class ModelCalls:
     def _record_outage(self, error: ModelUnavailable | RequestRefused) -> None:
         """Record one incident per outage, and a deadline: an agent that waits for a model is not unresponsive."""
         if self._outage_recorded:
-            self.state.expect(Activity.WAITING, OUTAGE_PATIENCE_S, at_least_s=OUTAGE_PATIENCE_S / 2)
+            self._state.expect(Activity.WAITING, OUTAGE_PATIENCE_S, at_least_s=OUTAGE_PATIENCE_S / 2)
             return
         self._outage_recorded = True
-        with self.runtime.store.write(self.runtime.fence) as tx:
-            self.state.set_activity(tx, Activity.WAITING, OUTAGE_PATIENCE_S)
+        with self._runtime.store.write(self._runtime.fence) as tx:
+            self._state.set_activity(tx, Activity.WAITING, OUTAGE_PATIENCE_S)
             incidents.record(
                 tx,
                 IncidentKind.MODEL_UNAVAILABLE,
-                now=self.runtime.clock(),
-                agent=self.runtime.name,
-                project=self.state.project,
+                now=self._runtime.clock(),
+                agent=self._runtime.name,
+                project=self._state.project,
                 needs_human=isinstance(error, RequestRefused),
                 reason=str(error),
             )
@@ -247,7 +247,7 @@ class ModelCalls:
 class SlotWait:
     """Records that the agent waits for a slot of its host, if the wait is long enough for a commit.
 
-    The record is renewed at half its time, so a waiting agent is never late, but one that was stopped is.
+    The deadline is renewed at half its time, so a waiting agent never misses it, but a blocked one does.
     """
 
     state: WorkingState

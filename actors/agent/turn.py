@@ -29,7 +29,7 @@ class RunTool:
 
 @dataclass(frozen=True, slots=True)
 class Correct:
-    """Report to the model why its reply could not be used."""
+    """Tell the model why its reply could not be used."""
 
     problems: tuple[str, ...]
 

@@ -1,4 +1,4 @@
-"""An agent's context as rows: loaded from where it begins, and grown only by what was committed."""
+"""The history rows of an agent's current context. Only committed rows are added."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from store.entries import Entry, MaskBody, MessageBody, SummaryBody, SystemBody
 
 @dataclass(slots=True)
 class Memory:
-    """The entries that the next prompt is built from. `begins_at`: the row where the context begins."""
+    """The entries that the next prompt is built from, oldest first."""
 
     store: Store
     fence: Fence
     entries: list[Entry] = field(default_factory=list)
 
     def load(self, begins_at: int) -> None:
-        """Read the context that begins at a `system` or `summary` row; 0 when there is none yet.
+        """Read the context that begins at the row `begins_at`, of kind `system` or `summary`; 0 for an empty one.
 
-        However long the history is, only this part of it is read.
+        Only the rows of the context are read, however long the history is.
         """
         self.entries = []
         if begins_at == 0:
@@ -36,31 +36,35 @@ class Memory:
 
     @property
     def is_empty(self) -> bool:
+        """Whether no context has begun."""
         return not self.entries
 
     def begin(self, tx: Transaction, text: str, *, now: float, task: int | None) -> list[Entry]:
-        """A fresh context: only what is added from here on counts. Returns the new rows."""
+        """Begin a fresh context with the system text. Returns the new rows, to be passed to `add` after the commit."""
         entry = history.append(tx, self.fence, SystemBody(text), now=now, task=task)
         crew.change_agent(tx, self.fence.agent, context_from=entry.id)
         return [entry]
 
     def summarise(self, tx: Transaction, text: str, keep_from: int, *, now: float) -> list[Entry]:
-        """Cut the context: what lies before `keep_from` is from now on only its summary and the pins."""
+        """Replace everything before `keep_from` by a summary and pinned messages. Returns the new rows.
+
+        The first message and the last two before `keep_from` are pinned.
+        """
         cut = prompt.compaction(self.entries)
         system = next(entry.id for entry in self.entries if isinstance(entry.body, SystemBody))
-        told = [e.id for e in self.entries if isinstance(e.body, MessageBody) and e.id < keep_from]
-        pinned = tuple(sorted({*told[:1], *told[-2:]}))
+        messages = [e.id for e in self.entries if isinstance(e.body, MessageBody) and e.id < keep_from]
+        pinned = tuple(sorted({*messages[:1], *messages[-2:]}))
         body = SummaryBody(text, system, pinned, keep_from, mask_to=max(cut.mask_to, keep_from))
         entry = history.append(tx, self.fence, body, now=now)
         crew.change_agent(tx, self.fence.agent, context_from=entry.id)
         return [entry]
 
     def mask(self, tx: Transaction, mask_to: int, *, now: float) -> list[Entry]:
-        """Leave out old tool output from now on."""
+        """Leave out tool output before `mask_to` from now on. Returns the new rows."""
         return [history.append(tx, self.fence, MaskBody(mask_to), now=now)]
 
     def add(self, entries: list[Entry]) -> None:
-        """After their commit: the rows are part of the next prompt."""
+        """Add rows that were committed."""
         for entry in entries:
             if isinstance(entry.body, SystemBody):
                 self.entries = []

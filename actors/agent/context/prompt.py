@@ -1,9 +1,9 @@
-"""The prompt: built from committed history alone, so a restart sends the identical bytes.
+"""The prompt, built from committed history alone, so that a restarted agent sends the identical bytes.
 
-The tail begins at a `system` entry (a fresh context). A `summary` entry in it compacts what came
-before: the prompt is then the system text, the pinned entries, the summary, and the entries from
-`keep_from` on. Old tool output is masked in batches, by entries that only move `mask_to`. The prefix
-therefore changes only at a compaction, never from step to step.
+A "tail" is the part of an agent's history since its last fresh context, which begins with a `system` entry. A
+`summary` entry in it replaces what came before: the prompt is then the system text, the pinned entries, the
+summary, and the entries from `keep_from` on. Old tool output is masked in batches, by `mask` entries that move
+`mask_to`. So the beginning of the prompt changes only at a compaction, not from step to step.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from dataclasses import dataclass
 from actors.model.protocol import ChatMessage, ToolCall
 from store.entries import Entry, MaskBody, NoteBody, ReplyBody, SummaryBody, SystemBody, ToolResultBody
 
-CHARACTERS_PER_TOKEN = 3.2  # code in Qwen's tokenizer; a low guess, replaced by the server's own counts
-LEAST_TRUSTED = 2.5  # a server's count this many times below our own estimate is not believed
+CHARACTERS_PER_TOKEN = 3.2  # code in Qwen's tokenizer; a low estimate, used until the server reports a count
+LEAST_TRUSTED = 2.5  # a server's count is ignored if our estimate is this many times higher
 MASK_AT = 0.60  # share of the window at which old tool output is masked
-SUMMARISE_AT = 0.75  # share at which the rest is summarised; checklists advise to compact before 0.8
+SUMMARISE_AT = 0.75  # share at which old entries are summarised
 KEPT_RESULTS = 6
 KEPT_ENTRIES = 8
-KEPT_SHARE = 0.35  # of the window, at most, in the entries that a summary leaves as they are
+KEPT_SHARE = 0.35  # largest share of the window for the entries that are not summarised
 MASKED = "[output left out to save space; run the tool again if you need it]"
-LEAST_SAVED = 0.15  # share of the window that a masking must win, else it waits for the summary
-LONGEST_KEPT = 400  # characters of a tool output that masking leaves as it is
+LEAST_SAVED = 0.15  # share of the window that masking must save, or else only the summary follows
+LONGEST_KEPT = 400  # characters; shorter tool output is not masked
 
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """Where a context was cut, from its newest summary and mask entries."""
+    """What the summary and mask entries of a tail say: the newest summary, and up to which row output is masked."""
 
     text: str
     pinned: tuple[int, ...]
@@ -37,7 +37,7 @@ class Compaction:
 
 
 def compaction(tail: Sequence[Entry]) -> Compaction:
-    """The compaction in force: the newest text, and the furthest mask."""
+    """The compaction that applies to a tail."""
     found = Compaction("", (), 0, 0)
     for entry in tail:
         body = entry.body
@@ -49,7 +49,7 @@ def compaction(tail: Sequence[Entry]) -> Compaction:
 
 
 def prompt(tail: Sequence[Entry]) -> list[ChatMessage]:
-    """The messages to send; equal histories give equal messages."""
+    """The messages to send. Equal tails give equal messages."""
     cut = compaction(tail)
     messages: list[ChatMessage] = []
     summary_due = bool(cut.text)
@@ -70,10 +70,10 @@ def prompt(tail: Sequence[Entry]) -> list[ChatMessage]:
 
 
 class GrowingPrompt:
-    """The prompt of a context from step to step: `prompt`, built from what is new while nothing is cut.
+    """The prompt of a growing tail: the result of `prompt`, extended by the new entries until a compaction.
 
-    What was a message before is the same object again, so nobody needs to look at it twice. `text` is how many
-    characters of text and calls it has, `characters` counts what the template adds too.
+    Messages from before stay the same objects, so a request encoder may reuse their encoding. `text` counts the
+    characters of text and calls, `characters` those of the model's chat template too.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class GrowingPrompt:
         self._cut = compaction(())
 
     def follow(self, tail: Sequence[Entry]) -> None:
-        """Be the prompt of `tail`."""
+        """Update to the prompt of `tail`."""
         cut = compaction(tail)
         if cut == self._cut and self._begins(tail):
             new = [_message(e, cut.mask_to) for e in tail[self._built_from :] if _is_shown(e)]
@@ -98,14 +98,14 @@ class GrowingPrompt:
         self._ends = (tail[0], tail[-1]) if tail else None
 
     def _begins(self, tail: Sequence[Entry]) -> bool:
-        """Whether it was built from the beginning of `tail`: between two cuts a tail is only added to."""
+        """Whether the messages so far are those of the beginning of `tail`. Without a compaction, tails only grow."""
         if self._ends is None or len(tail) < self._built_from:
             return False
         return tail[0] is self._ends[0] and tail[self._built_from - 1] is self._ends[1]
 
 
 def _is_shown(entry: Entry) -> bool:
-    """Whether the model sees it. An empty reply is left out: it would teach the model to say nothing again."""
+    """Whether the model sees the entry. Empty replies are left out, or the model would imitate them."""
     body = entry.body
     if isinstance(body, ReplyBody):
         return bool(body.text or body.calls)
@@ -126,10 +126,10 @@ def _message(entry: Entry, mask_to: int) -> ChatMessage:
 
 
 def tokens(tail: Sequence[Entry], characters: int) -> int:
-    """How long the prompt is, from the server's last count where there is one, else by its `characters`, of
-    messages and tools.
+    """The prompt's length in tokens. `characters`: of its messages and tools.
 
-    The count of the newest reply covers everything before it exactly; only what came after is guessed.
+    The server's count for the newest reply covers everything before that reply; the rest is estimated. Without
+    a count the whole prompt is estimated from its characters.
     """
     estimate = int(characters / CHARACTERS_PER_TOKEN)
     for index in range(len(tail) - 1, -1, -1):
@@ -141,7 +141,7 @@ def tokens(tail: Sequence[Entry], characters: int) -> int:
             # None of them is masked: a mask is an entry of its own, and ends this walk.
             new = sum(_characters(_message(later, 0)) for later in rest) / CHARACTERS_PER_TOKEN
             counted = int(body.cost.prompt_tokens + (body.cost.generated_tokens or 0) + new)
-            # A count that was cut silently, or made up, must not talk us into an over-long request.
+            # A server that cut the prompt, or invents a count, must not cause a request that is too long.
             return counted if counted * LEAST_TRUSTED >= estimate else estimate
     return estimate
 
@@ -155,9 +155,10 @@ def _characters(message: ChatMessage) -> int:
 
 
 def next_mask(tail: Sequence[Entry], room_tokens: int) -> int | None:
-    """The new `mask_to`, if masking would still save something: all but the last results.
+    """The new `mask_to`, which masks all but the newest results; None if that would save too little.
 
-    The last `KEPT_RESULTS` stay, fewer if they take more than `KEPT_SHARE` of the room; the newest always.
+    The last `KEPT_RESULTS` are kept, or fewer if they take more than `KEPT_SHARE` of `room_tokens`. The newest
+    one is always kept.
     """
     cut = compaction(tail)
     start = max(cut.keep_from, cut.mask_to)
@@ -170,17 +171,17 @@ def next_mask(tail: Sequence[Entry], room_tokens: int) -> int | None:
             break
         kept += 1
     old = [length for _, length in results[: len(results) - kept] if length > LONGEST_KEPT]
-    # A batch, not one at a time: each masking changes the prefix and costs a prefill.
+    # In batches, because each masking changes the prompt's beginning, which the server must then read again.
     if sum(old) < room_tokens * LEAST_SAVED * CHARACTERS_PER_TOKEN:
         return None
     return results[-kept][0]
 
 
-def next_keep(tail: Sequence[Entry], room_tokens: int) -> int | None:
-    """Where a summary would cut: before the last entries, and never between a reply and its results.
+def next_keep_from(tail: Sequence[Entry], room_tokens: int) -> int | None:
+    """The id of the first entry that a summary would keep; None if nothing can be summarised.
 
-    As many are kept as `KEPT_ENTRIES` and `KEPT_SHARE` of the room allow, but the last reply and what
-    followed it always.
+    It is always a reply, so that no reply is separated from its results. As many entries are kept as
+    `KEPT_ENTRIES` and `KEPT_SHARE` of `room_tokens` allow, but at least the last reply and what followed it.
     """
     cut = compaction(tail)
     never_kept = NoteBody | SummaryBody | MaskBody | SystemBody

@@ -1,7 +1,7 @@
-"""A summary of what a context held, written by code from its rows: what was done, and how it ended.
+"""A summary of a context's rows, written by code: which calls were made, and how they ended.
 
-By code and not by the model: it costs no tokens, cannot fail, and is the same after a restart. Measured by
-others, masking and plain records lose little against a model's summary (arXiv 2508.21433).
+Code needs no tokens, cannot fail, and writes the same text after a restart. Masking and plain records have been
+measured to be nearly as good as a model's summary (arXiv 2508.21433).
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ _EARLIER = re.compile(r"- \((\d+) earlier steps\)")
 
 
 def written_summary(tail: Sequence[Entry], keep_from: int) -> str:
-    """One line for each thing done before `keep_from`, the newest kept when there are many."""
-    # The summary in force goes first, wherever its row stands: it was written after rows that it left as
-    # they were.
+    """One line for each reply and result before `keep_from`; of many, only the newest."""
+    # The earlier summary comes first. Its row may lie behind rows that it kept, because it was written after them.
     lines = prompt.compaction(tail).text.splitlines()
     earlier = 0
     if lines and (found := _EARLIER.fullmatch(lines[0])):
@@ -45,8 +44,8 @@ def written_summary(tail: Sequence[Entry], keep_from: int) -> str:
 
 
 def _call(tool: str, arguments: dict[str, object]) -> str:
-    told = arguments.get("command") or arguments.get("path") or arguments.get("to") or ""
-    return f"{tool} {_short(str(told))}".strip()
+    subject = arguments.get("command") or arguments.get("path") or arguments.get("to") or ""
+    return f"{tool} {_short(str(subject))}".strip()
 
 
 def _outcome(result: ToolResultBody) -> str:

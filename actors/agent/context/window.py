@@ -20,13 +20,13 @@ class ContextWindow:
     """The prompt of one agent, compacted before it outgrows the window."""
 
     def __init__(self, state: WorkingState, options: ModelOptions) -> None:
-        self.state = state
-        self.runtime = state.runtime
-        self.memory = state.memory
+        self._state = state
+        self._runtime = state.runtime
+        self._memory = state.memory
         self._options = options
-        self._tokens = options.context_window  # lowered when a server reads less than was agreed
+        self._tokens = options.context_window  # lowered when a server reads less than the configured window
         self._prompt = prompt.GrowingPrompt()
-        self._cut_in: int | None = None  # first row of the context for which a cut prompt was reported
+        self._cut_in: int | None = None  # id of the context's first row for which a cut prompt was recorded
         self._must_compact = False
 
     @property
@@ -37,35 +37,35 @@ class ContextWindow:
     @property
     def characters(self) -> int:
         """Characters of the prompt and its tools."""
-        return self._prompt.text + self.state.tools_characters
+        return self._prompt.text + self._state.tools_characters
 
     def compact(self, *, force: bool = False) -> bool:
         """Mask old tool output or summarise old rows if the prompt takes too much of the window.
 
-        True if the context was changed; the caller checks for messages before it calls again. `force`: also
-        if it takes less.
+        Returns whether it did; the caller then checks for messages before it calls again. `force`: also if the
+        prompt is short.
         """
         force, self._must_compact = force or self._must_compact, False
         used = self._used()
         if not force and used < min(prompt.MASK_AT, prompt.SUMMARISE_AT):
             return False
-        mask_to = prompt.next_mask(self.memory.entries, self._room())
+        mask_to = prompt.next_mask(self._memory.entries, self._room())
         if mask_to is not None and (force or used >= prompt.MASK_AT):
-            log.info("context_masked", actor=self.runtime.name, used=round(used, 2))
-            now = self.runtime.clock()
-            self.state.write(lambda tx: self.memory.mask(tx, mask_to, now=now))
+            log.info("context_masked", actor=self._runtime.name, used=round(used, 2))
+            now = self._runtime.clock()
+            self._state.write(lambda tx: self._memory.mask(tx, mask_to, now=now))
             return True
-        keep_from = prompt.next_keep(self.memory.entries, self._room())
+        keep_from = prompt.next_keep_from(self._memory.entries, self._room())
         if keep_from is not None and (force or used >= prompt.SUMMARISE_AT):
-            log.info("context_summarised", actor=self.runtime.name, used=round(used, 2))
-            text = written_summary(self.memory.entries, keep_from)
-            now = self.runtime.clock()
-            self.state.write(lambda tx: self.memory.summarise(tx, text, keep_from, now=now))
+            log.info("context_summarised", actor=self._runtime.name, used=round(used, 2))
+            text = written_summary(self._memory.entries, keep_from)
+            now = self._runtime.clock()
+            self._state.write(lambda tx: self._memory.summarise(tx, text, keep_from, now=now))
             return True
         return False
 
     def fits(self) -> bool:
-        """Whether the prompt leaves room for a reply, by our own count."""
+        """Whether the prompt leaves room for a reply, by our own estimate."""
         return self._used() < 1
 
     def find_cut(self, reply: ReplyBody) -> PromptSize | None:
@@ -73,18 +73,18 @@ class ContextWindow:
 
         The window then counts as no larger than what the server reported, and the next call compacts first.
         """
-        context_id = self.memory.entries[0].id
+        context_id = self._memory.entries[0].id
         cut = self._cut_prompt(reply.cost)
         if cut is None or self._cut_in == context_id:
             return None
         self._cut_in = context_id
         self._must_compact = True
-        # Never less than half of the agreed window: a server that reports nonsense must not stop the work.
+        # At least half of the configured window, or a server that reports nonsense would stop the work.
         reported = cut.tokens + self._options.max_tokens
         self._tokens = max(self._options.context_window // 2, min(self._tokens, reported))
         log.error(
             "prompt_cut",
-            actor=self.runtime.name,
+            actor=self._runtime.name,
             host=reply.host,
             asked_characters=cut.characters,
             reported_tokens=cut.tokens,
@@ -96,9 +96,9 @@ class ContextWindow:
         incidents.record(
             tx,
             IncidentKind.PROMPT_CUT,
-            now=self.runtime.clock(),
-            agent=self.runtime.name,
-            project=self.state.project,
+            now=self._runtime.clock(),
+            agent=self._runtime.name,
+            project=self._state.project,
             needs_human=True,
             host=host,
             context_window=self._options.context_window,
@@ -111,7 +111,7 @@ class ContextWindow:
         if now is None:
             return None
         before: PromptSize | None = None
-        for entry in reversed(self.memory.entries):
+        for entry in reversed(self._memory.entries):
             if isinstance(entry.body, SummaryBody | MaskBody):
                 break
             if isinstance(entry.body, ReplyBody) and (before := _size(entry.body.cost)) is not None:
@@ -120,9 +120,9 @@ class ContextWindow:
 
     def _used(self) -> float:
         """The share of the room for a prompt that the next one takes."""
-        self._prompt.follow(self.memory.entries)
-        characters = self._prompt.characters + self.state.tools_characters
-        return prompt.tokens(self.memory.entries, characters) / self._room()
+        self._prompt.follow(self._memory.entries)
+        characters = self._prompt.characters + self._state.tools_characters
+        return prompt.tokens(self._memory.entries, characters) / self._room()
 
     def _room(self) -> int:
         """The tokens that a prompt may have, so that the reply still fits."""

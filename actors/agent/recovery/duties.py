@@ -1,10 +1,10 @@
-"""What each role owes before its turn may end, and what code does when the model will not do it.
+"""What each role has to do before its turn may end, and what code does if the model does not do it.
 
-| role            | owes                                                    | then code              |
-|-----------------|---------------------------------------------------------|------------------------|
-| project_manager | a task per deliverable; `finish_project` when all ended | plans, or finishes     |
-| qa              | a verdict on the candidate it was asked about           | lets the checks decide |
-| with a task     | `submit_task`, or one question to the manager           | climbs the ladder      |
+| role            | has to                                                               | otherwise code          |
+|-----------------|----------------------------------------------------------------------|-------------------------|
+| project_manager | plan a task per deliverable; call `finish_project` when all ended    | plans, or finishes      |
+| qa              | give a verdict on the candidate that it was asked to test            | lets the checks decide  |
+| with a task     | call `submit_task`, or send the manager a message                    | climbs the ladder       |
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ ANSWER_PATIENCE_S = 900.0
 def unfinished(
     runtime: Runtime, role: Role, project: str | None, task: int | None, turn: Message, tail: Sequence[Entry]
 ) -> str | None:
-    """What to remind the model of, None if its turn may end."""
+    """The reminder for the model; None if its turn may end."""
     if role is Role.PROJECT_MANAGER and project is not None:
-        return _manager_owes(runtime, project)
+        return _managers_duty(runtime, project)
     request = review_request(turn)
     if role is Role.QA and request is not None:
-        return _verdict_owed(runtime, request)
+        return _testers_duty(runtime, request)
     if task is not None and not asked_for_help(tail):
         state = tasks.get(runtime.store, task).state
         if state == TaskState.IN_PROGRESS:
             return (
-                f"Task {task} is not submitted yet. Go on with it: if the checks pass, call submit_task; "
-                "if you cannot go on, send your manager one message that says what you need."
+                f"Task {task} is not submitted yet. Continue with it: if the checks pass, call submit_task; "
+                "if you cannot continue, send your manager one message that says what you need."
             )
     return None
 
 
-def _manager_owes(runtime: Runtime, name: str) -> str | None:
+def _managers_duty(runtime: Runtime, name: str) -> str | None:
     project = crew.project(runtime.store, name)
     if project.state is not ProjectState.ACTIVE:
         return None
@@ -59,7 +59,7 @@ def _manager_owes(runtime: Runtime, name: str) -> str | None:
     return None
 
 
-def _verdict_owed(runtime: Runtime, request: ReviewRequested) -> str | None:
+def _testers_duty(runtime: Runtime, request: ReviewRequested) -> str | None:
     task = tasks.get(runtime.store, request.task)
     if _waits_for(task, request):
         return f"You have given no verdict yet. Call report_verdict for task {task.id} now."
@@ -67,7 +67,7 @@ def _verdict_owed(runtime: Runtime, request: ReviewRequested) -> str | None:
 
 
 def asked_for_help(tail: Sequence[Entry]) -> bool:
-    """Whether the last tool result is of a message that was sent: the agent may wait for an answer."""
+    """Whether the last tool call sent a message, so that the agent may wait for an answer."""
     for entry in reversed(tail):
         if isinstance(entry.body, ToolResultBody):
             return entry.body.tool == "send_message" and entry.body.ok
@@ -77,14 +77,14 @@ def asked_for_help(tail: Sequence[Entry]) -> bool:
 
 
 def waiting_effects(runtime: Runtime, task: int) -> Effects:
-    """Nothing waits without a deadline: woken to decide by itself if no answer comes."""
+    """Set a timer that wakes the agent if no answer comes, to decide by itself."""
 
     def effects(tx: Transaction) -> None:
         now = runtime.clock()
         timers.add(
             tx,
             recipient=runtime.name,
-            note=f"No answer came for task {task}. Choose the simpler way yourself and go on with it.",
+            note=f"No answer came for task {task}. Choose the simpler way yourself and continue.",
             due_at=now + ANSWER_PATIENCE_S,
             created_by="crew",
             now=now,
@@ -95,14 +95,14 @@ def waiting_effects(runtime: Runtime, task: int) -> Effects:
 
 
 def stop_waiting(tx: Transaction, runtime: Runtime, task: int) -> None:
-    """Something came that it goes on with: nobody need wake it for want of an answer."""
+    """Cancel that timer: an answer came, or the task ended."""
     for timer in timers.listed(runtime.store):
         if (timer.key or "").startswith(f"answer:{runtime.name}:{task}:"):
             timers.cancel(tx, timer.id)
 
 
 def give_up(runtime: Runtime, role: Role, project: str | None, turn: Message) -> Effects:
-    """What code does instead of a manager or tester that will not; its effects end the turn."""
+    """The effects that replace what a manager or a tester did not do. They commit with the end of the turn."""
 
     request = review_request(turn)
 
@@ -116,8 +116,8 @@ def give_up(runtime: Runtime, role: Role, project: str | None, turn: Message) ->
         elif role is Role.QA and request is not None:
             task = tasks.current(tx, request.task)
             if _waits_for(task, request):
-                words = "The tester gave no verdict; the checks alone decided."
-                post_verdict(tx, runtime.name, task, turn.id, passed=True, findings=words, now=now)
+                findings = "The tester gave no verdict; the checks alone decided."
+                post_verdict(tx, runtime.name, task, turn.id, passed=True, findings=findings, now=now)
 
     return effects
 
@@ -135,5 +135,5 @@ def _manage(tx: Transaction, by: str, project: Project, *, now: float) -> None:
     rows = tasks.of_project(tx, project.name)
     if all(row.state in tasks.ENDED for row in rows):
         merged = sum(row.state == TaskState.MERGED for row in rows)
-        words = f"{merged} of {len(rows)} tasks were merged. (Ended by code: the manager did not.)"
-        lifecycle.finish(tx, project.name, summary=words, by="crew", now=now)
+        summary = f"{merged} of {len(rows)} tasks were merged. (Finished by code instead of the manager.)"
+        lifecycle.finish(tx, project.name, summary=summary, by="crew", now=now)

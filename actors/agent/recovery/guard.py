@@ -1,4 +1,4 @@
-"""Noticing that a model goes round in circles or has spent its budget: pure, on the history's tail.
+"""Detects that a model repeats itself or sends unusable replies. Pure functions on the tail of the history.
 
 | sign                                                    | nudge | stop |
 |---------------------------------------------------------|-------|------|
@@ -7,7 +7,7 @@
 | failing tool results in a row                           | 5     | 12   |
 | unusable replies in a row                               | -     | budget `format_errors` |
 
-Polling is exempt: a call whose result changes is progress.
+The same call with a result that changes is progress and not counted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NUDGE_REASON = "loop"
 
 @dataclass(frozen=True, slots=True)
 class Nudge:
-    """Say this to the model and go on."""
+    """Send the model this text and continue the turn."""
 
     text: str
     reason: str
@@ -35,7 +35,7 @@ class Nudge:
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """Stop the turn: climb the recovery ladder with this as evidence."""
+    """The turn is stuck; `reason` says why."""
 
     reason: str
 
@@ -44,7 +44,7 @@ Finding = Nudge | Exhausted | None
 
 
 def check_loops(tail: Sequence[Entry]) -> Finding:
-    """What the table above says about the newest tool results since the last fresh context."""
+    """Check the newest tool results since the last message against the table above."""
     results = _results(tail)
     for length, (soft, hard), sign in (
         (_repeats(results), REPEATS, "made the same call with the same result"),
@@ -55,7 +55,7 @@ def check_loops(tail: Sequence[Entry]) -> Finding:
             return Exhausted(f"{sign} {length} times in a row")
         if length == soft:
             return Nudge(
-                f"You {sign} {length} times in a row. That will not help. Think about what is different "
+                f"You {sign} {length} times in a row. Repeating it will not help. Think about what is different "
                 "from what you expected and try another way, or say what you need.",
                 NUDGE_REASON,
             )

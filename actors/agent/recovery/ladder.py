@@ -18,6 +18,8 @@ from actors.model.protocol import ModelOptions
 
 
 class Rung(IntEnum):
+    """See the table above."""
+
     START = 0
     FRESH_CONTEXT = 1
     OTHER_SAMPLING = 2
@@ -26,7 +28,7 @@ class Rung(IntEnum):
 
 
 def next_rung(rung: int, *, others: bool) -> Rung:
-    """The rung above; `others`: somebody else could take the task."""
+    """The next rung. `others`: whether another agent could take the task."""
     above = Rung(min(rung + 1, Rung.PARKED))
     if above is Rung.OTHER_AGENT and not others:
         return Rung.PARKED
@@ -34,7 +36,7 @@ def next_rung(rung: int, *, others: bool) -> Rung:
 
 
 def sampling(options: ModelOptions, rung: int, attempt: int) -> ModelOptions:
-    """The request's sampling on a rung; a repeated `attempt` never sends the identical request."""
+    """The sampling options on a rung. Each `attempt` (from 0) has a seed of its own, so no request is repeated."""
     if rung >= Rung.OTHER_SAMPLING:
         options = replace(options, temperature=min(1.2, options.temperature + 0.3), top_p=0.95)
     if attempt or rung:

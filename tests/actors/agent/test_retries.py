@@ -92,7 +92,7 @@ def test_pauses_double_with_jitter_and_add_up_to_about_ten_minutes(lot: float) -
 
 
 @pytest.mark.parametrize("error", [BROKEN, SandboxFailed("no room"), BlockingIOError("no process")], ids=repr)
-def test_only_what_may_pass_by_itself_is_waited_for_so_long(error: Exception) -> None:
+def test_only_failures_that_are_usually_temporary_are_retried_for_so_long(error: Exception) -> None:
     assert next_retry(Retry(9, NOW), error, NOW, 0.5) is not None
     assert next_retry(Retry(0, NOW, others=3), KeyError("a bug"), NOW, 0.5) is None
     # The one does not use up the other's patience.
@@ -100,7 +100,7 @@ def test_only_what_may_pass_by_itself_is_waited_for_so_long(error: Exception) ->
     assert next_retry(Retry(0, NOW, others=3), error, NOW, 0.5) is not None
 
 
-def test_a_clock_that_was_set_back_makes_nobody_wait_for_hours() -> None:
+def test_a_clock_that_was_set_back_delays_no_retry_for_hours() -> None:
     retry = Retry(1, NOW)
     assert [retry.is_waiting(NOW - 60), retry.is_waiting(NOW), retry.is_waiting(NOW - 3600)] == [
         True,
@@ -125,7 +125,7 @@ def in_hand(shop: Shop, *, steps: int = 3) -> tuple[Agent, int]:
     return agent, row.id
 
 
-def test_a_task_whose_step_fails_for_want_of_git_is_parked_after_ten_minutes_and_not_before(
+def test_a_task_whose_step_fails_without_git_is_parked_after_ten_minutes_and_not_before(
     shop: Shop,
 ) -> None:
     agent, message = in_hand(shop)
@@ -148,7 +148,7 @@ def test_a_task_whose_step_fails_for_want_of_git_is_parked_after_ten_minutes_and
     assert str(message) not in (_retries(shop, FIRST) or {})
 
 
-def test_a_step_goes_on_where_it_was_once_git_is_back(shop: Shop) -> None:
+def test_a_step_continues_where_it_was_once_git_is_back(shop: Shop) -> None:
     agent, message = in_hand(shop)
     wake(agent)
     for _ in range(4):
@@ -162,7 +162,7 @@ def test_a_step_goes_on_where_it_was_once_git_is_back(shop: Shop) -> None:
     assert _retries(shop, FIRST) is None
 
 
-def test_a_restart_begins_no_new_count_and_waits_out_the_pause(shop: Shop) -> None:
+def test_a_restart_keeps_the_count_of_failures_and_the_pause(shop: Shop) -> None:
     agent, message = in_hand(shop)
     wake(agent)
     while failures(agent, message) < 5:
@@ -176,7 +176,7 @@ def test_a_restart_begins_no_new_count_and_waits_out_the_pause(shop: Shop) -> No
     assert kinds(shop) == ["infrastructure_failed"]
 
 
-def test_a_step_that_goes_well_ends_the_count_in_the_middle_of_its_turn(shop: Shop) -> None:
+def test_a_step_that_succeeds_ends_the_count_in_the_middle_of_its_turn(shop: Shop) -> None:
     _, message = in_hand(shop, steps=1)
     restarted = shop.agent()
     wake(restarted)
@@ -187,7 +187,7 @@ def test_a_step_that_goes_well_ends_the_count_in_the_middle_of_its_turn(shop: Sh
     assert (failures(restarted, message), restarted.state.turn is not None) == (0, True)
 
 
-def test_who_is_told_to_go_on_does_not_wait_out_the_pause(shop: Shop) -> None:
+def test_a_resumed_agent_retries_before_the_pause_is_over(shop: Shop) -> None:
     agent, message = in_hand(shop)
     wake(agent)
     while failures(agent, message) < 5:
@@ -214,7 +214,7 @@ def test_a_failure_of_another_kind_is_tried_three_times_more_within_seconds(
 # -- a message that no turn has begun for ---------------------------------------------------------
 
 
-def test_a_task_that_cannot_be_begun_for_want_of_git_waits_in_the_mailbox(shop: Shop) -> None:
+def test_a_task_that_cannot_be_begun_without_git_waits_in_the_mailbox(shop: Shop) -> None:
     message = shop.tell(FIRST, TaskAssigned(task=shop.plan()))
     unplug(shop)
     agent = shop.agent()
@@ -230,7 +230,7 @@ def test_a_task_that_cannot_be_begun_for_want_of_git_waits_in_the_mailbox(shop: 
     assert _retries(shop, FIRST) is None
 
 
-def test_others_are_heard_while_a_task_waits_to_be_begun(shop: Shop) -> None:
+def test_other_messages_are_taken_while_a_task_waits_to_be_begun(shop: Shop) -> None:
     shop.tell(FIRST, TaskAssigned(task=shop.plan()))
     unplug(shop)
     agent = shop.agent()

@@ -107,7 +107,7 @@ def holding(folder: Path) -> dict[str, Any]:
     return call("shell", command=f"touch {folder}/held; sleep 60")
 
 
-def test_calls_that_wait_behind_a_message_that_steers_are_answered_and_not_run(tmp_path: Path) -> None:
+def test_calls_that_wait_when_an_urgent_message_comes_are_answered_and_not_run(tmp_path: Path) -> None:
     with playing(tmp_path, reply("Both.", holding(tmp_path), MARK, SUBMIT)) as shop:
         task, agent = assigned(shop), shop.agent()
         words = Text(text="Use the other way.")
@@ -147,7 +147,7 @@ def test_calls_behind_a_pause_wait_for_its_end_with_no_intent_open(tmp_path: Pat
         assert (open_intents(shop), mark_of(shop, task).exists()) == ([], True)
 
 
-def test_a_call_that_was_to_be_next_when_somebody_steered_is_not_called_begun(tmp_path: Path) -> None:
+def test_a_call_that_was_next_when_an_urgent_message_came_is_reported_as_not_run(tmp_path: Path) -> None:
     with playing(tmp_path, reply("One.", call("shell", command="true")), reply("Two.", MARK)) as shop:
         task, agent = assigned(shop), shop.agent()
         takes(agent)
@@ -158,7 +158,7 @@ def test_a_call_that_was_to_be_next_when_somebody_steered_is_not_called_begun(tm
         assert (open_intents(shop), mark_of(shop, task).exists()) == ([], False)
 
 
-def test_a_call_begun_by_a_killed_incarnation_is_never_called_not_run(tmp_path: Path) -> None:
+def test_a_call_begun_by_a_killed_incarnation_is_never_reported_as_not_run(tmp_path: Path) -> None:
     with playing(tmp_path, reply("One.", MARK, SUBMIT)) as shop:
         assigned(shop)
         killed = shop.agent()
@@ -186,7 +186,7 @@ def digests(server: RehearsalServer) -> list[str]:
     return [served.digest for served in server.served]
 
 
-def test_a_restarted_agent_asks_the_same_and_goes_on_with_the_task_of_its_turn(tmp_path: Path) -> None:
+def test_a_restarted_agent_sends_the_same_prompt_and_continues_the_task_of_its_turn(tmp_path: Path) -> None:
     replies = (reply("I look.", call("shell", command="ls")), reply("There.", GOOD, SUBMIT))
     with playing(tmp_path, *replies) as shop:
         first = assigned(shop)
@@ -238,7 +238,7 @@ def says(task: int) -> Reply:
     return reply("My word.", call("report_verdict", task=task, passed=True, findings="Tried it."))
 
 
-def test_a_tester_gives_its_word_on_the_task_it_was_asked_about_and_on_no_other(tmp_path: Path) -> None:
+def test_a_tester_gives_a_verdict_only_on_the_task_that_it_was_asked_about(tmp_path: Path) -> None:
     with playing(tmp_path, says(2), says(1), after=REVIEW, role="qa") as shop:
         first, second = to_be_tested(shop, "c1"), to_be_tested(shop, "c2")
         assert (first, second) == (1, 2)
@@ -251,7 +251,7 @@ def test_a_tester_gives_its_word_on_the_task_it_was_asked_about_and_on_no_other(
         assert verdicts(shop) == [(first, "c1", True)]
 
 
-def test_a_tester_that_was_not_asked_has_no_verdict_to_give(tmp_path: Path) -> None:
+def test_a_tester_that_was_not_asked_can_give_no_verdict(tmp_path: Path) -> None:
     with playing(tmp_path, says(1), after="Is it good", role="qa") as shop:
         to_be_tested(shop, "c1")
         shop.tell(QA, Text(text="Is it good, what do you say?"), sender=PM)
@@ -273,7 +273,7 @@ def test_a_tester_whose_candidate_was_replaced_meanwhile_decides_nothing(tmp_pat
 
 
 @pytest.mark.parametrize("candidate", ["head", "another"])
-def test_code_decides_in_a_testers_place_about_the_candidate_it_was_asked_about_alone(
+def test_code_decides_in_a_testers_place_only_about_the_candidate_it_was_asked_about(
     tmp_path: Path, candidate: str
 ) -> None:
     again = [reply("Again.", call("shell", command="true"))] * 6
@@ -304,7 +304,7 @@ def asking(tmp_path: Path) -> Iterator[tuple[Shop, Agent]]:
         yield shop, agent
 
 
-def test_an_answer_takes_the_wake_up_for_want_of_one_with_it(asking: tuple[Shop, Agent]) -> None:
+def test_an_answer_cancels_the_timer_for_a_missing_answer(asking: tuple[Shop, Agent]) -> None:
     shop, agent = asking
     shop.tell(FIRST, Text(text="The simpler way."))
     takes(agent)
@@ -312,7 +312,7 @@ def test_an_answer_takes_the_wake_up_for_want_of_one_with_it(asking: tuple[Shop,
     assert timers.listed(shop.store) == []
 
 
-def test_an_answer_that_was_not_taken_leaves_the_wake_up(asking: tuple[Shop, Agent]) -> None:
+def test_an_answer_that_was_not_taken_leaves_the_timer(asking: tuple[Shop, Agent]) -> None:
     shop, replaced = asking
     shop.agent()
     shop.tell(FIRST, Text(text="The simpler way."))
@@ -321,7 +321,7 @@ def test_an_answer_that_was_not_taken_leaves_the_wake_up(asking: tuple[Shop, Age
     assert len(timers.listed(shop.store)) == 1
 
 
-def test_an_agent_that_was_restarted_while_it_waited_takes_the_wake_up_too(
+def test_an_agent_that_was_restarted_while_it_waited_cancels_the_timer_too(
     asking: tuple[Shop, Agent],
 ) -> None:
     shop, _ = asking
@@ -330,7 +330,7 @@ def test_an_agent_that_was_restarted_while_it_waited_takes_the_wake_up_too(
     assert timers.listed(shop.store) == []
 
 
-def test_the_end_of_the_task_that_it_waits_with_takes_the_wake_up(asking: tuple[Shop, Agent]) -> None:
+def test_the_end_of_the_task_that_it_waits_with_cancels_the_timer(asking: tuple[Shop, Agent]) -> None:
     shop, agent = asking
     shop.move(1, TaskState.PARKED)
     shop.tell(FIRST, TaskParked(task=1, reason="given up"))

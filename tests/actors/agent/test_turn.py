@@ -28,7 +28,7 @@ def test_a_message_asks_the_model() -> None:
     assert next_step(_begun().rows) == AskModel()
 
 
-def test_a_reply_that_calls_nothing_ends_the_turn_with_its_words() -> None:
+def test_a_reply_without_calls_ends_the_turn_with_its_text() -> None:
     tail = _begun()
     tail.reply(text="Done.")
     assert next_step(tail.rows) == EndTurn("Done.")
@@ -81,7 +81,7 @@ def test_notes_change_nothing() -> None:
 
 
 @given(script=st.lists(st.sampled_from(["message", "nudge", "note", "reply", "tools", "problems", "step"])))
-def test_following_the_steps_from_any_history_settles_every_call_once_and_comes_to_the_model_or_an_end(
+def test_from_any_history_every_call_is_answered_once_before_the_model_is_asked_or_the_turn_ends(
     script: list[str],
 ) -> None:
     tail = _begun()

@@ -1,4 +1,4 @@
-"""Commits by code: what lies in a worktree is on its branch at the latest after `commit_minutes`."""
+"""The folders of an agent: commits of unfinished work, and views."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from actors.home import Home
 from actors.runtime.context import Runtime
 from actors.runtime.wake import Waker
 from actors.settings import Config
-from store import tasks
+from store import crew, tasks
 from store.engine import Store
 from store.states import Role
 from tests.actors.git.user_repository import UserRepository
@@ -59,5 +59,22 @@ def test_unfinished_work_is_committed_once_its_time_has_come(
         assert head == (commit or base)
         if is_due:
             assert user.show(head, "b.py").strip() == "y = 2"
+    finally:
+        waker.close()
+
+
+def test_a_view_is_removed_when_it_is_closed_and_a_second_close_is_harmless(
+    tmp_path: Path, store: Store
+) -> None:
+    user = UserRepository(tmp_path / "repository", files={"a.py": "x = 1\n"})
+    add_project(store, "shop", repository=str(user.path), branch="main", base_commit="0" * 40)
+    files, waker = workspace(tmp_path, store, 30.0)
+    try:
+        files.open_view(crew.project(store, "shop"), None)
+        view = Home(tmp_path / "home").worktree("shop", "view-engineer-1")
+        assert (files.has_view, (view / "a.py").exists()) == (True, True)
+        for _ in range(2):
+            files.close_view()
+            assert (files.has_view, view.exists()) == (False, False)
     finally:
         waker.close()

@@ -81,7 +81,7 @@ def test_a_paused_engineer_gets_no_task_while_another_may_be_hired(shop: Store) 
     assert plan(shop, "Login endpoint").assignee == "engineer-2.shop"
 
 
-def test_a_hire_takes_the_first_free_name_and_never_somebody_at_work(shop: Store) -> None:
+def test_a_hire_gets_the_first_free_name(shop: Store) -> None:
     with shop.write() as tx:
         crew.add_agent(tx, name="engineer-2.shop", kind="agent", role=Role.ENGINEER, project="shop", now=NOW)
     first, second = plan(shop, "Login endpoint"), plan(shop, "Session management")
@@ -125,7 +125,7 @@ def letters(shop: Store, kind: str) -> list[str]:
 
 
 @pytest.mark.parametrize("values", AWAY.values(), ids=AWAY)
-def test_a_task_waits_rather_than_go_to_somebody_who_does_not_work(shop: Store, values: AgentChange) -> None:
+def test_a_task_is_not_assigned_to_an_agent_that_does_not_work(shop: Store, values: AgentChange) -> None:
     hired(shop, **values)
     task = plan(shop, "Login endpoint")
     assert (task.state, task.assignee, letters(shop, "task_assigned")) == (TaskState.PLANNED, None, [])

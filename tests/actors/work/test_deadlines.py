@@ -36,7 +36,7 @@ def shop(store: Store) -> Store:
     return store
 
 
-def test_a_sleep_moves_every_deadline_and_is_written_down(shop: Store) -> None:
+def test_a_sleep_moves_every_deadline_and_is_recorded(shop: Store) -> None:
     _team(shop, "engineer-1.shop", activity=Activity.MODEL, deadline_at=NOW + 10)
     _team(shop, "pm.shop")
     with shop.write() as tx:

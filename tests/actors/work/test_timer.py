@@ -80,7 +80,7 @@ def test_a_missed_check_in_fires_once_and_says_how_late(stage: Stage, timer: Sta
     assert _check_ins(stage) == [CheckIn(timer=added, note="look", late_s=3_600.0)]
 
 
-def test_many_missed_recurrences_are_one_check_in_and_then_it_is_on_its_old_beat(
+def test_many_missed_recurrences_are_one_check_in_and_the_interval_stays(
     stage: Stage, timer: Started
 ) -> None:
     _add(stage, 600, every_s=600)
@@ -120,7 +120,7 @@ def test_two_incarnations_of_the_timer_fire_a_check_in_once(
     assert len(_check_ins(stage)) == 1
 
 
-def test_a_check_in_for_somebody_who_is_gone_harms_nobody(stage: Stage, timer: Started) -> None:
+def test_a_check_in_for_an_agent_that_is_gone_is_harmless(stage: Stage, timer: Started) -> None:
     with stage.store.write() as tx:
         timers.add(tx, recipient="gone", note="", due_at=NOW, created_by="human", now=NOW)
     _add(stage, 0)
@@ -134,7 +134,7 @@ def test_a_check_in_for_somebody_who_is_gone_harms_nobody(stage: Stage, timer: S
     every_s=st.floats(1, 1e6),
     late_s=st.floats(0, 1e7),
 )
-def test_the_next_recurrence_is_in_the_future_within_one_beat_and_on_the_beat(
+def test_the_next_recurrence_is_in_the_future_and_a_multiple_of_the_interval_away(
     due_at: float, every_s: float, late_s: float
 ) -> None:
     now = due_at + late_s
@@ -174,6 +174,6 @@ def test_cron_follows_the_local_clock(rule: str, zone: str, after: str, expected
     assert datetime.fromtimestamp(found, UTC) == datetime.fromtimestamp(_utc(expected), UTC)
 
 
-def test_a_rule_that_is_none_is_refused() -> None:
+def test_an_invalid_cron_rule_is_refused() -> None:
     with pytest.raises(ValueError, match="Wrong number of fields"):
         next_cron("every day", "UTC", NOW)

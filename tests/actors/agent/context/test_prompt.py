@@ -86,7 +86,7 @@ class Night:
             self.masked += 1
             self.add(MaskBody(mask_to))
             return True
-        keep_from = context.next_keep(entries, ROOM)
+        keep_from = context.next_keep_from(entries, ROOM)
         if keep_from is not None and used >= context.SUMMARISE_AT:
             self.summarised += 1
             told = [e.id for e in entries if isinstance(e.body, MessageBody) and e.id < keep_from]
@@ -136,7 +136,7 @@ def test_two_thousand_steps_in_a_32k_window_send_no_over_long_request(counted: b
     assert (said[0].content, said[1].content) == (SYSTEM, TASK)
 
 
-def test_compactions_are_rare_so_that_the_prefix_stays_warm() -> None:
+def test_compactions_are_rare_so_that_the_server_can_reuse_the_prefix() -> None:
     night, lots = begun(), random.Random(3)
     for _ in range(500):
         night.step(100, lots.choice((300, 1_500, 4_000)))
@@ -147,7 +147,7 @@ def test_compactions_are_rare_so_that_the_prefix_stays_warm() -> None:
 @given(
     st.lists(st.tuples(st.integers(0, 12_000), st.lists(st.integers(0, 10_000), max_size=20)), max_size=25)
 )
-def test_whatever_the_sizes_the_prompt_fits_or_nothing_is_left_to_leave_out(
+def test_whatever_the_sizes_the_prompt_fits_or_nothing_is_left_to_omit(
     steps: list[tuple[int, list[int]]],
 ) -> None:
     night = begun()
@@ -171,11 +171,11 @@ def test_every_result_follows_its_call_after_a_compaction() -> None:
                 owed = len(message.tool_calls)
 
 
-def test_a_summary_takes_over_what_the_one_before_it_said() -> None:
+def test_a_summary_contains_the_one_before_it() -> None:
     night = begun()
     for _ in range(3):
         night.step(50, 100)
-    keep_from = context.next_keep(night.memory.entries, ROOM)
+    keep_from = context.next_keep_from(night.memory.entries, ROOM)
     assert keep_from is None or keep_from > 0
     last = night.memory.entries[-2].id
     said = "- (40 earlier steps)\n- found the bug"
@@ -203,7 +203,7 @@ def test_an_empty_reply_is_not_shown_to_the_model_again() -> None:
     assert [m.role for m in context.prompt(night.memory.entries)] == ["system", "user", "user"]
 
 
-def test_a_made_up_count_is_not_believed() -> None:
+def test_an_implausible_token_count_is_ignored() -> None:
     night = begun()
     for _ in range(12):
         night.step(100, 6_000)
@@ -261,7 +261,7 @@ def _append(tx: Transaction, memory: Memory, body: Body) -> Entry:
 
 def _compact(store: Store, memory: Memory) -> None:
     mask_to = context.next_mask(memory.entries, ROOM)
-    keep_from = context.next_keep(memory.entries, ROOM)
+    keep_from = context.next_keep_from(memory.entries, ROOM)
     used = context.tokens(memory.entries, characters(memory.entries)) / ROOM
     if mask_to is not None and used >= context.MASK_AT:
         with store.write(memory.fence) as tx:

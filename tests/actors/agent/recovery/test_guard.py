@@ -38,7 +38,7 @@ def test_the_same_call_with_the_same_result_is_nudged_at_three_and_stopped_at_fi
     assert _findings([("ls", "a", True)] * 6) == [".", ".", "nudge", ".", "stop", "stop"]
 
 
-def test_polling_is_exempt_as_a_result_that_changes_is_progress() -> None:
+def test_a_call_whose_result_changes_is_not_counted_as_a_repetition() -> None:
     assert set(_findings([("make status", f"{percent} %", True) for percent in range(30)])) == {"."}
 
 
@@ -62,7 +62,7 @@ def test_one_success_ends_a_row_of_failures() -> None:
 
 
 @pytest.mark.parametrize("interruption", ["message", "system"])
-def test_new_words_or_a_fresh_context_begin_the_count_anew(interruption: str) -> None:
+def test_a_message_or_a_fresh_context_restarts_the_count(interruption: str) -> None:
     tail = _begun()
     for _ in range(4):
         tail.call("ls", "a")
