@@ -25,7 +25,7 @@ class FreeSpace:
 
 @dataclass(slots=True)
 class DiskWatch:
-    """Checks the disks of `paths` against a limit; `low` is the last result. With `min_free_mb` 0 it never is."""
+    """Checks the disks of `paths` against a limit; `low` is the last result (None if `min_free_mb` is 0)."""
 
     paths: Sequence[Path]
     min_free_mb: int

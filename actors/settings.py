@@ -25,7 +25,7 @@ Temperature = Annotated[float, Field(ge=0, le=2)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 HOST_WIDE = (
-    "all agents must send a model server the same runner options: a change makes it load the model again"
+    "all agents must send the same runner options, because other values make the server reload the model"
 )
 
 
@@ -143,7 +143,11 @@ class WorkSettings(_Section):
 
 
 class SandboxSettings(_Section):
-    """`[sandbox]`: with mode `auto` the crew starts only if a sandbox works here; `--unsafe` sets `off`."""
+    """`[sandbox]`: how commands are confined.
+
+    With `mode` `auto` the crew starts only if a sandbox works on this machine. `off`, which `--unsafe` sets, runs
+    all commands without a sandbox.
+    """
 
     mode: Literal["auto", "off"] = "auto"
     network: bool = False

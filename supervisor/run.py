@@ -112,7 +112,7 @@ def _take_lock(home: Home) -> int:
 
 
 def _left_behind(lock: int) -> int | None:
-    """The pid of an earlier supervisor that was killed, or None. One that ends in order empties the lock file."""
+    """The pid of an earlier supervisor that was killed, or None: a normal shutdown empties the lock file."""
     with suppress(ValueError, KeyError, TypeError):
         return int(json.loads(os.pread(lock, 4096, 0))["pid"])
     return None

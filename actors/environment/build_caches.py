@@ -1,8 +1,8 @@
-"""Build folders and build caches that commands write to: one of their own for each worktree or agent.
+"""Build folders and build caches that commands write to: a separate one for each worktree or agent.
 
-Shared ones would let an agent prepare what the gate then uses. So every worktree gets a copy of the checkout's
-build folders, and every agent and the gate a copy of the user's caches. Never hard links: a command could
-write through one into the user's file.
+With a shared cache an agent could manipulate files that the gate later uses. So every worktree gets a copy of the
+checkout's build folders, and every agent and the gate a copy of the user's caches. Hard links are not used, because a
+command could write through one into the user's file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COPY_TIMEOUT_S = 300.0
 class BuildCache:
     """A tool's cache: the files of a project that need it, its variable, and its usual place in the home.
 
-    `usual` is "" if an own one starts empty.
+    `usual` is "" if the crew's cache starts empty instead of as a copy of the user's.
     """
 
     manifests: tuple[str, ...]
@@ -55,7 +55,7 @@ def needed_caches(
 
 
 def prepare_cache(folder: Path, original: str) -> None:
-    """Make the cache at `folder`, as a copy of the user's `original` if it is small enough."""
+    """Create the cache at `folder`, as a copy of the user's `original` if it is small enough."""
     if folder.is_dir():
         return
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -38,13 +38,13 @@ KNOWN_FOLDERS = (
     KnownFolder("PIP_CONFIG_FILE", ".config/pip/pip.conf"),
     KnownFolder("GEM_HOME", ".gem"),
     KnownFolder("PYTHONUSERBASE", ".local", ("lib",)),
-    # Maven and sbt look in the home of the password file, which is the user's: no variable is needed.
+    # Maven and sbt use the home folder from /etc/passwd rather than HOME, so they need no variable.
     KnownFolder("", ".m2", ("repository", "wrapper", "settings.xml", "toolchains.xml")),
     KnownFolder("", ".ivy2", ("cache", "local")),
     KnownFolder("", ".gradle/wrapper/dists"),
 )
 
-# Folders that only the shell's own variable names.
+# Folders that are found only through these shell variables.
 NAMED_FOLDERS = (
     *(
         "JAVA_HOME",
@@ -76,12 +76,12 @@ _REGISTRY = re.compile(
 
 
 def plain_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Variables of the shell that change what toolchains do and name no place."""
+    """Shell variables that affect toolchains and contain no path."""
     return _chosen(environ, _PLAIN)
 
 
 def registry_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Variables that say how package registries are reached, without those that hold credentials."""
+    """Variables that configure access to package registries, without those that contain credentials."""
     return {
         name: value for name, value in _chosen(environ, _REGISTRY).items() if not CERTIFICATES.fullmatch(name)
     }

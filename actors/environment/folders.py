@@ -56,7 +56,7 @@ _MAX_GENERATED = 500
 
 @dataclass(frozen=True, slots=True)
 class CheckoutFolders:
-    """What was found. `mounts` are the dependencies, and what lies in them and is writable or hidden.
+    """The folders found. `mounts` are the dependency folders, plus the writable and hidden paths inside them.
 
     `environments` are the virtual environments among them (absolute). `build` and `generated` are paths
     relative to the checkout. `manifests` are the files that name dependencies or settings of a build.

@@ -27,10 +27,11 @@ _OFFLINE = {"UV_NO_SYNC": "1", "UV_OFFLINE": "1", "CARGO_NET_OFFLINE": "true", "
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What the commands of a project run with. Plain data; `as_json` and `from_json` are inverse.
+    """The environment in which the commands of a project run. Plain data; `as_json` and `from_json` are inverse.
 
-    `checkout` is the top folder of the user's working tree. `folder` is the crew's own for this project: caches,
-    and what set-up installs. `caches` are pairs of a variable and the user's cache that an own one starts from.
+    `checkout` is the top folder of the user's working tree. `folder` is the crew's folder for this project, with
+    caches and installed dependencies. `caches` are pairs of a variable and the user's cache folder to copy from ("":
+    start empty).
     `copied` are pairs of a path in a worktree and what is copied there if it is missing (see `build_caches.py`).
     `units` is the set-up of the base commit, from the spec's `setup_commands` or the files of the repository.
     """

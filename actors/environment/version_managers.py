@@ -41,7 +41,7 @@ def real_folders(entry: Path, checkout: Path, environ: Mapping[str, str]) -> lis
 
 
 def _has_toolchains(environ: Mapping[str, str]) -> bool:
-    """Whether rustup has its folder already: otherwise the question would create one in the user's home."""
+    """Whether rustup has toolchains. Without its folder, running `rustup` would create one in the user's home."""
     home = Path(environ.get("HOME") or Path.home())
     return (Path(environ.get("RUSTUP_HOME") or home / ".rustup") / "toolchains").is_dir()
 
@@ -73,8 +73,8 @@ def _parents(questions: list[list[str]], checkout: Path, environ: Mapping[str, s
 
 
 def _lines(words: list[str], folder: Path, environ: Mapping[str, str], separator: str = "\n") -> list[Path]:
-    """The absolute paths that a manager answers; none if it fails, because a version is not installed."""
-    # A question must not install anything.
+    """The absolute paths that a manager prints; none if it fails, because a version is not installed."""
+    # The query command must not install anything.
     host = {**environ, "RUSTUP_AUTO_INSTALL": "0", "MISE_YES": "0"}
     with suppress(OSError, subprocess.SubprocessError):
         answer = subprocess.run(

@@ -16,7 +16,8 @@ from actors.git.refs import create_branch
 from actors.git.repository import Repository
 from actors.git.worktree import Worktree
 
-# `git worktree add` locks a worktree with this reason until it is complete. Any other reason is a person's.
+# `git worktree add` locks a worktree with this reason until it is complete. Any other lock
+# reason was set by a user with `git worktree lock`.
 _UNFINISHED = "initializing"
 
 
@@ -69,7 +70,8 @@ def remove_worktree(repository: Repository, path: Path, *, locks: Path) -> None:
         git_dir = _git_dir_of(repository, path)
         if git_dir is None and _is_occupied(path) and not _belongs_to(repository, path):
             raise _occupied(repository, path)
-        # Files first: while the administrative folder exists, a repeat knows that the files are ours.
+        # Delete the files first. If this is interrupted, the remaining administrative folder shows the next attempt
+        # that the files are ours.
         with hold(locks, "worktree", path):
             try:
                 delete_tree(path)
@@ -161,7 +163,7 @@ def _attach(repository: Repository, path: Path, branch: str) -> Path:
     git_dir.mkdir(parents=True)
     (git_dir / "HEAD").write_text(f"ref: refs/heads/{branch}\n", encoding="utf-8")
     (git_dir / "commondir").write_text("../..\n", encoding="utf-8")
-    # Written last, because it makes the folder count: a crash before leaves only an unused folder.
+    # Write this file last: git recognizes the folder only with it, so an earlier crash leaves an unused folder.
     (git_dir / "gitdir").write_bytes(os.fsencode(path / ".git") + b"\n")
     return git_dir
 

@@ -1,4 +1,4 @@
-"""Commit everything in a worktree, without hooks and without running anything that its files configure.
+"""Commits everything in a worktree, without running hooks, filters or anything else that its files configure.
 
 `git add` and `git status` enter repositories nested in the worktree and run what their configuration says. So
 this lists the changed names and adds them to the index one by one, without nested repositories. The worktree's

@@ -84,7 +84,7 @@ def require_git() -> None:
     if version < MINIMUM_VERSION:
         raise GitTooOldError(
             f"git {version[0]}.{version[1]} is too old: {MINIMUM_VERSION[0]}.{MINIMUM_VERSION[1]} or newer "
-            "is needed, which can merge without a checkout."
+            "is required, because older versions cannot merge without a checkout."
         )
 
 
@@ -134,8 +134,8 @@ def _warnings(path: Path, root: Path, branch: str | None, change_count: int) -> 
         warnings.append(f"{root} has a detached HEAD; the crew starts from its current commit.")
     elif ref_names.is_ours(branch):
         warnings.append(
-            f"{root} has {branch} checked out, which the crew will move while your files stay as they are; "
-            "switch to a branch of your own (git switch -)."
+            f"branch {branch} is checked out in {root}. The crew will update this branch without updating your "
+            "files; switch to another branch first (git switch -)."
         )
     if change_count:
         warnings.append(

@@ -55,7 +55,7 @@ class AppendFile:
         """Rename the files to the next number, unless another process does it or has done it."""
         lock = file_lock.try_acquire(self._path.with_name(LOCK_NAME))
         if lock is None:
-            return  # better a file that exceeds its limit for a moment than a wait
+            return  # another process rotates; exceed the size limit for a moment instead of waiting
         try:
             size = self._size()
             if size and size + line_bytes > self._max_bytes:

@@ -167,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
                 held = _chunk(piece.encode(model, _now()))
         if not has_begun:
             self._begin()
-        # The last line together with the end: a client may leave once it has read `done`.
+        # Send the last line together with the final chunk: a client may disconnect after reading `done`.
         self.wfile.write(held + _chunk(b""))
         return True
 

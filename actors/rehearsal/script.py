@@ -32,11 +32,11 @@ reply the answer is "Done." without calls, which ends the turn. If no scene fits
 A reply's `capture` is a regex that is searched in the tool results since that user message, latest first. Its named
 groups become placeholders of the reply, as in `capture = '(?P<id>t\d+) assigned'`.
 
-A scene without `when` also fits reminders and then starts over: give scenes a `when`.
+A scene without `when` also matches reminders, which restarts it at its first reply. Give every scene a `when`.
 
-Limits: after its agent compacts a conversation it has fewer assistant messages than were sent, so a scene must end
-before that (give scripted agents a large `context_window`). An assistant message that the agent keeps although its
-reply was broken counts too.
+Limits: compaction removes assistant messages, so the count would be wrong afterwards. A scene must end before its
+agent compacts the conversation (give scripted agents a large `context_window`). An assistant message that the agent
+keeps although its reply was broken counts too.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ _INSTALL = (
     "Install it: `sudo apt install bubblewrap` (Debian, Ubuntu), `sudo dnf install bubblewrap` (Fedora), "
     "`sudo pacman -S bubblewrap` (Arch)."
 )
-_UNSAFE_HINT = "`--unsafe` runs commands without any sandbox, with all permissions of your user account."
+_UNSAFE_HINT = "`--unsafe` runs commands without a sandbox, with all permissions of your user account."
 
 
 def choose(
@@ -45,9 +45,9 @@ def choose(
 
     bubblewrap if it works here, else Landlock if the kernel's version suffices; sandbox-exec on macOS.
 
-    - `unsafe`: the user passed `--unsafe`, so run commands without a sandbox.
-    - `probe=False` skips the trial run (about 10 ms), for processes whose supervisor has done it already. The
-      trial is made anyway if it decides between bubblewrap and Landlock.
+    - `unsafe`: the user passed `--unsafe` or set `[sandbox] mode = "off"`, so run commands without a sandbox.
+    - `probe=False` skips the trial run (about 10 ms), for processes whose supervisor has already done it. The
+      trial still runs if it decides between bubblewrap and Landlock.
     - `environ`: the host's environment variables.
     """
     host = dict(os.environ if environ is None else environ)
@@ -56,7 +56,8 @@ def choose(
         return _unconfined(policy, host, home)
     if policy.mode == "unsafe":
         raise SandboxUnavailable(
-            f"The configuration sets mode 'unsafe', which also needs the option `--unsafe`. {_UNSAFE_HINT}"
+            "A sandbox policy with mode 'unsafe' also requires `--unsafe` or `[sandbox] mode = \"off\"`. "
+            f"{_UNSAFE_HINT}"
         )
     _check(policy, home)
     if sys.platform == "darwin" and policy.mode in ("auto", "seatbelt"):
@@ -79,17 +80,17 @@ def choose(
 def landlock_problem(policy: SandboxPolicy) -> str | None:
     """Why Landlock cannot apply this policy on this machine, with the remedy; None if it can."""
     if not sys.platform.startswith("linux"):
-        return f"it needs Linux; this is {sys.platform}."
+        return f"it requires Linux; this is {sys.platform}."
     found = landlock.version()
     if found == 0:
         return (
-            "this kernel lacks it (Linux 6.2 is needed), has it switched off (boot with `lsm=landlock,...`), "
+            "this kernel lacks it (Linux 6.2 is required), it is disabled (boot with `lsm=landlock,...`), "
             "or the container forbids it."
         )
     if found < landlock.LEAST_VERSION:
         return f"this kernel has version {found} of it; {landlock.LEAST_VERSION} (Linux 6.2) is needed."
     if landlock_filter(network=policy.network) is None:
-        return "the system calls of this processor are unknown, so sockets could not be refused."
+        return "the system call numbers of this processor are unknown, so sockets cannot be refused."
     if policy.unix_sockets:
         return "it cannot tell a command's own Unix sockets from the host's; turn `unix_sockets` off."
     return None
@@ -198,7 +199,7 @@ def _version(launcher: str) -> tuple[int, int]:
 
 
 def _try_out(sandbox: Sandbox) -> None:
-    """Run a command that does nothing, with all the real arguments. Raises SandboxUnavailable."""
+    """Run an empty command with all the real arguments. Raises SandboxUnavailable."""
     nothing = bubblewrap.view_arguments(sandbox, View(None))
     assert sandbox.launcher is not None
     answer = _run([sandbox.launcher, *sandbox.arguments, *nothing, sandbox.shell, "-c", ":"])
@@ -206,10 +207,10 @@ def _try_out(sandbox: Sandbox) -> None:
         raise SandboxUnavailable(_explain(answer.stderr.strip() or f"exit code {answer.returncode}"))
 
 
-def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
-            words,
+            command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -230,7 +231,7 @@ def _setting(path: str) -> str:
 
 def _explain(message: str) -> str:
     """bubblewrap's own error message, and the remedy for the kernel settings that are known to forbid it."""
-    said = f"bubblewrap cannot make a sandbox here: {message}."
+    said = f"bubblewrap cannot create a sandbox on this machine: {message}."
     if _setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1":
         return (
             f"{said} An AppArmor setting of Ubuntu forbids it. Allow bubblewrap with a profile: `printf "

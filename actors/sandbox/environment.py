@@ -41,8 +41,8 @@ def command_environment(
 def search_path(host_path: str, toolchains: Iterable[Path], interpreter: Iterable[Path]) -> str:
     """PATH inside the sandbox: those entries of the host's PATH that are visible there.
 
-    Order: the user's toolchains, then `interpreter` (the `bin` folders of the Python that runs the crew, so
-    that `python` and `pytest` are its own unless a toolchain has others), then the system's folders.
+    Order: the user's toolchains, `interpreter` (the `bin` folders of the Python that runs the crew), system folders.
+    `python` and `pytest` are thus the crew's own unless a toolchain provides them.
     """
     roots = tuple(toolchains)
     entries = [Path(entry) for entry in host_path.split(":") if entry.startswith("/")]

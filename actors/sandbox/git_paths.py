@@ -1,4 +1,4 @@
-"""The git folders behind a worktree. Shown read-only, `git status` works and no command can alter git."""
+"""The git folders of a worktree. They are shown read-only, so `git status` works but no command can change them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 def git_paths(worktree: Path) -> tuple[Path, ...]:
-    """Paths to show read-only: `.git`, the repository behind it, and the object stores that it borrows from.
+    """Paths to show read-only: `.git`, its repository, and the object stores that the repository borrows from.
 
-    A `.git` file counts only if the folder that it names points back at it and lies below the repository's
-    `worktrees/`. Otherwise a command could write a `.git` file of its own and so open any folder.
+    A `.git` file is followed only if the folder that it names refers back to it and is below the repository's
+    `worktrees/`. Otherwise a command could get read access to any folder by writing a `.git` file that names it.
     """
     dot_git = worktree / ".git"
     if dot_git.is_symlink():
@@ -50,5 +50,5 @@ def _alternates(repository: Path) -> tuple[Path, ...]:
     except OSError:
         return ()
     found = [(repository / "objects" / line).resolve() for line in lines if line and not line.startswith("#")]
-    # Only what looks like an object store: a command may have made this `.git` and its list.
+    # Accept only folders that look like an object store: a command may have created this `.git` and its list.
     return tuple(path for path in found if path.name == "objects" and (path / "pack").is_dir())

@@ -1,4 +1,4 @@
-"""What commands may see, reach and use up. Plain data, read once from the configuration."""
+"""The rules for commands: visible files, network and limits. Plain data, read once from the configuration."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class SandboxPolicy:
     - `hidden_paths`: hidden even below a visible root such as /opt. The crew's home is one.
     - `environment`: names of further variables that commands inherit. `variables`: set for all commands.
     - `search_path`: PATH instead of the host's. The Python that runs the crew is then not shown.
-    - `mounts`: toolchains and caches, shown before the worktree. `workplace`: see there.
+    - `mounts`: toolchains and caches, shown before the worktree. `workplace`: see class `Workplace`.
     - `unix_sockets`: commands may make Unix sockets among themselves (multiprocessing's forkserver needs it).
       Host sockets stay hidden. Refused together with `network`: the host's abstract sockets would be
       reachable.
@@ -96,7 +96,7 @@ class Sandbox:
 
     @property
     def confines(self) -> bool:
-        """Whether commands are confined; False only after an explicit `--unsafe`."""
+        """Whether commands are confined; False only with `--unsafe` or `[sandbox] mode = "off"`."""
         return self.launcher is not None
 
     @property

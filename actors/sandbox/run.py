@@ -1,4 +1,4 @@
-"""Run one command within limits on time, memory, processes and output, until all of it has ended."""
+"""Runs one command within limits on time, memory, processes and output, until all its processes have ended."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class CommandResult:
 
     @property
     def timed_out(self) -> bool:
-        """Whether we killed it because its time was over."""
+        """Whether we killed it because it reached its time limit."""
         return self.killed_for == "timeout"
 
     @property
@@ -72,10 +72,10 @@ def run_command(
     shown_chars: int = 10_000,
     read_only: tuple[Path, ...] = (),
 ) -> CommandResult:
-    """Run a shell command line, or a list of words without a shell, in `worktree`. Raises SandboxFailed.
+    """Run a shell command line, or a list of arguments without a shell, in `worktree`. Raises SandboxFailed.
 
-    Blocks the calling thread until every process of the command has ended. That thread must not end before:
-    the kernel kills the command with it.
+    Blocks the calling thread until all processes of the command have ended. The thread must stay alive until
+    then: when it exits, the kernel kills the command (PR_SET_PDEATHSIG).
 
     - `cancelled`: set it to kill the command, which takes at most 200 ms.
     - `on_output` receives the output live, from this thread.

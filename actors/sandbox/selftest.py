@@ -1,4 +1,4 @@
-"""Test the sandbox: a program inside tries every known way out, and we check from outside what it reached."""
+"""Tests the sandbox: a program inside tries every known escape, and we check from outside which ones worked."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ print(json.dumps({"seen": seen, "environment": sorted(os.environ)}))
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One way out that was tried. `blocked`: what was observed. `required`: whether it has to be blocked."""
+    """One escape attempt. `blocked`: whether it failed. `required`: whether it must be blocked."""
 
     name: str
     blocked: bool
@@ -113,7 +113,7 @@ class SelfTestReport:
         if self.error is not None:
             return f"sandbox self-test failed: {self.error}"
         open_ones = [probe.name for probe in self.probes if not probe.blocked]
-        held = f"{len(self.probes) - len(open_ones)} of {len(self.probes)} ways out blocked"
+        held = f"{len(self.probes) - len(open_ones)} of {len(self.probes)} escape attempts blocked"
         mode = "seatbelt (untested: nobody has run it on macOS yet)" if self.mode == "seatbelt" else self.mode
         return f"{mode}: {held}" + (f", open: {', '.join(open_ones)}" if open_ones else "")
 
@@ -121,7 +121,7 @@ class SelfTestReport:
 def self_test(
     sandbox: Sandbox, *, home: Path | None = None, tmux_socket: Path | None = None
 ) -> SelfTestReport:
-    """Try every way out and report which are blocked. Takes less than a second; removes what it creates.
+    """Try every known escape and report which are blocked. Takes less than a second; deletes its own files.
 
     `home` (default: the user's) gets a file that the program tries to read. `tmux_socket` is the crew's; the
     program tries to connect to it if it exists.
@@ -209,7 +209,7 @@ def _fill_worktree(worktree: Path) -> None:
 
 
 def _known_open(sandbox: Sandbox) -> set[str]:
-    """The ways out that the policy itself opens or that this kind of sandbox is known not to block."""
+    """The escapes that the policy itself allows or that this kind of sandbox is known not to block."""
     known = {"localhost_tcp"} if sandbox.policy.network else set()
     if sandbox.mode in ("landlock", "seatbelt"):
         known |= landlock.KNOWN_OPEN

@@ -52,7 +52,7 @@ class CommandWatch:
             while True:
                 ready = readable(watched, _TICK_S)
                 if self._running.output_fd in ready and not self._read():
-                    # It has closed its output but may run on: now only its end counts.
+                    # The command closed its output but may still be running; wait for its exit.
                     watched.remove(self._running.output_fd)
                 if self._has_ended(exit_pidfd, ready):
                     self._drain()
@@ -95,7 +95,7 @@ class CommandWatch:
 
     def _kill(self, reason: KilledFor) -> None:
         if self._status_fd is not None:
-            # Before the kill: if we are killed next, the record still says why there is no exit code.
+            # Record the reason before killing, so that it is known even if this process is killed in between.
             append_status(self._status_fd, {"killed_for": reason})
         self._running.kill()
         self._drain()

@@ -149,5 +149,5 @@ class TmuxActor(MessageActor):
 
 
 def _is_visible(entry: Entry) -> bool:
-    """People see the whole output of a tool, so not the row that masks it for the model."""
+    """Windows show a tool's full output, so skip the row that records its removal from the model's context."""
     return not isinstance(entry.body, MaskBody)

@@ -1,9 +1,9 @@
 """The file that an agent's window shows: its committed rows, then the text that is streaming now.
 
-Only the tmux actor uses it. The file is always `committed blocks + live parts`. Live text comes in datagrams that
-may be lost, repeated or late, so it is only a preview. When the committed row arrives and the preview is a
-beginning of it, the missing rest is appended. Otherwise the file is replaced by the committed rows and the newer
-live parts. The file starts with codes that clear the terminal, because `tail -F` prints a new file below the old.
+Only the tmux actor uses it. The file is always `committed blocks + live parts`. Live text comes in datagrams that may
+be lost, repeated or late, so it is only a preview. If the preview is a prefix of the committed row, the rest of the
+row is appended. Otherwise the file is replaced by the committed rows and the newer live parts. The file starts with
+codes that clear the terminal, because `tail -F` prints a new file below the old.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class WindowFile:
             self._fd = -1
 
     def _rest_of(self, entry: Entry, reply: ReplyBody, stream: int | None) -> str | None:
-        """The text that completes the live part to this reply's block; None if it is no beginning of it."""
+        """The text that completes the live part to this reply's block; None if it is not a prefix."""
         if len(self._live) != 1 or self._live[0].stream != stream or not self._live[0].is_whole:
             return None
         parts, shown = reply_parts(entry, reply), self._live[0].shown

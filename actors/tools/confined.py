@@ -123,7 +123,7 @@ class _Walk:
                 parts = _parts_below(self._root, target, self._shown_at)
             except ToolRefused:
                 raise ToolRefused(
-                    f"{self._path}: the symbolic link {shown} points out of the worktree."
+                    f"{self._path}: the symbolic link {shown} leads outside the worktree."
                 ) from None
             while len(self._folders) > 1:
                 self._up()
@@ -134,7 +134,7 @@ class _Walk:
     def _up(self) -> None:
         if len(self._folders) == 1:
             raise ToolRefused(
-                f"{self._path}: points out of {self._shown_at or self._root}. Use a path inside it."
+                f"{self._path}: leads outside {self._shown_at or self._root}. Use a path inside it."
             )
         os.close(self._folders.pop())
         self._names.pop()

@@ -10,7 +10,7 @@ from actors.tools.base import ToolContext, ToolRefused
 
 
 def readable_root(path: str, context: ToolContext) -> tuple[Path, str | None, str]:
-    """Where to read `path`: the folder on the host, the path at which commands see it, the path to look for.
+    """Return the folder on the host that contains `path`, where commands see that folder, and the path to open in it.
 
     Raises ToolRefused for a file with credentials.
     """

@@ -38,7 +38,7 @@ class Shell:
             Parameter(
                 "timeout_s",
                 "integer",
-                "Stop the command after this many seconds (default 180).",
+                "Time limit in seconds (default: the project's configured limit).",
                 required=False,
             ),
         ),

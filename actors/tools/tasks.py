@@ -39,7 +39,7 @@ def _assign_task(context: CrewContext, arguments: dict[str, Any]) -> CrewToolRes
             tx, project, title=title, description=description, role=role, by=context.name, now=context.now()
         )
 
-    text = f"Task {title!r} is planned. The next free {role} gets it. You get a message when it has ended."
+    text = f"Task {title!r} is planned. The next free {role} gets it. You get a message when it is merged or parked."
     return CrewToolResult(text, effects=effects)
 
 
@@ -119,11 +119,13 @@ def _review_task(context: CrewContext, arguments: dict[str, Any]) -> CrewToolRes
             limit = context.runtime.config.budgets.attempts_per_task
             outcomes.return_task(tx, current, feedback=feedback, limit=limit, by=context.name, now=now)
 
-    return CrewToolResult(f"Task {task.id} goes back with your feedback.", effects=effects)
+    return CrewToolResult(
+        f"Task {task.id} was returned for another attempt with your feedback.", effects=effects
+    )
 
 
 def _is_approval(verdict: str) -> bool:
-    """Whether a verdict in a model's own words approves. Raises CallRefused if that is unclear."""
+    """Whether a model's free-text verdict approves. Raises CallRefused if that is unclear."""
     plain = verdict.strip().lower()
     if plain.startswith(("app", "acc", "pass", "ok", "yes")):
         return True

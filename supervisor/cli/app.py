@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
         click.echo("interrupted", err=True)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader has ended (`| head`). Discard the rest, also what Python flushes at its end.
+        # The reader of the pipe has exited (`| head`). Discard the rest, including Python's flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except NightcrewError as error:

@@ -73,7 +73,7 @@ def window_of(row: Agent) -> str:
 def _of_window(store: Store, text: str, rows: list[Agent]) -> str:
     """The name of the agent with that `session:window`, else `text`.
 
-    Taken from the rows, so that the window need not be open. Only for a window's number tmux is asked.
+    Taken from the rows, so that the window need not be open. tmux is queried only for a window index.
     """
     session, _, window = text.partition(":")
     for row in rows:

@@ -180,7 +180,9 @@ def _sandbox(home: Home, config: Config) -> Finding:
 
     if config.sandbox.mode == "off":
         return Finding(
-            "sandbox", "warning", "switched off; commands run with all permissions of your user account"
+            "sandbox",
+            "warning",
+            '`[sandbox] mode = "off"`: commands run with all permissions of your user account',
         )
     try:
         report = self_test(choose(policy_of(config, home.path)), tmux_socket=home.run / "tmux.sock")

@@ -17,7 +17,7 @@ PROBE_TIMEOUT_S = 5.0
 def observe_sandbox(store: Store, config: Config, home: Home) -> None:
     """Test the sandbox and store the result as the fact `sandbox`; called at each start of the supervisor.
 
-    Raises `NotReady` if commands cannot be confined, unless the sandbox is switched off (`--unsafe`).
+    Raises `NotReady` if commands cannot be confined, unless `--unsafe` or `[sandbox] mode = "off"` is set.
     """
     from actors.sandbox.choose import choose
     from actors.sandbox.errors import SandboxUnavailable

@@ -32,7 +32,7 @@ def running_project(store: Store, spec: Spec, repository: Repository) -> Project
         if here and row.spec.raw == spec.raw:
             return row
         if row.title != spec.project:
-            continue  # a project called `shop 2` is not the second run of `shop`
+            continue  # a project titled `shop 2` has the name `shop-2`, but is not the second run of `shop`
         other = "another spec" if here else f"the repository {row.repository}"
         raise ProjectNameTaken(
             f"a project {row.name} with {other} is {row.state}; give yours another name (PROJECT: ...), "

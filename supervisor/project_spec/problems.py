@@ -41,7 +41,7 @@ def _duplicates(sections: Sequence[Section]) -> list[str]:
 
 
 def _misspelt(name: str, sections: Sequence[Section]) -> str:
-    """A hint at a heading that looks like `name` misspelt, ready to follow "is missing"; else empty."""
+    """A hint at a heading that is probably a misspelling of `name`, to follow "is missing"; else empty."""
     for section in sections:
         if section.number and section.name not in SECTIONS and _is_near(section.name.rstrip("s"), name):
             return _hint(section.number, section.name)
@@ -58,7 +58,7 @@ def _is_near(word: str, name: str) -> bool:
 
 
 def _hint(number: int, word: str) -> str:
-    return f" (is {word!r} in line {number} meant to be it?)"
+    return f" (line {number} has {word!r}: is that a misspelling?)"
 
 
 def _goal_problems(goal: str, hint: str) -> list[str]:

@@ -20,7 +20,8 @@ from store.rows import Project, Task, Timer
 from store.states import ActorKind, IntentState, MessageState, TaskState
 
 MOST_ROWS = 1_000_000
-COMMANDS = frozenset({"pause", "resume", "cancel_turn"})  # carried out, and never part of a history
+# Messages of these kinds are executed but never stored in a history.
+COMMANDS = frozenset({"pause", "resume", "cancel_turn"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def _fsck(project: Project) -> list[str]:
 
 
 def _histories(store: Store) -> tuple[list[str], list[str]]:
-    """What is lost and what is doubled in the histories.
+    """Return findings of lost and of duplicated entries in the agents' histories.
 
     Each tool call has at most one result, and each message that an agent handled appears once.
     """
@@ -142,7 +143,7 @@ def _task_ends(store: Store) -> list[str]:
 
 
 def _timers(store: Store) -> tuple[list[str], list[str]]:
-    """What is lost and what is doubled of the timers: each firing sends one check-in to an existing agent."""
+    """Return findings of lost and of duplicated check-ins: each firing of a timer sends one to an existing agent."""
     sent: Counter[int] = Counter()
     for state in MessageState:
         for row in inbox.listed(store, state=state, most=MOST_ROWS):

@@ -37,7 +37,7 @@ Report = Callable[[str], None]  # gets lines of progress for people
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Ends after `minutes` or after `kills` SIGKILLs, whichever comes first. None: no limit."""
+    """When to stop: after `minutes` or `kills` SIGKILLs, whichever comes first. None means no limit."""
 
     seed: int
     minutes: float | None = 1.0
@@ -171,7 +171,7 @@ def _judge(stage: Stage, outcome: Outcome) -> None:
 
 
 def _traces(stage: Stage) -> tuple[list[str], list[str]]:
-    """What is lost and what is doubled of the commands' runs.
+    """Return findings of lost and of duplicated runs of commands.
 
     Each run leaves one line. The model requests it once per reply. A run may be missing only if its result says
     that it was interrupted.

@@ -205,7 +205,7 @@ class _Rehearsal:
             again = now.generation > agent.generation
             return again and (now.last_progress_at or 0) > (agent.last_progress_at or 0)
 
-        self._wait(store, f"{agent.name} to go on", progressed)
+        self._wait(store, f"{agent.name} to continue", progressed)
         recovered_ms = round((time.monotonic() - killed_at) * 1000)
         self.outcome.deaths.append(Kill(who, doing, recovered_ms))
         self.report(f"  work went on after {recovered_ms} ms.")
@@ -221,8 +221,8 @@ class _Rehearsal:
             if time.monotonic() > deadline:
                 states = ", ".join(f"task {t.id} {t.state}" for t in self._tasks(store))
                 raise NightcrewError(
-                    f"the rehearsal waited {TIMEOUT_S:.0f} s for {what} ({states or 'no task was planned'}); "
-                    f"run it with --keep and see the logs in {self.home.logs}"
+                    f"timeout after {TIMEOUT_S:.0f} s while waiting for {what} ({states or 'no task was planned'}); "
+                    f"run again with --keep and check the logs in {self.home.logs}"
                 )
             time.sleep(POLL_S)
 

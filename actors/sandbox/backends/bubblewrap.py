@@ -41,7 +41,7 @@ def fixed_arguments(policy: SandboxPolicy, version: tuple[int, int]) -> tuple[st
     arguments += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"]
     for folder in ("/dev/shm", "/tmp", "/home", *(["/root"] if os.getuid() == 0 else [])):
         arguments += [*_size(policy.memory_bytes // 2, version), "--tmpfs", folder]
-    # Plain folders for /run and /root: a mount would cost every command 0.1 ms.
+    # Use plain folders for /run and /root, because a mount takes 0.1 ms per command.
     arguments += ["--dir", "/run", "--dir", "/root", "--symlink", "/tmp", "/var/tmp", "--dir", PRIVATE_HOME]
     return tuple(arguments)
 
@@ -93,16 +93,16 @@ def system_roots() -> tuple[str, ...]:
 
 
 def toolchains(policy: SandboxPolicy) -> tuple[Path, ...]:
-    """The policy's read-only folders, and the crew's own Python if commands use it and it lies hidden."""
+    """The policy's read-only folders, and the crew's Python if commands use it and it would otherwise be hidden."""
     interpreter = [p for p in interpreter_prefixes() if not policy.search_path and not _is_visible(p)]
     given = [path.expanduser().absolute() for path in policy.read_only_paths]
     return tuple(dict.fromkeys([*interpreter, *given]))
 
 
 def interpreter_prefixes() -> tuple[Path, ...]:
-    """The folders of the virtualenv (if any) and of the Python that it was made from."""
+    """The folders of the virtualenv (if any) and of its base Python installation."""
     base = Path(sys.base_prefix)
-    # The base under both names if one is a symbolic link: the virtualenv may use either.
+    # Include the base installation's path and its symlink target: the virtualenv may refer to either.
     return tuple(dict.fromkeys((Path(sys.prefix), base, base.resolve())))
 
 

@@ -37,7 +37,7 @@ from actors.sandbox.policy import Sandbox, View
 
 LEAST_VERSION = 3
 SIGNALS_VERSION = 6
-# Ways out that stay open in this mode; the self-test does not require them to be blocked.
+# Escapes that are possible in this mode; the self-test does not require them to be blocked.
 KNOWN_OPEN = frozenset({"see_socket", "see_processes"})
 
 _CREATE_RULESET, _ASK_VERSION = 444, 1
@@ -186,7 +186,7 @@ def make_scratch() -> Path:
 
 
 def remove_scratch(scratch: Path) -> None:
-    """Delete the folder, whatever permissions the command has set in it; harmless if it is gone."""
+    """Delete the folder, also if the command has removed permissions in it or the folder itself."""
     shutil.rmtree(scratch, ignore_errors=True)
     if scratch.exists():
         for folder, names, _ in os.walk(scratch):

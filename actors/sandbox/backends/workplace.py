@@ -24,10 +24,10 @@ _OPTIONS = {"read_only": "--ro-bind", "writable": "--bind", "hidden": "--ro-bind
 
 
 def mount_arguments(mounts: Iterable[Mount]) -> list[str]:
-    """The arguments of mounts outside the worktree. bubblewrap makes the folders that they need."""
+    """The arguments of mounts outside the worktree. bubblewrap creates their mount points."""
     arguments: list[str] = []
     for mount in mounts:
-        # Covering a file that is missing would fail, and one in a read-only folder cannot be made.
+        # bubblewrap cannot mount over a missing file, nor create the mount point in a read-only folder.
         if mount.kind != "hidden" or os.path.lexists(mount.target):
             arguments += _arguments(mount)
     return arguments
@@ -73,7 +73,7 @@ def _in_place(paths: Iterable[Path]) -> list[str]:
 
 
 def _link_to(admin: Path) -> str:
-    """A `.git` file that is right inside the sandbox. It is kept where no command can write."""
+    """A `.git` file whose path is valid inside the sandbox, stored where no command can write."""
     link, content = admin / _LINK, f"gitdir: {GIT_FOLDER}/worktrees/{admin.name}\n"
     if not link.exists():
         replace_file(link, content)
@@ -81,7 +81,7 @@ def _link_to(admin: Path) -> str:
 
 
 def _is_inside(mount: Mount, shown: Iterable[Mount]) -> bool:
-    """Whether the mount's place exists in one of the folders that were mounted before it."""
+    """Whether the mount point exists in one of the folders that are mounted before it."""
     return any(
         mount.target.startswith(f"{outer.target}/")
         and os.path.lexists(outer.source + mount.target.removeprefix(outer.target))
@@ -90,9 +90,9 @@ def _is_inside(mount: Mount, shown: Iterable[Mount]) -> bool:
 
 
 def _is_mountable(worktree: Path, mount: Mount, place: str) -> bool:
-    """Whether the mount's place is in the worktree; makes the empty folder that bubblewrap needs there.
+    """Whether the mount point is in the worktree; creates the empty folder that bubblewrap needs there.
 
-    No part may be a symbolic link, which a command can make: bubblewrap would follow it and create a folder
+    No part may be a symbolic link, which a command can create: bubblewrap would follow it and create a folder
     somewhere on the host. Git does not list empty folders, so the worktree does not look changed.
     """
     if mount.kind not in ("read_only", "writable"):

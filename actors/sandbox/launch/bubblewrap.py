@@ -1,4 +1,4 @@
-"""Start a command with bubblewrap, held at its start until its limits are set."""
+"""Starts a command with bubblewrap; the command waits until its limits are set."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def launch_bubblewrap(
     sandbox: Sandbox, words: list[str], view: View, status_fd: int | None
 ) -> RunningCommand:
     """Start `words` in the sandbox; bubblewrap itself appends the exit code to `status_fd`."""
-    # `setup` closes when this returns; `inherited` once bubblewrap runs; `kept` only if something fails.
+    # Closed: `setup` on return, `inherited` when bubblewrap has started, `kept` only on failure.
     with ExitStack() as setup, ExitStack() as inherited, ExitStack() as kept:
         output_read, output_write = make_pipe(kept, inherited)
         info_read, info_write = make_pipe(setup, inherited)
@@ -115,7 +115,7 @@ def _open_limited(pid: int, sandbox: Sandbox, process: subprocess.Popen[bytes], 
 
 def _set_limits(pid: int, sandbox: Sandbox) -> None:
     """Limits that the command and all it starts inherit. Raises ProcessLookupError, PermissionError."""
-    # Root is not bound by this one, hence the control group, and `CommandWatch` where there is none.
+    # RLIMIT_NPROC does not bind root, hence the control group, and `CommandWatch` where there is none.
     _lower_limit(pid, resource.RLIMIT_NPROC, task_limit(sandbox))
     _lower_limit(pid, resource.RLIMIT_FSIZE, sandbox.policy.max_file_bytes)
     _lower_limit(pid, resource.RLIMIT_CORE, 0)

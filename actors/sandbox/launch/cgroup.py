@@ -14,23 +14,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
-_SEPARATE = _ROOT / "pids"  # cgroup version 1 has a hierarchy of its own for this limit
+_SEPARATE = _ROOT / "pids"  # cgroup version 1 has a separate hierarchy for this limit
 _REMOVE_S = 0.5
 _numbers = itertools.count()
 
 
 @contextmanager
 def process_limit(most: int) -> Iterator[Path | None]:
-    """Limit what the calling thread starts in this block, with all descendants, to `most` tasks together.
+    """Limit the processes that this thread starts in the block, with all descendants, to `most` tasks in total.
 
-    Yields the new group, for `join` after the start and `remove` at the end; None where none can be made.
+    Yields the new group, for `join` after the start and `remove` at the end; None if none can be created.
     """
     group = _make(most) if os.getuid() == 0 else None
     home = _own_group() if group is not None and group.parent == _SEPARATE else None
     if group is None or home is None:
         yield group
         return
-    # Move this thread, whose children inherit the group: moving another process costs 5 ms for a lock.
+    # Move this thread; its children inherit the group. Moving another process takes 5 ms (a kernel lock).
     _move(group / "tasks", "0")
     try:
         yield group
@@ -39,7 +39,10 @@ def process_limit(most: int) -> Iterator[Path | None]:
 
 
 def join(group: Path, pid: int) -> None:
-    """Version 2 only, whose groups take no single threads: move the process before it starts others."""
+    """Move the process into the group before it starts others; only for cgroup version 2.
+
+    Version 2 cannot hold single threads, so `process_limit` could not move the calling thread.
+    """
     if group.parent != _SEPARATE:
         _move(group / "cgroup.procs", str(pid))
 

@@ -175,10 +175,10 @@ def _reap(child: int) -> int | None:
 
 
 def _wait(child: int, wake_fd: int, start_fd: int) -> int | None:
-    """The status of the command's first process; None if the agent closes the start pipe before."""
+    """The status of the command's first process; None if the agent closes the start pipe first."""
     poll = select.poll()
     poll.register(wake_fd, select.POLLIN)
-    # Request no event: the child reads the start byte. Only the end of the pipe, always reported, counts here.
+    # Request no event, because the child reads the start byte. A hang-up of the pipe is always reported.
     poll.register(start_fd, 0)
     while True:
         status = _reap(child)
@@ -208,7 +208,7 @@ def _descendants() -> set[int]:
 
 
 def _kill_descendants() -> None:
-    """Kill everything that the command started. As its reaper we find it all: no process can leave our tree."""
+    """Kill all processes that the command started. We are their reaper, so none can leave our process tree."""
     while True:
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
@@ -249,7 +249,7 @@ def main(document_fd: int) -> int:
         _run_command(instructions)
     os.close(instructions["info_fd"])
     null = os.open(os.devnull, os.O_RDWR)
-    # While we hold the output too, the agent would never see its end.
+    # If this process also kept the output open, the agent would never see its end.
     os.dup2(null, 1)
     os.dup2(null, 2)
     status = _wait(child, wake_fd, instructions["start_fd"])

@@ -23,7 +23,7 @@ def launch_landlock(
     sandbox: Sandbox, words: list[str], view: View, status_fd: int | None, mark: str
 ) -> RunningCommand:
     """Start `words` under Landlock; the launcher appends the exit code to `status_fd`. Raises SandboxFailed."""
-    # `setup` closes when this returns; `inherited` once the launcher runs; `kept` only if something fails.
+    # Closed: `setup` on return, `inherited` when the launcher has started, `kept` only on failure.
     with ExitStack() as setup, ExitStack() as inherited, ExitStack() as kept:
         output_read, output_write = make_pipe(kept, inherited)
         info_read, info_write = make_pipe(setup, inherited)
@@ -73,7 +73,7 @@ def _instructions(
 
 
 def _script() -> str:
-    """The launcher's compiled file if our import has made one; Python compiles a plain script at every start."""
+    """The launcher's compiled file if our import created one; Python compiles a plain script at every start."""
     compiled = confine.__spec__.cached if confine.__spec__ is not None else None
     return compiled if compiled is not None and Path(compiled).exists() else confine.__file__
 

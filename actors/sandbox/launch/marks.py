@@ -1,4 +1,4 @@
-"""Find and kill a command's processes by a variable in their environment, where no namespace holds them.
+"""Find and kill a command's processes by a variable in their environment, where no namespace contains them.
 
 Daemons inherit the variable even if they leave the command's process group and tree.
 """

@@ -63,8 +63,8 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def last_message(process: subprocess.Popen[bytes], output_fd: int) -> str:
-    """The error message of a launcher that failed, or its exit code. It has ended when this returns."""
-    # Wait for its end first: until then it may write more.
+    """The error message of a launcher that failed, or its exit code. Waits for the launcher to end."""
+    # Wait first: until the launcher has ended, it may write more.
     try:
         code = process.wait(timeout=SETUP_TIMEOUT_S)
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""A command that was started: kill it with everything it started, wait for its end, close its descriptors."""
+"""A started command: kill it with all its descendants, wait for its end, close its descriptors."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class RunningCommand:
 
     - `process`: the launcher (without a sandbox: the command itself). `output_fd`: read end of its output.
     - `root_pid`: the process from which all of the command's processes descend. `root_pidfd` refers to it if
-      it is the first process of a namespace, whose end the kernel makes the end of all others.
+      it is the init process (pid 1) of a PID namespace; when it ends, the kernel kills the whole namespace.
     - `mark`: the command's value of the mark variable, where there is no namespace.
     - `start_fd`: read end of the pipe whose byte lets a bubblewrap command start.
-    - `lifeline_fd`: Landlock's launcher ends the command when nobody holds this descriptor any more.
+    - `lifeline_fd`: a pipe end; when all its copies are closed, Landlock's launcher kills the command.
     - `group`: the command's control group. `scratch`: its private folder under Landlock.
     """
 
@@ -47,12 +47,12 @@ class RunningCommand:
     _closed: bool = field(default=False)
 
     def kill(self) -> None:
-        """Kill all processes of the command now. Harmless after its end."""
+        """Kill all processes of the command. Does nothing if it has ended."""
         if self.root_pidfd is not None:
             # The first process of the namespace: the kernel kills all others with it, atomically.
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.root_pidfd, signal.SIGKILL)
-            # It needs processor time to die: it would have to wait for it behind a fork bomb's processes.
+            # A killed process needs CPU time to exit. Raise its priority, or it waits behind a fork bomb.
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, self.root_pid, _HIGHEST_PRIORITY)
         if self.lifeline_fd is not None:
@@ -74,7 +74,7 @@ class RunningCommand:
         try:
             code = self.process.wait(timeout=deadline_s)
         except subprocess.TimeoutExpired as error:
-            # Happens to processes that wait for a dead disk: only a restart of the machine ends them.
+            # A process in uninterruptible sleep, for example on a failed disk, ends only at a reboot.
             raise SandboxFailed(
                 f"The command's process {self.process.pid} did not end after SIGKILL."
             ) from error
@@ -98,7 +98,7 @@ class RunningCommand:
                 os.close(descriptor)
 
     def _release_lifeline(self) -> None:
-        """Make Landlock's launcher end all descendants. Killed instead, it would leave them running."""
+        """Make Landlock's launcher kill all descendants. If it were killed instead, they would keep running."""
         if self.lifeline_fd is not None:
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, self.process.pid, _HIGHEST_PRIORITY)

@@ -17,15 +17,12 @@ if TYPE_CHECKING:
     from supervisor.health.status import Holder
 
 UNSAFE = {"NIGHTCREW_SANDBOX_MODE": "off"}
+UNSAFE_HELP = "Run agents' commands without a sandbox, with all permissions of your user account."
 
 
 @click.command("up", short_help="Start the crew, or resume it after a crash or a reboot.")
 @click.option("--foreground", is_flag=True, help="Run in the foreground and log to stderr.")
-@click.option(
-    "--unsafe",
-    is_flag=True,
-    help="Run agents' commands without a sandbox, with all permissions of your user account.",
-)
+@click.option("--unsafe", is_flag=True, help=UNSAFE_HELP)
 @click.option("--detached", is_flag=True, hidden=True, help="With --foreground: log to the log file only.")
 @shared
 @pass_options

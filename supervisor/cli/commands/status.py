@@ -96,7 +96,7 @@ def _print_table(heads: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> Non
 
 
 def _host_words(host: dict[str, Any]) -> list[str]:
-    """`up`, `2 of 4 slots in use (a, b)`, `1 waits (c)`; the breaker only while requests are held back."""
+    """`up`, `2 of 4 slots in use (a, b)`, `1 waiting (c)`; the circuit breaker only while it blocks requests."""
     words, slots, breaker = [host["state"]], host["slots"], host["breaker"]
     if breaker is not None and breaker["state"] != "closed":
         reason = f" ({output.plain(breaker['reason'])})" if breaker["reason"] else ""
@@ -105,7 +105,7 @@ def _host_words(host: dict[str, Any]) -> list[str]:
     if slots is not None:
         words.append(f"{slots['in_use']} of {slots['total']} slots in use{_names(slots['in_use_by'])}")
         if waiting := slots["waiting"]:
-            words.append(f"{len(waiting)} {'waits' if len(waiting) == 1 else 'wait'}{_names(waiting)}")
+            words.append(f"{len(waiting)} waiting{_names(waiting)}")
     return words
 
 

@@ -163,4 +163,8 @@ def test_a_tester_that_only_talks_is_reminded_three_times_and_then_the_checks_de
         "The tester gave no verdict; the checks alone decided.",
     )
     lines = report.as_text(report.gather(shop.store, NAME))
-    assert [line for line in lines if f"{QA}: the model did not finish its part as qa; code did it" in line]
+    assert [
+        line
+        for line in lines
+        if f"{QA}: the qa model did not finish its duty; Nightcrew completed it" in line
+    ]

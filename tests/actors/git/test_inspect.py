@@ -103,7 +103,7 @@ def test_submodules_lfs_and_a_branch_of_the_crew_checked_out_give_warnings(user:
     text = "\n".join(open_repository(user.path).warnings)
     assert "Submodules" in text
     assert "LFS" in text
-    assert "which the crew will move" in text
+    assert "The crew will update this branch without updating your files" in text
 
 
 def test_creating_a_branch_twice_keeps_the_work_on_it(

@@ -1,4 +1,4 @@
-"""Every way out of a sandbox that has been demonstrated elsewhere is blocked in ours."""
+"""Every sandbox escape that has been demonstrated elsewhere is blocked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Landlock: when it is chosen or refused, and that every demonstrated way out is blocked."""
+"""Landlock: when it is chosen or refused, and that every demonstrated escape is blocked."""
 
 from __future__ import annotations
 

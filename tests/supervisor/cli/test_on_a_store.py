@@ -188,7 +188,7 @@ def test_status_shows_a_hosts_slots_who_waits_and_its_breaker(
     }
     assert found["breaker"]["reason"] == "it hung up"
     assert found["breaker"]["until"] in (None, output.iso(health.retry_at))  # half open when that is over
-    assert "1 of 2 slots in use (engineer-1.shop), 2 wait (pm.shop, orchestrator)" in shown
+    assert "1 of 2 slots in use (engineer-1.shop), 2 waiting (pm.shop, orchestrator)" in shown
     assert idle["slots"] == {"total": 2, "in_use": 0, "in_use_by": [], "waiting": []}
     assert idle["breaker"] == {"state": "closed", "until": None, "reason": None}
     assert f"model host {other}: down, 0 of 2 slots in use" in shown
