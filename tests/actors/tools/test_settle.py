@@ -69,13 +69,13 @@ def test_a_command_whose_agent_is_killed_just_before_it_may_run_is_never_run_aga
     context: ToolContext, tmp_path: Path
 ) -> None:
     # bubblewrap then runs it for a moment: it takes the end of the pipe for the byte that lets the command run.
-    arguments = {"command": "echo ran >>count"}
+    arguments = {"command": f"echo {tmp_path.name} >>count"}
     evidence = Shell().intend(arguments, context)
     marker = tmp_path / "killed"
     agent = _start_agent(context, arguments["command"], failpoint=f"*:command_held:1:SIGKILL:{marker}")
     agent.communicate(timeout=60)
     assert marker.exists()
-    eventually(lambda: not processes_with("echo ran"), "bubblewrap is gone", within_s=20)
+    eventually(lambda: not processes_with(f"echo {tmp_path.name}"), "bubblewrap is gone", within_s=20)
     result = Shell().settle(arguments, evidence, context)
     assert result is not None
     assert result.outcome_unknown

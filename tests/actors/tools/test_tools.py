@@ -91,7 +91,7 @@ def test_read_refuses_files_that_are_not_text_and_suggests_similar_names(context
         huge.truncate(1 << 30)
     assert "binary" in _read(context, "a.bin").text
     assert "not a regular file" in _read(context, "pipe").text
-    assert "points out" in _read(context, "zero").text
+    assert "leads outside" in _read(context, "zero").text
     assert "too large" in _read(context, "huge.txt").text
     assert "Did you mean hello.py?" in _read(context, "helo.py").text
     assert "no such file" in _read(context, "a-new-thing.rs").text

@@ -158,8 +158,8 @@ REFUSED = {
     "GOAL: Add accounts\nDELIVERABLES:\n- Login\n- <another>\n": "deliverable 2 is too vague",
     "GOAL: Add accounts\nDELIVERABLES: none\n": "DELIVERABLES is missing",
     "GOAL: Add accounts\nDELIVERABLES:\n- Login\n# Deliverables\n- Logout\n": "lines 2 and 4",
-    "GOAL: Add accounts\nDELIVERABELS:\n- Login\n": "is 'DELIVERABELS' in line 2 meant",
-    "Gaol: Add accounts\nDELIVERABLES:\n- Login\n": "is 'Gaol' in line 1 meant",
+    "GOAL: Add accounts\nDELIVERABELS:\n- Login\n": "line 2 has 'DELIVERABELS'",
+    "Gaol: Add accounts\nDELIVERABLES:\n- Login\n": "line 1 has 'Gaol'",
 }
 
 
