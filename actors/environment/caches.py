@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -102,17 +103,17 @@ def known_folders(environ: Mapping[str, str], home: Path) -> tuple[list[str], di
     for known in KNOWN_FOLDERS:
         place = Path(environ.get(known.variable) or home / known.usual)
         shown = [place / part for part in known.parts] if known.parts else [place]
-        existing = [str(path) for path in shown if path.exists() and not holds_credentials(path)]
+        existing = [str(path) for path in shown if os.access(path, os.R_OK) and not holds_credentials(path)]
         paths += existing
         if existing and known.variable:
             variables[known.variable] = str(place)
     for name in NAMED_FOLDERS:
         folders = [Path(part) for part in environ.get(name, "").split(":") if part.startswith("/")]
-        if folders and all(folder.is_dir() for folder in folders):
+        if folders and all(os.access(folder, os.R_OK | os.X_OK) for folder in folders):
             paths += [str(folder) for folder in folders]
             variables[name] = environ[name]
     for name, value in environ.items():
-        if CERTIFICATES.fullmatch(name) and Path(value).exists():
+        if CERTIFICATES.fullmatch(name) and os.access(value, os.R_OK):
             paths.append(value)
             variables[name] = value
     return paths, variables

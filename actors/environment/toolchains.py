@@ -6,6 +6,7 @@ installation (a folder with `bin` and `lib`) where there is one, else only the f
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -99,7 +100,8 @@ def _entries(environ: Mapping[str, str], checkout: Path) -> list[Path]:
         ]
     for text in environ.get("PATH", "").split(":"):
         entry = Path(text)
-        if not text.startswith("/") or not entry.is_dir():
+        # A folder that this user may not read holds no toolchain of theirs.
+        if not text.startswith("/") or not os.access(entry, os.R_OK | os.X_OK) or not entry.is_dir():
             continue
         if _is_volatile(entry):
             entry = entry.resolve()  # fnm has a link for each shell, below /run or /tmp
@@ -119,7 +121,7 @@ def _is_volatile(path: Path) -> bool:
 
 def _is_needed(path: Path, checkout: Path) -> bool:
     """Whether the sandbox would not show `path` anyway, and it is safe to show."""
-    if not path.exists() or str(path) in _TOO_MUCH or path.is_relative_to(checkout):
+    if not os.access(path, os.R_OK) or str(path) in _TOO_MUCH or path.is_relative_to(checkout):
         return False
     # Nothing that contains the checkout: it would show the files that the worktree replaces.
     return not checkout.is_relative_to(path) and not any(path.is_relative_to(root) for root in _VISIBLE)
